@@ -1,0 +1,239 @@
+package engine
+
+import (
+	"fmt"
+	"strings"
+)
+
+// ActionKind is what an action does.
+type ActionKind uint8
+
+// The kinds of action.
+const (
+	Move ActionKind = iota
+	Standby
+	Wakeup
+	EnterMaintenance
+	ExitMaintenance
+)
+
+var actionNames = [...]string{"move", "standby", "wake", "enter_maintenance", "exit_maintenance"}
+
+// String names the kind as the journal does.
+func (k ActionKind) String() string { return actionNames[k] }
+
+// MarshalText implements encoding.TextMarshaler.
+func (k ActionKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (k *ActionKind) UnmarshalText(b []byte) error {
+	return parseName(k, b, actionNames[:], "action kind")
+}
+
+// A Place is where a VM runs. Host is always filled: with DRS true it is only
+// what the planner presumes, and the cluster's own scheduler chooses.
+type Place struct {
+	Site    SiteID    `json:"site,omitempty"`
+	VCenter VCenterID `json:"vcenter"`
+	Cluster ClusterID `json:"cluster"`
+	Host    HostID    `json:"host"`
+	Pool    string    `json:"pool,omitempty"`   // moid
+	Folder  string    `json:"folder,omitempty"` // moid
+	DRS     bool      `json:"drs,omitempty"`
+}
+
+// A DiskTarget says where one disk goes. A move with storage names every disk.
+type DiskTarget struct {
+	Key     int32       `json:"key"`
+	From    DatastoreID `json:"from"`
+	To      DatastoreID `json:"to"`
+	Profile string      `json:"profile,omitempty"`
+	MiB     int64       `json:"mib"` // to be copied and reserved at the destination
+	Thin    bool        `json:"thin,omitempty"`
+}
+
+// A NICTarget says which network one card is connected to at the destination.
+type NICTarget struct {
+	Key int32     `json:"key"`
+	To  NetworkID `json:"to"`
+}
+
+// Why is one policy rule's reason, or the engine's own (Policy "engine").
+type Why struct {
+	Policy string `json:"policy"`
+	Rule   string `json:"rule"`
+	Reason string `json:"reason"`
+}
+
+// String gives "policy.rule: reason".
+func (w Why) String() string { return w.Policy + "." + w.Rule + ": " + w.Reason }
+
+// An Estimate is what carrying out an action is expected to take.
+type Estimate struct {
+	Seconds   int64 `json:"seconds"`
+	MemoryMiB int64 `json:"memory_mib,omitzero"` // bytes of memory sent, rounds included
+	DiskMiB   int64 `json:"disk_mib,omitzero"`
+	StunMS    int64 `json:"stun_ms,omitzero"`
+}
+
+// A Ledger is an action's account in micro-euros.
+type Ledger struct {
+	SavesPerH int64 `json:"saves_micro_eur_per_h"`
+	CostOnce  int64 `json:"cost_micro_eur"`
+	PaybackS  int64 `json:"payback_s,omitzero"`
+	HoldsS    int64 `json:"holds_s,omitzero"` // how long the choice is expected to hold
+}
+
+// An Action is one thing to do. It leaves the executor no choice but when.
+type Action struct {
+	ID   string     `json:"id"` // "c<cycle>-<n>", unique in a journal
+	Kind ActionKind `json:"kind"`
+
+	VM   VMID   `json:"vm,omitempty"` // moves
+	Name string `json:"name"`         // of the VM or host, for people
+	Moid string `json:"moid,omitempty"`
+	From Place  `json:"from"` // the other kinds fill From with the host acted on
+	To   Place  `json:"to,omitzero"`
+
+	Storage bool         `json:"storage,omitempty"` // disks go along
+	Across  bool         `json:"across,omitempty"`  // between vCenters
+	Cold    bool         `json:"cold,omitempty"`    // powered off
+	HomeTo  DatastoreID  `json:"home_to,omitempty"` // with storage: where the configuration file goes
+	SwapMiB int64        `json:"swap_mib,omitzero"` // with storage: swap space on HomeTo
+	Disks   []DiskTarget `json:"disks,omitempty"`
+	NICs    []NICTarget  `json:"nics,omitempty"`
+
+	After []int32 `json:"after,omitempty"` // indices of actions in the plan that must have ended well first
+	Rank  int32   `json:"rank"`            // the executor starts the lowest first
+
+	// Demand names the evacuation or maintenance that asks for it: budgets are
+	// raised and vetoes that yield are passed over.
+	Demand   Subject  `json:"demand,omitzero"`
+	Deadline Unix     `json:"deadline,omitzero"`
+	Why      []Why    `json:"why"`
+	Estimate Estimate `json:"estimate"`
+	Ledger   Ledger   `json:"ledger,omitzero"`
+}
+
+// HostOf is the host that a host action is about.
+func (a *Action) HostOf() HostID { return a.From.Host }
+
+// String describes the action in a line.
+func (a *Action) String() string {
+	if a.Kind != Move {
+		return a.Kind.String() + " " + a.Name
+	}
+	how := "vmotion"
+	switch {
+	case a.Across:
+		how = "cross-vCenter"
+	case a.Storage && a.From.Host == a.To.Host:
+		how = "storage vmotion"
+	case a.Storage:
+		how = "vmotion with storage"
+	}
+	return fmt.Sprintf("move %s %s -> %s (%s)", a.Name, a.From.Host, a.To.Host, how)
+}
+
+// HoldCode types the reason why something that should happen does not.
+type HoldCode string
+
+// The hold codes. Their texts are in the reference (docs/reference.md).
+const (
+	HoldFrozen      HoldCode = "frozen"          // a freeze covers it
+	HoldVeto        HoldCode = "veto"            // a policy's deny
+	HoldPinned      HoldCode = "pinned"          // a pin, or the VM's own tag
+	HoldMode        HoldCode = "mode"            // its site, kind or tag is weaker than this plan's level
+	HoldSites       HoldCode = "sites"           // allow_sites leaves no destination
+	HoldHosts       HoldCode = "hosts"           // allow_hosts leaves no destination
+	HoldObstacle    HoldCode = "obstacle"        // a property of the VM, see Detail
+	HoldAcross      HoldCode = "across"          // not opted in to moves across vCenters
+	HoldCapacity    HoldCode = "capacity"        // no host has room for CPU, memory or vCPUs
+	HoldReserve     HoldCode = "reserve"         // room is there, but N+1 or HA admission needs it
+	HoldSpace       HoldCode = "space"           // no datastore has room
+	HoldNetwork     HoldCode = "network"         // the L2 segment is not at the destination
+	HoldMAC         HoldCode = "mac"             // the MAC is in use on the segment
+	HoldRule        HoldCode = "rule"            // a DRS rule or a policy's group forbids it
+	HoldRTT         HoldCode = "rtt"             // the round trip is beyond the limit
+	HoldBandwidth   HoldCode = "bandwidth"       // the link is too thin or unknown
+	HoldConverge    HoldCode = "dirty_rate"      // memory is dirtied faster than the link carries
+	HoldCompat      HoldCode = "compatibility"   // CPU, EVC or hardware version, in either direction
+	HoldCooldown    HoldCode = "cooldown"        // moved or failed recently
+	HoldBudget      HoldCode = "budget"          // this cycle's, hour's or day's budget is used up
+	HoldWorth       HoldCode = "not_worth"       // saves less than it costs, or pays back too late
+	HoldGap         HoldCode = "gap"             // what is needed to decide is not seen
+	HoldBusy        HoldCode = "busy"            // an open action or a foreign task is on it
+	HoldNowhere     HoldCode = "nowhere"         // there is no other host at all
+	HoldDeadline    HoldCode = "deadline"        // cannot finish by the deadline
+	HoldStorage     HoldCode = "storage_profile" // a storage policy has no mapping at the destination
+	HoldOwner       HoldCode = "owner"           // a person owns the host's state
+	HoldKeepOn      HoldCode = "keep_on"         // a policy keeps the host on
+	HoldLast        HoldCode = "last_host"       // would leave a cluster or site without hosts
+	HoldVSAN        HoldCode = "vsan"            // contributes storage
+	HoldStandby     HoldCode = "no_wake"         // cannot be woken, so is never put to sleep
+	HoldDPM         HoldCode = "dpm"             // vSphere's own power management runs there
+	HoldNotEmpty    HoldCode = "not_empty"       // VMs remain that cannot leave
+	HoldPoweredOff  HoldCode = "powered_off"     // a powered-off VM or template stays behind
+	HoldDRS         HoldCode = "drs"             // the cluster's own scheduler does this
+	HoldPaused      HoldCode = "paused"          // an operator's pause
+	HoldRejected    HoldCode = "rejected"        // a plan-scope rule rejected the plan
+	HoldUnavailable HoldCode = "unavailable"     // the host or vCenter does not answer
+)
+
+// A Hold says why something that should happen does not.
+type Hold struct {
+	Subject Subject  `json:"subject"`
+	Name    string   `json:"name"` // for people
+	Code    HoldCode `json:"code"`
+	Detail  string   `json:"detail"` // the thing that bound, with its numbers
+	Want    string   `json:"want"`   // what should have happened
+	Demand  Subject  `json:"demand,omitzero"`
+	Why     []Why    `json:"why,omitempty"` // who wanted it
+}
+
+// String gives "name: want: detail (code)".
+func (h Hold) String() string {
+	return fmt.Sprintf("%s: %s held: %s (%s)", h.Name, h.Want, h.Detail, h.Code)
+}
+
+// An Effect is what a plan is expected to achieve.
+type Effect struct {
+	PowerW        int64 `json:"power_w"`                // change of power at the meter; negative saves
+	MicroEURPerH  int64 `json:"micro_eur_per_h"`        // what it saves an hour
+	CostMicroEUR  int64 `json:"cost_micro_eur"`         // what it costs once
+	MakespanS     int64 `json:"makespan_s"`             // until the last action should end
+	LowerBoundS   int64 `json:"lower_bound_s,omitzero"` // no schedule can be shorter
+	VMsAtDeadline int64 `json:"vms_at_deadline,omitzero"`
+}
+
+// A Plan is ordered actions with dependencies, and holds. Once made it never changes.
+type Plan struct {
+	Cycle   uint64   `json:"cycle"`
+	Level   Mode     `json:"level"`            // Enforce, Advise, or Shadow
+	Shadow  string   `json:"shadow,omitempty"` // the policy whose shadow plan this is
+	At      Unix     `json:"at"`
+	Actions []Action `json:"actions"`
+	Holds   []Hold   `json:"holds"`
+	Effect  Effect   `json:"effect"`
+	// Evaluated counts the candidates looked at, against Input's budget.
+	Evaluated int64 `json:"evaluated"`
+}
+
+// Hash identifies what a plan would do: its actions and edges, not its reasons
+// or estimates, so that an approval survives a re-reading of the same plan.
+func (p *Plan) Hash() string {
+	var b strings.Builder
+	for i := range p.Actions {
+		a := &p.Actions[i]
+		fmt.Fprintf(&b, "%s|%s|%s|%s|%s|%t|%t|%s|%v|%v|%v\n", a.Kind, a.VM, a.From.Host, a.To.Host, a.To.Pool, a.Storage, a.To.DRS, a.HomeTo, diskTargets(a.Disks), a.NICs, a.After)
+	}
+	return DigestBytes([]byte(b.String()))
+}
+
+func diskTargets(ds []DiskTarget) string {
+	var b strings.Builder
+	for _, d := range ds {
+		fmt.Fprintf(&b, "%d>%s;", d.Key, d.To)
+	}
+	return b.String()
+}
