@@ -1,0 +1,268 @@
+package execute
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"heliostat/engine"
+)
+
+// A Journal remembers. Append returns once the entries would survive a power cut.
+type Journal interface {
+	Append(ctx context.Context, entries ...engine.Entry) error
+}
+
+// Settle is how long an unanswered call is given to show itself in the task
+// history after the session that carried it has ended. Source: measured on
+// late and doubled calls; a session's end bounces what arrives after it.
+const Settle = 30 * time.Second
+
+// wakePatience is how long a woken host may take to connect after its task has
+// ended: a server's boot. Power-on is judged by connection, never by the task.
+const wakePatience = 15 * time.Minute
+
+// An Executor carries out plans. The loop's goroutine owns it: only New and
+// Reports may be used from elsewhere. Workers, one for each action in flight,
+// report over a channel.
+type Executor struct {
+	act     Actuator
+	journal Journal
+	log     *slog.Logger
+	reports chan Report
+	limits  engine.Limits
+
+	// Owned by the loop.
+	programs []*program // by name
+	open     map[string]*flight
+	ended    []engine.ActionRecord
+	slots    *engine.Slots // over the snapshot of the last Offer
+}
+
+// program is a plan being carried out.
+type program struct {
+	name  string
+	hash  string
+	plan  *engine.Plan
+	queue []int32 // indices of actions not started, by rank
+	done  []bool  // by index: ended well
+	dead  []bool  // by index: ended otherwise, or depends on one that did
+}
+
+// flight is one action in flight.
+type flight struct {
+	rec     engine.ActionRecord
+	program *program // nil when its plan is no longer current, or it was adopted
+	index   int32    // in the program's plan
+	percent int32
+}
+
+// A Report is what a worker says: progress, or the end when rec is terminal.
+type Report struct {
+	id      string
+	rec     engine.ActionRecord
+	percent int32
+	fatal   error // the journal failed: nothing may be started any more
+}
+
+// New returns an executor with nothing in flight.
+func New(act Actuator, journal Journal, limits engine.Limits, log *slog.Logger) *Executor {
+	return &Executor{act: act, journal: journal, log: log, limits: limits, reports: make(chan Report, 64), open: map[string]*flight{}}
+}
+
+// Open lists the actions in flight, by ID.
+func (e *Executor) Open() []engine.ActionRecord {
+	out := make([]engine.ActionRecord, 0, len(e.open))
+	for _, f := range e.open {
+		out = append(out, f.rec)
+	}
+	slices.SortFunc(out, func(a, b engine.ActionRecord) int { return cmp.Compare(a.Action.ID, b.Action.ID) })
+	return out
+}
+
+// Percent is the progress of an action in flight.
+func (e *Executor) Percent(id string) int32 {
+	if f := e.open[id]; f != nil {
+		return f.percent
+	}
+	return 0
+}
+
+// Ended returns the actions that have ended since it was last called.
+func (e *Executor) Ended() []engine.ActionRecord {
+	out := e.ended
+	e.ended = nil
+	return out
+}
+
+// Waiting lists the actions of the named plan that have not been started.
+func (e *Executor) Waiting(name string) []engine.Action {
+	var out []engine.Action
+	if p := e.program(name); p != nil {
+		for _, i := range p.queue {
+			out = append(out, p.plan.Actions[i])
+		}
+	}
+	return out
+}
+
+// Reports is the channel on which workers report. The loop receives from it and
+// hands what it receives to Handle.
+func (e *Executor) Reports() <-chan Report { return e.reports }
+
+// Observe tells what the fleet looks like now: slots are counted over s, with
+// all that is in flight. Call it before Offer.
+func (e *Executor) Observe(s *engine.Snapshot) {
+	e.slots = engine.NewSlots(e.limits, s)
+	for _, f := range e.open {
+		e.slots.Take(&f.rec.Action)
+	}
+}
+
+// Offer makes p the current plan of that name: what the older plan of the name
+// has not started is dropped. Plans of other names go on beside it.
+func (e *Executor) Offer(ctx context.Context, name string, p *engine.Plan) {
+	e.Drop(name)
+	q := &program{name: name, hash: p.Hash(), plan: p, done: make([]bool, len(p.Actions)), dead: make([]bool, len(p.Actions))}
+	for i := range int32(len(p.Actions)) {
+		q.queue = append(q.queue, i)
+	}
+	slices.SortStableFunc(q.queue, func(a, b int32) int { return cmp.Compare(p.Actions[a].Rank, p.Actions[b].Rank) })
+	e.programs = append(e.programs, q)
+	slices.SortFunc(e.programs, func(a, b *program) int { return cmp.Compare(a.name, b.name) })
+	e.start(ctx)
+}
+
+// Drop forgets what the named plan has not started. What is in flight goes on.
+func (e *Executor) Drop(name string) {
+	p := e.program(name)
+	if p == nil {
+		return
+	}
+	for _, f := range e.open {
+		if f.program == p {
+			f.program = nil
+		}
+	}
+	e.programs = slices.DeleteFunc(e.programs, func(q *program) bool { return q == p })
+}
+
+// DropAll forgets every plan. What is in flight goes on.
+func (e *Executor) DropAll() {
+	for len(e.programs) > 0 {
+		e.Drop(e.programs[0].name)
+	}
+}
+
+func (e *Executor) program(name string) *program {
+	for _, p := range e.programs {
+		if p.name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// Handle takes in a worker's report and starts what has become ready. Its error
+// means that the journal failed: the caller must stop.
+func (e *Executor) Handle(ctx context.Context, r Report) error {
+	f := e.open[r.id]
+	if f == nil {
+		return fmt.Errorf("report on %s, which is not in flight", r.id)
+	}
+	if r.fatal != nil {
+		e.DropAll()
+		return r.fatal
+	}
+	f.rec, f.percent = r.rec, r.percent
+	if !r.rec.State.Terminal() {
+		return nil
+	}
+	delete(e.open, r.id)
+	e.ended = append(e.ended, r.rec)
+	if e.slots != nil {
+		e.slots.Release(&f.rec.Action)
+	}
+	if p := f.program; p != nil {
+		ok := r.rec.State == engine.StateSucceeded
+		p.done[f.index], p.dead[f.index] = ok, !ok
+	}
+	e.start(ctx)
+	return nil
+}
+
+// start starts, by rank, every queued action that is ready and fits.
+func (e *Executor) start(ctx context.Context) {
+	for _, p := range e.programs {
+		rest := p.queue[:0]
+		for _, i := range p.queue {
+			a := &p.plan.Actions[i]
+			switch {
+			case slices.ContainsFunc(a.After, func(j int32) bool { return p.dead[j] }):
+				p.dead[i] = true // what depends on it does not start either
+			case e.ready(p, a) && e.slots.Fits(a):
+				e.launch(ctx, p, i)
+			default:
+				rest = append(rest, i)
+			}
+		}
+		p.queue = rest
+	}
+}
+
+// ready reports whether all that the action depends on has ended well, and
+// nothing in flight is in its way: a VM has one action at a time, and a host
+// changes its state only when no move touches it.
+func (e *Executor) ready(p *program, a *engine.Action) bool {
+	for _, i := range a.After {
+		if !p.done[i] {
+			return false
+		}
+	}
+	for _, f := range e.open {
+		b := &f.rec.Action
+		switch {
+		case a.Kind == engine.Move && b.Kind == engine.Move:
+			if a.VM == b.VM {
+				return false
+			}
+		case a.Kind == engine.Move:
+			if a.To.Host == b.HostOf() || (a.From.Host == b.HostOf() && b.Kind != engine.EnterMaintenance) {
+				return false
+			}
+		case b.Kind == engine.Move:
+			if b.To.Host == a.HostOf() || b.From.Host == a.HostOf() {
+				return false
+			}
+		case a.HostOf() == b.HostOf():
+			return false
+		}
+	}
+	return true
+}
+
+func (e *Executor) launch(ctx context.Context, p *program, i int32) {
+	a := &p.plan.Actions[i]
+	f := &flight{program: p, index: i, rec: engine.ActionRecord{Action: *a, State: engine.StateIntent, Plan: p.hash, Started: engine.At(time.Now())}}
+	e.open[a.ID] = f
+	e.slots.Take(a)
+	w := e.worker(f.rec)
+	go w.run(ctx)
+}
+
+// Recover takes over the actions that an earlier process left open: each is
+// looked up in vCenter and journaled to its end. No action is submitted again.
+func (e *Executor) Recover(ctx context.Context, open []engine.ActionRecord) {
+	for _, rec := range open {
+		e.open[rec.Action.ID] = &flight{rec: rec}
+		w := e.worker(rec)
+		go w.recover(ctx)
+	}
+}
+
+func (e *Executor) worker(rec engine.ActionRecord) *worker {
+	return &worker{act: e.act, journal: e.journal, log: e.log, reports: e.reports, rec: rec}
+}

@@ -1,0 +1,295 @@
+package execute
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"heliostat/engine"
+)
+
+// worker carries one action from intent to its end. It owns rec.
+type worker struct {
+	act     Actuator
+	journal Journal
+	log     *slog.Logger
+	reports chan<- Report
+	rec     engine.ActionRecord
+}
+
+// run is one sequence of durable steps; normal operation and recovery share its tail.
+func (w *worker) run(ctx context.Context) {
+	a := &w.rec.Action
+	sight, err := w.act.Look(ctx, a)
+	switch {
+	case ctx.Err() != nil:
+		w.abandon(ctx)
+		return
+	case errors.Is(err, ErrNoCredentials):
+		w.end(ctx, engine.StateRejected, err.Error())
+		return
+	case err != nil:
+		w.end(ctx, engine.StateStale, "look before the call: "+err.Error())
+		return
+	case !sight.Source:
+		w.end(ctx, engine.StateStale, "not as planned: "+sight.Detail)
+		return
+	}
+	w.rec.Session, err = w.act.Session(ctx, a.From.VCenter)
+	if err != nil {
+		state := engine.StateStale
+		if errors.Is(err, ErrNoCredentials) {
+			state = engine.StateRejected
+		}
+		w.end(ctx, state, "open session: "+err.Error())
+		return
+	}
+	// A crash before this entry leaves nothing: the action was never called.
+	if !w.append(ctx, engine.EntryIntent) {
+		return
+	}
+	// A crash from here to the next entry leaves an intent without a task:
+	// recover ends the session, settles, and asks the task history.
+	w.log.InfoContext(ctx, "action starts", "action", a.ID, "what", a.String(), "cycle_plan", w.rec.Plan[:min(8, len(w.rec.Plan))])
+	task, err := w.act.Submit(ctx, a)
+	switch {
+	case errors.Is(err, ErrRejected), errors.Is(err, ErrNoCredentials):
+		w.end(ctx, engine.StateRejected, err.Error())
+		return
+	case err != nil && ctx.Err() != nil:
+		w.abandon(ctx) // the next process recovers the intent
+		return
+	case err != nil:
+		w.log.WarnContext(ctx, "answer lost", "action", a.ID, "err", err)
+		w.resolve(ctx)
+		return
+	}
+	w.follow(ctx, task)
+}
+
+// recover continues an action that an earlier process left open.
+func (w *worker) recover(ctx context.Context) {
+	w.rec.Adopted = true
+	if w.rec.Task != "" {
+		w.log.InfoContext(ctx, "action adopted", "action", w.rec.Action.ID, "task", w.rec.Task)
+		w.wait(ctx)
+		return
+	}
+	w.resolve(ctx)
+}
+
+// resolve finds out what became of a call that was not answered.
+func (w *worker) resolve(ctx context.Context) {
+	a := &w.rec.Action
+	// Ending the session makes sure that a call still on its way is not
+	// executed; then what was executed has time to show in the history.
+	for ctx.Err() == nil {
+		if err := w.act.EndSession(ctx, a.From.VCenter, w.rec.Session); err == nil {
+			break
+		}
+		sleep(ctx, 5*time.Second)
+	}
+	sleep(ctx, Settle)
+	for ctx.Err() == nil {
+		task, found, err := w.find(ctx)
+		if err != nil {
+			w.log.WarnContext(ctx, "cannot tell yet what became of a call", "action", a.ID, "err", err)
+			sleep(ctx, Settle)
+			continue
+		}
+		if found {
+			w.rec.Adopted = true
+			w.follow(ctx, task)
+			return
+		}
+		sight, err := w.act.Look(ctx, a)
+		switch {
+		case err != nil:
+			sleep(ctx, Settle)
+			continue
+		case sight.Arrived:
+			w.end(ctx, engine.StateSucceeded, "")
+		case sight.Source:
+			w.end(ctx, engine.StateStale, "the call never arrived")
+		default:
+			w.end(ctx, engine.StateLost, "cannot tell what became of the call: "+sight.Detail)
+		}
+		return
+	}
+	w.abandon(ctx)
+}
+
+// find looks for the action's task since its intent.
+func (w *worker) find(ctx context.Context) (key string, found bool, err error) {
+	// A minute's grace: the vCenter's clock is not ours.
+	tasks, err := w.act.Tasks(ctx, &w.rec.Action, w.rec.Started-60)
+	if err != nil {
+		return "", false, err
+	}
+	for i := len(tasks) - 1; i >= 0; i-- {
+		if tasks[i].Method == methodOf(w.rec.Action.Kind) {
+			return tasks[i].Key, true, nil
+		}
+	}
+	return "", false, nil
+}
+
+// methodOf is the task description by which vCenter names an action.
+func methodOf(k engine.ActionKind) string {
+	switch k {
+	case engine.Standby:
+		return "HostSystem.powerDownToStandBy"
+	case engine.Wakeup:
+		return "HostSystem.powerUpFromStandBy"
+	case engine.EnterMaintenance:
+		return "HostSystem.enterMaintenanceMode"
+	case engine.ExitMaintenance:
+		return "HostSystem.exitMaintenanceMode"
+	case engine.Move:
+	}
+	return "VirtualMachine.relocate"
+}
+
+// follow journals the task and waits for its end.
+func (w *worker) follow(ctx context.Context, task string) {
+	w.rec.Task, w.rec.State = task, engine.StateStarted
+	// A crash after this entry leaves a task to adopt by its key.
+	if !w.append(ctx, engine.EntryTask) {
+		return
+	}
+	w.report(ctx, 0, nil)
+	w.wait(ctx)
+}
+
+// wait watches the task to its end and verifies what it did.
+func (w *worker) wait(ctx context.Context) {
+	for {
+		t, err := w.act.Wait(ctx, w.rec.Task, func(p int32) { w.report(ctx, p, nil) })
+		if ctx.Err() != nil {
+			w.abandon(ctx)
+			return
+		}
+		if err == nil {
+			w.verify(ctx, t)
+			return
+		}
+		// The task cannot be watched; the truth is where the object stands.
+		w.log.WarnContext(ctx, "task out of sight", "action", w.rec.Action.ID, "task", w.rec.Task, "err", err)
+		if sight, lookErr := w.act.Look(ctx, &w.rec.Action); lookErr == nil && !sight.Busy && (sight.Arrived || sight.Source) {
+			w.verify(ctx, Task{Key: w.rec.Task, Error: err.Error()})
+			return
+		}
+		sleep(ctx, 5*time.Second)
+	}
+}
+
+// verify judges by where the object really stands, not by what the task says.
+func (w *worker) verify(ctx context.Context, t Task) {
+	a := &w.rec.Action
+	patience := time.Minute
+	if a.Kind == engine.Wakeup && t.Error == "" {
+		patience = wakePatience
+	}
+	for deadline := time.Now().Add(patience); ; sleep(ctx, 10*time.Second) {
+		sight, err := w.act.Look(ctx, a)
+		switch {
+		case ctx.Err() != nil:
+			w.abandon(ctx)
+			return
+		case err == nil && sight.Arrived:
+			w.mark(ctx)
+			w.end(ctx, engine.StateSucceeded, "")
+			return
+		case err == nil && t.Error != "":
+			w.end(ctx, engine.StateFailed, t.Error)
+			return
+		case time.Now().After(deadline):
+			detail := sight.Detail
+			if err != nil {
+				detail = err.Error()
+			}
+			state := engine.StateFailed
+			if err != nil || !sight.Exists {
+				state = engine.StateLost
+			}
+			w.end(ctx, state, "the task ended well, but: "+detail)
+			return
+		}
+	}
+}
+
+func (w *worker) mark(ctx context.Context) {
+	a := &w.rec.Action
+	text := fmt.Sprintf("heliostat %s: %s", a.ID, a.String())
+	if len(a.Why) > 0 {
+		text += ": " + a.Why[0].Reason
+	}
+	if err := w.act.Mark(ctx, a, text); err != nil {
+		w.log.WarnContext(ctx, "cannot leave a mark in vCenter", "action", a.ID, "err", err)
+	}
+}
+
+// end journals the end of the action and reports it. It is written down even
+// while the daemon is being stopped.
+func (w *worker) end(ctx context.Context, s engine.ActionState, reason string) {
+	w.rec.State, w.rec.Error, w.rec.Ended = s, reason, engine.At(time.Now())
+	if !w.append(context.WithoutCancel(ctx), engine.EntryEnded) {
+		return
+	}
+	level := slog.LevelInfo
+	if s != engine.StateSucceeded {
+		level = slog.LevelWarn
+	}
+	w.log.Log(ctx, level, "action ends", "action", w.rec.Action.ID, "what", w.rec.Action.String(), "state", string(s), "err", reason, "seconds", int64(w.rec.Ended-w.rec.Started))
+	w.report(ctx, 100, nil)
+}
+
+// abandon leaves the action as the journal has it: the next process takes it up.
+func (w *worker) abandon(ctx context.Context) {
+	w.log.InfoContext(ctx, "action left to the next start", "action", w.rec.Action.ID, "task", w.rec.Task)
+}
+
+func (w *worker) append(ctx context.Context, kind engine.EntryKind) bool {
+	e, err := engine.NewEntry(cycleOf(w.rec.Action.ID), kind, w.rec)
+	if err == nil {
+		err = w.journal.Append(ctx, e)
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			w.report(ctx, 0, fmt.Errorf("journal %s of %s: %w", kind, w.rec.Action.ID, err))
+		}
+		return false
+	}
+	return true
+}
+
+// report tells the loop. Nobody listens once ctx is done.
+func (w *worker) report(ctx context.Context, percent int32, fatal error) {
+	select {
+	case w.reports <- Report{id: w.rec.Action.ID, rec: w.rec, percent: percent, fatal: fatal}:
+	case <-ctx.Done():
+	}
+}
+
+// cycleOf reads the cycle's number from an action ID, "c<cycle>-<n>".
+func cycleOf(id string) uint64 {
+	var n uint64
+	for _, r := range id[min(1, len(id)):] {
+		if r < '0' || r > '9' {
+			break
+		}
+		n = n*10 + uint64(r-'0')
+	}
+	return n
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
