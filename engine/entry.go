@@ -95,6 +95,9 @@ type InputRecord struct {
 	History  string `json:"history"`
 	Decision string `json:"decision"`
 	Rest     string `json:"rest"` // all other fields of the Input
+	// Ended are the IDs of the ended actions that History has taken in with
+	// this cycle, so that a restart folds each exactly once.
+	Ended []string `json:"ended,omitempty"`
 }
 
 // A PlanRecord is a plan in the journal: small plans inline, the rest by digest.
@@ -107,6 +110,27 @@ type PlanRecord struct {
 	Holds   int    `json:"holds"`
 	Refused string `json:"refused,omitempty"` // why Check refused it
 	Review  Review `json:"review,omitzero"`
+}
+
+// An OperatorRecord is a person's order.
+type OperatorRecord struct {
+	Op     string `json:"op"` // pause, resume
+	Who    string `json:"who"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// An ApprovalRecord is a person's answer to an advised plan.
+type ApprovalRecord struct {
+	Hash     string `json:"hash"`
+	Approved bool   `json:"approved"`
+	Who      string `json:"who"`
+	Reason   string `json:"reason,omitempty"`
+}
+
+// A RevisionRecord says which bundle serves, and what is wrong with one that does not.
+type RevisionRecord struct {
+	Serving string `json:"serving"`
+	Refused string `json:"refused,omitempty"`
 }
 
 // An ActionState is where an action stands.

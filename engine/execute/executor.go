@@ -98,15 +98,32 @@ func (e *Executor) Ended() []engine.ActionRecord {
 	return out
 }
 
-// Waiting lists the actions of the named plan that have not been started.
-func (e *Executor) Waiting(name string) []engine.Action {
-	var out []engine.Action
-	if p := e.program(name); p != nil {
-		for _, i := range p.queue {
-			out = append(out, p.plan.Actions[i])
-		}
+// Rest is what the named plan has not started, as a plan of its own: what its
+// actions depended on and has ended well is left out of their After.
+func (e *Executor) Rest(name string) *engine.Plan {
+	p := e.program(name)
+	if p == nil {
+		return nil
 	}
-	return out
+	rest := *p.plan
+	rest.Actions = nil
+	at := make(map[int32]int32, len(p.queue))
+	left := slices.Sorted(slices.Values(p.queue))
+	for n, i := range left {
+		at[i] = int32(n)
+	}
+	for _, i := range left {
+		a := p.plan.Actions[i]
+		var after []int32
+		for _, j := range a.After {
+			if n, ok := at[j]; ok {
+				after = append(after, n)
+			}
+		}
+		a.After = after
+		rest.Actions = append(rest.Actions, a)
+	}
+	return &rest
 }
 
 // Reports is the channel on which workers report. The loop receives from it and
@@ -255,7 +272,9 @@ func (e *Executor) launch(ctx context.Context, p *program, i int32) {
 
 // Recover takes over the actions that an earlier process left open: each is
 // looked up in vCenter and journaled to its end. No action is submitted again.
-func (e *Executor) Recover(ctx context.Context, open []engine.ActionRecord) {
+// ended are actions whose end that process journaled and the loop has not seen.
+func (e *Executor) Recover(ctx context.Context, open, ended []engine.ActionRecord) {
+	e.ended = append(e.ended, ended...)
 	for _, rec := range open {
 		e.open[rec.Action.ID] = &flight{rec: rec}
 		w := e.worker(rec)

@@ -1,0 +1,48 @@
+# Heliostat. `make` lists the targets.
+
+GO             ?= go
+BIN            := bin
+GOLANGCI       := $(BIN)/golangci-lint
+GOLANGCI_VERSION := v2.12.0
+VERSION        ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS        := -s -w -X main.version=$(VERSION)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test check lint bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: go-is-there ## build bin/heliostat
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/heliostat ./cmd/heliostat
+
+demo: build ## three simulated datacentres, a day in about two minutes
+	$(BIN)/heliostat demo
+
+test: go-is-there ## run the tests
+	$(GO) test ./...
+
+check: go-is-there $(GOLANGCI) ## all that CI checks: format, vet, lint, modules, generated files, race
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these"; exit 1; }
+	$(GO) vet ./...
+	$(GOLANGCI) run ./...
+	$(GO) mod tidy -diff
+	$(GO) generate ./...
+	@git diff --exit-code --stat || { echo "go generate changed these files: commit them"; exit 1; }
+	$(GO) test -race ./...
+
+lint: $(GOLANGCI) ## run the linters alone
+	$(GOLANGCI) run ./...
+
+bench: go-is-there ## benchmarks; the fleet of 15,000 hosts and 150,000 VMs among them
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+$(GOLANGCI):
+	GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+clean: ## remove what was built
+	rm -rf $(BIN)
+
+.PHONY: go-is-there
+go-is-there:
+	@command -v $(GO) >/dev/null || { echo "Go 1.26 or later is needed: https://go.dev/dl/"; exit 1; }

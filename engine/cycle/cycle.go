@@ -1,0 +1,336 @@
+// Package cycle runs the line, over and over: look, decide, plan, check,
+// journal, act. One goroutine owns all of it.
+//
+// The loop wakes on its schedule, or early when it is poked: by an alert, a
+// hazard, a change of inventory or an edited policy. A poke never says what to
+// do. A cycle that fails is logged and forgotten: the next one starts from what
+// is true then, which is the only retry there is. A journal that fails is the
+// one error that ends the loop, since nothing may be done that cannot be
+// written down: the process exits, is restarted, and recovers.
+package cycle
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/robfig/cron/v3"
+
+	"heliostat/engine"
+	"heliostat/engine/execute"
+	"heliostat/engine/plan"
+)
+
+// A Resolve chooses between two places where one VM was seen: the index in
+// seen, or -1 when nothing explains it, which makes it a gap.
+type Resolve func(vm engine.VMID, seen []engine.Sighting) int
+
+// A Collector takes a snapshot of the fleet. What it could not see is a gap in
+// the snapshot; an error means that there is no snapshot.
+type Collector interface {
+	Collect(ctx context.Context, now time.Time, resolve Resolve) (*engine.Snapshot, error)
+}
+
+// A Policy is what the bundle in service says. Its errors stop the cycle.
+type Policy interface {
+	// Reload takes an edited bundle into service, or keeps the last good one
+	// and says in err what is wrong with the edit.
+	Reload(ctx context.Context) (changed bool, err error)
+	Revision() string
+	Evaluate(ctx context.Context, v engine.View) (*engine.Decision, error)
+	Deny(ctx context.Context, v engine.View, moves []engine.Action) ([]engine.Veto, error)
+	Review(ctx context.Context, v engine.View, p *engine.Plan) (engine.Review, error)
+}
+
+// A Journal remembers entries, and large values by the digest of their content.
+type Journal interface {
+	execute.Journal
+	Put(ctx context.Context, b []byte) (digest string, err error)
+}
+
+// A Published is what the loop shows after each cycle and each change of an
+// action. Everything in it is a copy or immutable.
+type Published struct {
+	Cycle    uint64
+	At       time.Time
+	Took     time.Duration
+	Next     time.Time
+	Err      error // why the last cycle ended early
+	Paused   *engine.OperatorRecord
+	Revision string
+	Refused  string // what is wrong with the newest edit of the policies; "" when it serves
+	Snapshot *engine.Snapshot
+	History  *engine.History
+	Decision *engine.Decision
+	Plans    []*engine.Plan // of this cycle, by level
+	Record   engine.CycleRecord
+	Open     []engine.ActionRecord
+	Percent  []int32 // by Open
+	Pending  *Pending
+	Ended    []engine.ActionRecord // since the last Published
+}
+
+// A Pending is an advised plan that waits for a person.
+type Pending struct {
+	Plan      *engine.Plan
+	Hash      string
+	Since     time.Time
+	Expires   time.Time
+	Approvers int32    // how many different persons must approve
+	Approved  []string // who has
+}
+
+// Loop is the daemon without the process around it. Set the exported fields,
+// then Restore, then Run.
+type Loop struct {
+	Collector Collector
+	Policy    Policy
+	Executor  *execute.Executor
+	Journal   Journal
+	Config    plan.Config
+	Schedule  cron.Schedule
+	// MinGap is the least time between two cycles, however often it is poked.
+	MinGap time.Duration
+	// ApprovalTTL is how long an advised plan waits for a person.
+	ApprovalTTL time.Duration
+	Windows     func(now time.Time) []engine.Window
+	Publish     func(Published)
+	Alive       func() // called at least every AliveEvery while the loop is well
+	Log         *slog.Logger
+
+	poke     chan string
+	requests chan request
+
+	// Owned by the loop's goroutine.
+	cycle        uint64
+	last         time.Time
+	history      *engine.History
+	paused       *engine.OperatorRecord
+	pending      *Pending
+	pendingInput plan.Input
+	approved     []approved
+	rejected     map[string]time.Time // by plan hash: until when it is not offered again
+	refused      string
+	shown        Published
+}
+
+// approved is an advised plan that a person has approved and is being carried out.
+type approved struct {
+	name string // of its program
+	in   plan.Input
+}
+
+// AliveEvery is how often Alive is called while nothing happens.
+const AliveEvery = 10 * time.Second
+
+type request struct {
+	do    func(context.Context) error
+	reply chan error
+}
+
+// init makes the channels; called by Restore.
+func (l *Loop) init() {
+	l.poke = make(chan string, 1)
+	l.requests = make(chan request)
+	l.rejected = map[string]time.Time{}
+	if l.history == nil {
+		l.history = &engine.History{}
+	}
+}
+
+// Poke wakes the loop early. It never blocks.
+func (l *Loop) Poke(reason string) {
+	select {
+	case l.poke <- reason:
+	default: // it is about to wake anyway
+	}
+}
+
+// Run cycles until ctx is done or the journal fails.
+func (l *Loop) Run(ctx context.Context) error {
+	alive := time.NewTicker(AliveEvery)
+	defer alive.Stop()
+	timer := time.NewTimer(0) // the first cycle is now
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-alive.C:
+			l.alive()
+			continue
+		case r := <-l.Executor.Reports():
+			if err := l.Executor.Handle(ctx, r); err != nil {
+				return err
+			}
+			l.show()
+			continue
+		case q := <-l.requests:
+			q.reply <- q.do(ctx)
+			l.show()
+			continue
+		case reason := <-l.poke:
+			if wait := time.Until(l.last.Add(l.MinGap)); wait > 0 {
+				timer.Reset(wait)
+				continue
+			}
+			l.Log.InfoContext(ctx, "woken early", "reason", reason)
+		case <-timer.C:
+		}
+		if err := l.Once(ctx); err != nil {
+			return err
+		}
+		l.alive()
+		timer.Reset(time.Until(l.shown.Next))
+	}
+}
+
+func (l *Loop) alive() {
+	if l.Alive != nil {
+		l.Alive()
+	}
+}
+
+// Once runs one cycle. Its error is a failure of the journal, or ctx's: every
+// other failure is logged, shown, and left to the next cycle.
+func (l *Loop) Once(ctx context.Context) error {
+	l.cycle++
+	start := time.Now()
+	l.last = start
+	l.shown.Cycle, l.shown.At = l.cycle, start
+	err := l.once(ctx, start)
+	l.shown.Took, l.shown.Err = time.Since(start), err
+	l.shown.Next = l.Schedule.Next(time.Now())
+	l.show()
+	if fatal, ok := err.(journalError); ok { //nolint:errorlint // made here, never wrapped
+		return fatal
+	}
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		l.Log.ErrorContext(ctx, "cycle failed", "cycle", l.cycle, "err", err)
+	default:
+		r := &l.shown.Record
+		l.Log.InfoContext(ctx, "cycle ends", "cycle", l.cycle, "actions", r.Actions, "open", r.Open, "holds", r.Holds, "gaps", r.Gaps, "ms", r.MS)
+	}
+	return nil
+}
+
+// journalError is a failure to write the journal.
+type journalError struct{ err error }
+
+func (e journalError) Error() string { return "write journal: " + e.err.Error() }
+func (e journalError) Unwrap() error { return e.err }
+
+func (l *Loop) append(ctx context.Context, entries ...engine.Entry) error {
+	if err := l.Journal.Append(ctx, entries...); err != nil {
+		return journalError{err}
+	}
+	return nil
+}
+
+// once is the line itself.
+func (l *Loop) once(ctx context.Context, now time.Time) error {
+	if err := l.reload(ctx); err != nil {
+		return err
+	}
+	s, err := l.Collector.Collect(ctx, now, l.resolve)
+	if err != nil {
+		return fmt.Errorf("collect: %w", err)
+	}
+	l.Executor.Observe(s)
+	ended := l.Executor.Ended()
+	l.shown.Ended = append(l.shown.Ended, ended...)
+	l.history = engine.Fold(l.history, s, ended, l.Config.Low)
+	for i := range ended {
+		l.folded = append(l.folded, ended[i].Action.ID)
+	}
+	v := l.view(now, s)
+	d, err := l.Policy.Evaluate(ctx, v)
+	if err != nil {
+		return fmt.Errorf("evaluate policies: %w", err)
+	}
+	w := &work{l: l, view: v, decision: d, start: now}
+	if err := w.run(ctx); err != nil {
+		return err
+	}
+	l.folded = nil
+	l.shown.Snapshot, l.shown.History, l.shown.Decision, l.shown.Plans, l.shown.Record = s, l.history, d, w.plans, w.record
+	return nil
+}
+
+// reload takes an edited bundle into service. A broken edit is journaled once,
+// and the last good bundle serves on.
+func (l *Loop) reload(ctx context.Context) error {
+	changed, err := l.Policy.Reload(ctx)
+	refused := ""
+	if err != nil {
+		refused = err.Error()
+	}
+	if !changed && refused == l.refused {
+		return nil
+	}
+	if refused != "" {
+		l.Log.ErrorContext(ctx, "policy edit refused, the last good revision serves on", "revision", l.Policy.Revision(), "err", refused)
+	}
+	if changed {
+		l.Log.InfoContext(ctx, "policy revision in service", "revision", l.Policy.Revision())
+	}
+	l.refused = refused
+	l.shown.Revision, l.shown.Refused = l.Policy.Revision(), refused
+	e, err := engine.NewEntry(l.cycle, engine.EntryRevision, engine.RevisionRecord{Serving: l.Policy.Revision(), Refused: refused})
+	if err != nil {
+		return err
+	}
+	return l.append(ctx, e)
+}
+
+func (l *Loop) view(now time.Time, s *engine.Snapshot) engine.View {
+	v := engine.View{Now: engine.At(now), Snapshot: s, History: l.history, Open: l.Executor.Open(), Low: l.Config.Low}
+	if l.Windows != nil {
+		v.Windows = l.Windows(now)
+	}
+	v.Budget = plan.BudgetLeft(l.Config, l.history, v.Now)
+	return v
+}
+
+// resolve explains a VM seen at two vCenters by a move between them that is
+// under way: until it has ended the VM counts where it came from.
+func (l *Loop) resolve(vm engine.VMID, seen []engine.Sighting) int {
+	for _, rec := range l.Executor.Open() {
+		if rec.Action.VM != vm || !rec.Action.Across {
+			continue
+		}
+		for i, sg := range seen {
+			if sg.VCenter == rec.Action.From.VCenter {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+// show publishes a copy of what the loop knows.
+func (l *Loop) show() {
+	if l.Publish == nil {
+		return
+	}
+	p := l.shown
+	p.Open = l.Executor.Open()
+	p.Percent = make([]int32, len(p.Open))
+	for i := range p.Open {
+		p.Percent[i] = l.Executor.Percent(p.Open[i].Action.ID)
+	}
+	if l.pending != nil {
+		c := *l.pending
+		p.Pending = &c
+	}
+	if l.paused != nil {
+		c := *l.paused
+		p.Paused = &c
+	}
+	l.Publish(p)
+	l.shown.Ended = nil
+}

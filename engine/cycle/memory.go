@@ -1,0 +1,146 @@
+package cycle
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"slices"
+
+	"heliostat/engine"
+	"heliostat/engine/plan"
+)
+
+// A Reader reads a journal.
+type Reader interface {
+	Entries(from uint64) iter.Seq2[engine.Entry, error]
+	Get(digest string) ([]byte, error)
+}
+
+// A Memory is what a journal says about where an earlier process stood.
+type Memory struct {
+	Cycle   uint64
+	History *engine.History
+	Open    []engine.ActionRecord // intents and tasks without an end
+	Paused  *engine.OperatorRecord
+	ended   []engine.ActionRecord // ended and in no journaled history
+}
+
+// Remember reads a journal from its beginning. An empty journal gives an empty memory.
+func Remember(r Reader) (Memory, error) {
+	m := Memory{History: &engine.History{}}
+	var history string
+	open := map[string]engine.ActionRecord{}
+	ended := map[string]engine.ActionRecord{}
+	for e, err := range r.Entries(1) {
+		if err != nil {
+			return m, fmt.Errorf("read journal: %w", err)
+		}
+		m.Cycle = max(m.Cycle, e.Cycle)
+		switch e.Kind {
+		case engine.EntryInput:
+			var rec engine.InputRecord
+			if err := json.Unmarshal(e.Data, &rec); err != nil {
+				return m, fmt.Errorf("entry %d: %w", e.Seq, err)
+			}
+			history = rec.History
+			for _, id := range rec.Ended {
+				delete(ended, id)
+			}
+		case engine.EntryIntent, engine.EntryTask, engine.EntryEnded:
+			var rec engine.ActionRecord
+			if err := json.Unmarshal(e.Data, &rec); err != nil {
+				return m, fmt.Errorf("entry %d: %w", e.Seq, err)
+			}
+			if e.Kind == engine.EntryEnded {
+				delete(open, rec.Action.ID)
+				ended[rec.Action.ID] = rec
+			} else {
+				open[rec.Action.ID] = rec
+			}
+		case engine.EntryOperator:
+			var rec engine.OperatorRecord
+			if err := json.Unmarshal(e.Data, &rec); err != nil {
+				return m, fmt.Errorf("entry %d: %w", e.Seq, err)
+			}
+			m.Paused = nil
+			if rec.Op == "pause" {
+				m.Paused = &rec
+			}
+		default:
+		}
+	}
+	m.Open, m.ended = inOrder(open), inOrder(ended)
+	if history != "" {
+		b, err := r.Get(history)
+		if err != nil {
+			return m, fmt.Errorf("read history: %w", err)
+		}
+		if err := json.Unmarshal(b, m.History); err != nil {
+			return m, fmt.Errorf("read history: %w", err)
+		}
+	}
+	return m, nil
+}
+
+func inOrder(recs map[string]engine.ActionRecord) []engine.ActionRecord {
+	out := make([]engine.ActionRecord, 0, len(recs))
+	for _, r := range recs {
+		out = append(out, r)
+	}
+	slices.SortFunc(out, func(a, b engine.ActionRecord) int { return compareIDs(a.Action.ID, b.Action.ID) })
+	return out
+}
+
+// compareIDs orders action IDs by length first, so that c9-1 comes before c10-1.
+func compareIDs(a, b string) int {
+	if len(a) != len(b) {
+		return len(a) - len(b)
+	}
+	return bytes.Compare([]byte(a), []byte(b))
+}
+
+// Restore makes the loop ready to run, where an earlier process left off: open
+// actions are adopted, history and a pause go on. Call it once, before Run.
+func (l *Loop) Restore(ctx context.Context, m Memory) {
+	l.history, l.cycle, l.paused = m.History, m.Cycle, m.Paused
+	l.init()
+	l.shown.Revision = l.Policy.Revision()
+	l.Executor.Recover(ctx, m.Open, m.ended)
+}
+
+// Rebuild builds a journaled plan again from its journaled input. in is what
+// [plan.Build] was given, want the canonical bytes of what it returned then.
+func Rebuild(r Reader, input engine.InputRecord, planned engine.PlanRecord) (in plan.Input, got, want []byte, err error) {
+	in, err = ReadInput(r, input)
+	if err != nil {
+		return in, nil, nil, err
+	}
+	if want, err = r.Get(planned.Digest); err != nil {
+		return in, nil, nil, fmt.Errorf("read plan: %w", err)
+	}
+	got, err = engine.Encode(plan.Build(in))
+	return in, got, want, err
+}
+
+// ReadInput reads back what a plan was made from.
+func ReadInput(r Reader, rec engine.InputRecord) (plan.Input, error) {
+	var in plan.Input
+	var d engine.Decision
+	s, h := &engine.Snapshot{}, &engine.History{}
+	for _, x := range []struct {
+		what, digest string
+		to           any
+	}{{"input", rec.Rest, &in}, {"snapshot", rec.Snapshot, s}, {"history", rec.History, h}, {"decision", rec.Decision, &d}} {
+		b, err := r.Get(x.digest)
+		if err != nil {
+			return in, fmt.Errorf("read %s: %w", x.what, err)
+		}
+		if err := json.Unmarshal(b, x.to); err != nil {
+			return in, fmt.Errorf("read %s: %w", x.what, err)
+		}
+	}
+	in.Snapshot, in.History, in.Decision = s, h, d.Audience(rec.Level, rec.Shadow)
+	return in, nil
+}

@@ -1,0 +1,126 @@
+package cycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"heliostat/engine"
+)
+
+// ErrNoPlan means that no plan of that hash waits for approval.
+var ErrNoPlan = errors.New("no such plan waits for approval")
+
+// ask runs do on the loop's goroutine and waits for it.
+func (l *Loop) ask(ctx context.Context, do func(context.Context) error) error {
+	q := request{do: do, reply: make(chan error, 1)}
+	select {
+	case l.requests <- q:
+	case <-ctx.Done():
+		return fmt.Errorf("reach the loop: %w", context.Cause(ctx))
+	}
+	select {
+	case err := <-q.reply:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the loop: %w", context.Cause(ctx))
+	}
+}
+
+// Pause stops starting actions, at once and until Resume, over restarts. What is
+// in flight goes on to its end.
+func (l *Loop) Pause(ctx context.Context, who, reason string) error {
+	return l.ask(ctx, func(ctx context.Context) error {
+		rec := engine.OperatorRecord{Op: "pause", Who: who, Reason: reason}
+		l.Executor.DropAll()
+		l.approved, l.pending = nil, nil
+		l.paused = &rec
+		l.Log.WarnContext(ctx, "paused", "who", who, "reason", reason)
+		return l.record(ctx, engine.EntryOperator, rec)
+	})
+}
+
+// Resume ends a pause.
+func (l *Loop) Resume(ctx context.Context, who string) error {
+	err := l.ask(ctx, func(ctx context.Context) error {
+		// A crash before the entry leaves the pause in force, which is the safe side.
+		if err := l.record(ctx, engine.EntryOperator, engine.OperatorRecord{Op: "resume", Who: who}); err != nil {
+			return err
+		}
+		l.paused = nil
+		l.Log.WarnContext(ctx, "resumed", "who", who)
+		return nil
+	})
+	if err == nil {
+		l.Poke("resumed")
+	}
+	return err
+}
+
+// Approve lets the waiting plan be carried out. hash may be its beginning, of at
+// least six digits. Where several approvers are asked for, each must be another.
+func (l *Loop) Approve(ctx context.Context, hash, who string) error {
+	return l.ask(ctx, func(ctx context.Context) error {
+		p, err := l.waiting(hash)
+		if err != nil {
+			return err
+		}
+		if slices.Contains(p.Approved, who) {
+			return fmt.Errorf("%s has approved it already: %d different persons must", who, p.Approvers)
+		}
+		if err := l.record(ctx, engine.EntryApproval, engine.ApprovalRecord{Hash: p.Hash, Approved: true, Who: who}); err != nil {
+			return err
+		}
+		p.Approved = append(p.Approved, who)
+		if int32(len(p.Approved)) < p.Approvers {
+			return nil
+		}
+		name := "approved:" + p.Hash
+		l.approved = append(l.approved, approved{name: name, in: l.pendingInput})
+		l.pending = nil
+		l.Log.InfoContext(ctx, "plan approved", "plan", p.Hash[:8], "who", who)
+		l.Executor.Offer(ctx, name, p.Plan)
+		return nil
+	})
+}
+
+// Reject drops the waiting plan. The same actions are not proposed again for as
+// long as an approval would have been waited for.
+func (l *Loop) Reject(ctx context.Context, hash, who, reason string) error {
+	return l.ask(ctx, func(ctx context.Context) error {
+		p, err := l.waiting(hash)
+		if err != nil {
+			return err
+		}
+		l.rejected[p.Hash] = time.Now().Add(l.ApprovalTTL)
+		l.pending = nil
+		l.Log.InfoContext(ctx, "plan rejected", "plan", p.Hash[:8], "who", who, "reason", reason)
+		return l.record(ctx, engine.EntryApproval, engine.ApprovalRecord{Hash: p.Hash, Who: who, Reason: reason})
+	})
+}
+
+func (l *Loop) waiting(hash string) (*Pending, error) {
+	switch {
+	case l.paused != nil:
+		return nil, fmt.Errorf("the daemon is paused by %s: resume first", l.paused.Who)
+	case len(hash) < 6:
+		return nil, errors.New("give at least the first six digits of the plan's hash")
+	case l.pending == nil || !strings.HasPrefix(l.pending.Hash, hash):
+		return nil, fmt.Errorf("plan %s: %w", hash, ErrNoPlan)
+	case time.Now().After(l.pending.Expires):
+		l.pending = nil
+		return nil, fmt.Errorf("plan %s has expired: %w", hash, ErrNoPlan)
+	}
+	return l.pending, nil
+}
+
+func (l *Loop) record(ctx context.Context, kind engine.EntryKind, data any) error {
+	e, err := engine.NewEntry(l.cycle, kind, data)
+	if err != nil {
+		return err
+	}
+	return l.append(context.WithoutCancel(ctx), e)
+}

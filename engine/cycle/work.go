@@ -1,0 +1,347 @@
+package cycle
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"heliostat/engine"
+	"heliostat/engine/plan"
+)
+
+// MaxVetoRounds is how often a plan is built again around the vetoes of its
+// moves before the moves still refused become holds.
+const MaxVetoRounds = 3
+
+// work is one cycle's planning: the same snapshot and decision, a plan a level.
+type work struct {
+	l        *Loop
+	view     engine.View
+	decision *engine.Decision
+	start    time.Time
+
+	snapshot, history, said string // digests
+	plans                   []*engine.Plan
+	record                  engine.CycleRecord
+}
+
+// run makes and journals the plans, and hands over what is to be done.
+func (w *work) run(ctx context.Context) error {
+	l := w.l
+	if err := w.store(ctx); err != nil {
+		return err
+	}
+	enforced, err := w.level(ctx, engine.Enforce, "")
+	if err != nil {
+		return err
+	}
+	if err := w.checkApproved(ctx); err != nil {
+		return err
+	}
+	if l.paused != nil {
+		l.Executor.DropAll()
+		l.approved = nil
+	} else if enforced != nil {
+		l.Executor.Offer(ctx, "enforce", enforced)
+	}
+	if err := w.advise(ctx); err != nil {
+		return err
+	}
+	for _, name := range w.shadows() {
+		if _, err := w.level(ctx, engine.Shadow, name); err != nil {
+			return err
+		}
+	}
+	return w.close(ctx)
+}
+
+// store keeps the large parts of the Input. A crash here leaves files that no
+// entry refers to.
+func (w *work) store(ctx context.Context) error {
+	for _, x := range []struct {
+		to *string
+		v  any
+	}{{&w.snapshot, w.view.Snapshot}, {&w.history, w.l.history}, {&w.said, w.decision}} {
+		b, err := engine.Encode(x.v)
+		if err != nil {
+			return err
+		}
+		if *x.to, err = w.l.Journal.Put(ctx, b); err != nil {
+			return journalError{err}
+		}
+	}
+	return nil
+}
+
+// level builds, checks and journals the plan of one level. It returns nil when
+// the plan may not be acted on.
+func (w *work) level(ctx context.Context, level engine.Mode, shadow string) (*engine.Plan, error) {
+	began := time.Now()
+	in := w.input(level, shadow)
+	p, err := w.settle(ctx, &in)
+	if err != nil {
+		return nil, err
+	}
+	refused := ""
+	if err := plan.Check(in, p); err != nil {
+		refused = err.Error()
+		w.l.Log.ErrorContext(ctx, "own plan refused by the check", "cycle", w.l.cycle, "level", level.String(), "err", refused)
+	}
+	review, err := w.l.Policy.Review(ctx, w.view, p)
+	if err != nil {
+		return nil, fmt.Errorf("review plan: %w", err)
+	}
+	if err := w.journal(ctx, &in, p, refused, review); err != nil {
+		return nil, err
+	}
+	w.plans = append(w.plans, p)
+	if level == engine.Enforce {
+		w.record.Actions, w.record.Holds, w.record.Evaluated = len(p.Actions), len(p.Holds), p.Evaluated
+		w.record.PlanMS = time.Since(began).Milliseconds()
+	}
+	if refused != "" || len(review.Rejects) > 0 {
+		return nil, nil
+	}
+	if level == engine.Advise || review.Approvers > 0 {
+		w.offer(p, review, in)
+		if level == engine.Enforce {
+			return nil, nil // it waits for a person too
+		}
+	}
+	return p, nil
+}
+
+func (w *work) input(level engine.Mode, shadow string) plan.Input {
+	l := w.l
+	in := plan.Input{
+		Cycle: l.cycle, Now: w.view.Now, Seed: l.cycle, Budget: l.Config.DefaultBudget, Level: level, Shadow: shadow,
+		Snapshot: w.view.Snapshot, Decision: w.decision.Audience(level, shadow), History: l.history,
+		Open: w.view.Open, Windows: w.view.Windows, Config: l.Config,
+	}
+	// What a person has approved and has not started yet is as good as under way.
+	for _, a := range l.approved {
+		if rest := l.Executor.Rest(a.name); rest != nil {
+			for i := range rest.Actions {
+				in.Open = append(in.Open, engine.ActionRecord{Action: rest.Actions[i], State: engine.StateIntent})
+			}
+		}
+	}
+	if l.paused != nil {
+		in.Paused = l.paused.Reason
+		if in.Paused == "" {
+			in.Paused = "paused by " + l.paused.Who
+		}
+	}
+	return in
+}
+
+// settle builds the plan, asks deny about its moves, and builds again around
+// the vetoes. After MaxVetoRounds a VM still refused is vetoed everywhere.
+func (w *work) settle(ctx context.Context, in *plan.Input) (*engine.Plan, error) {
+	asked := map[veto]bool{}
+	for round := 1; ; round++ {
+		p := plan.Build(*in)
+		if in.Level == engine.Enforce {
+			w.record.Rounds = round
+		}
+		var moves []engine.Action
+		for i := range p.Actions {
+			if a := &p.Actions[i]; a.Kind == engine.Move && !asked[veto{a.VM, a.To.Host}] {
+				asked[veto{a.VM, a.To.Host}] = true
+				moves = append(moves, *a)
+			}
+		}
+		if len(moves) == 0 {
+			return p, nil
+		}
+		vetoes, err := w.l.Policy.Deny(ctx, w.view, moves)
+		if err != nil {
+			return nil, fmt.Errorf("ask deny: %w", err)
+		}
+		fresh := false
+		for _, v := range vetoes {
+			if v.Mode < in.Level && (in.Shadow == "" || v.Policy != in.Shadow) {
+				continue
+			}
+			if round >= MaxVetoRounds {
+				v.To = "" // anywhere
+			}
+			in.Vetoes = append(in.Vetoes, v)
+			fresh = true
+		}
+		if !fresh {
+			return p, nil
+		}
+	}
+}
+
+type veto struct {
+	vm engine.VMID
+	to engine.HostID
+}
+
+// journal writes down what the plan was made from, and the plan.
+func (w *work) journal(ctx context.Context, in *plan.Input, p *engine.Plan, refused string, review engine.Review) error {
+	l := w.l
+	rest, err := engine.Encode(in)
+	if err != nil {
+		return err
+	}
+	restDigest, err := l.Journal.Put(ctx, rest)
+	if err != nil {
+		return journalError{err}
+	}
+	body, err := engine.Encode(p)
+	if err != nil {
+		return err
+	}
+	digest, err := l.Journal.Put(ctx, body)
+	if err != nil {
+		return journalError{err}
+	}
+	rec := engine.InputRecord{Level: in.Level, Shadow: in.Shadow, Snapshot: w.snapshot, History: w.history, Decision: w.said, Rest: restDigest, Ended: l.folded}
+	out := engine.PlanRecord{Level: in.Level, Shadow: in.Shadow, Hash: p.Hash(), Digest: digest, Actions: len(p.Actions), Holds: len(p.Holds), Refused: refused, Review: review}
+	entries := make([]engine.Entry, 0, 3)
+	for _, x := range []struct {
+		kind  engine.EntryKind
+		data  any
+		blobs []string
+		skip  bool
+	}{
+		{engine.EntryInput, rec, []string{w.snapshot, w.history, w.said, restDigest}, false},
+		{engine.EntryVetoes, in.Vetoes, nil, len(in.Vetoes) == 0},
+		{engine.EntryPlan, out, []string{digest}, false},
+	} {
+		if x.skip {
+			continue
+		}
+		e, err := engine.NewEntry(l.cycle, x.kind, x.data, x.blobs...)
+		if err != nil {
+			return err
+		}
+		entries = append(entries, e)
+	}
+	// A crash before this leaves a cycle that never was; after it, a plan of
+	// which nothing was started.
+	return l.append(ctx, entries...)
+}
+
+// advise makes the plan that adds what is only advised, when there is anything
+// to add and nothing waits already.
+func (w *work) advise(ctx context.Context) error {
+	l := w.l
+	if l.pending != nil && time.Now().After(l.pending.Expires) {
+		l.pending = nil
+	}
+	if l.paused != nil || len(l.approved) > 0 || !w.anyAdvice() {
+		return nil
+	}
+	if l.pending != nil {
+		// It stays current unless it has become wrong.
+		in := w.input(engine.Advise, "")
+		if err := plan.Check(in, l.pending.Plan); err == nil {
+			return nil
+		}
+		l.pending = nil
+	}
+	_, err := w.level(ctx, engine.Advise, "")
+	return err
+}
+
+// offer makes p the plan that waits for a person, unless one has refused it.
+func (w *work) offer(p *engine.Plan, review engine.Review, in plan.Input) {
+	l := w.l
+	hash := p.Hash()
+	if len(p.Actions) == 0 || l.rejected[hash].After(time.Now()) || (l.pending != nil && l.pending.Hash == hash) {
+		return
+	}
+	if len(w.plans) > 1 && w.plans[0].Hash() == hash {
+		return // nothing beyond what is enforced
+	}
+	now := time.Now()
+	l.pending = &Pending{Plan: p, Hash: hash, Since: now, Expires: now.Add(l.ApprovalTTL), Approvers: max(1, review.Approvers)}
+	l.pendingInput = in
+}
+
+// anyAdvice reports whether a plan at level Advise can differ from the enforced one.
+func (w *work) anyAdvice() bool {
+	m := w.l.Config.Modes
+	for _, mode := range []engine.Mode{m.Move, m.Standby, m.Wake, m.Maintenance} {
+		if mode == engine.Advise {
+			return true
+		}
+	}
+	for _, v := range w.decision.Voices {
+		if v.Mode == engine.Advise {
+			return true
+		}
+	}
+	for i := range w.view.Snapshot.Sites {
+		if w.view.Snapshot.Sites[i].Mode == engine.Advise {
+			return true
+		}
+	}
+	for i := range w.view.Snapshot.VMs {
+		if w.view.Snapshot.VMs[i].Mode == engine.Advise {
+			return true
+		}
+	}
+	return false
+}
+
+// shadows lists the policies in shadow, in order, each once.
+func (w *work) shadows() []string {
+	var names []string
+	for _, v := range w.decision.Voices {
+		if v.Mode == engine.Shadow && (len(names) == 0 || names[len(names)-1] != v.Policy) {
+			names = append(names, v.Policy)
+		}
+	}
+	return names
+}
+
+// checkApproved drops the approved plans that have ended or become wrong.
+func (w *work) checkApproved(ctx context.Context) error {
+	l := w.l
+	kept := l.approved[:0]
+	for _, a := range l.approved {
+		rest := l.Executor.Rest(a.name)
+		if rest == nil || len(rest.Actions) == 0 {
+			l.Executor.Drop(a.name)
+			continue
+		}
+		in := w.input(engine.Advise, "")
+		in.Vetoes = a.in.Vetoes
+		in.Open = w.view.Open
+		if err := plan.Check(in, rest); err != nil {
+			l.Log.WarnContext(ctx, "approved plan no longer holds, its rest is dropped", "plan", strings.TrimPrefix(a.name, "approved:"), "err", err)
+			l.Executor.Drop(a.name)
+			continue
+		}
+		kept = append(kept, a)
+	}
+	l.approved = kept
+	return nil
+}
+
+// close writes the record that ends the cycle.
+func (w *work) close(ctx context.Context) error {
+	l, s := w.l, w.view.Snapshot
+	r := &w.record
+	r.Open, r.Gaps, r.VMs, r.Hosts = len(l.Executor.Open()), len(s.Gaps), len(s.VMs), len(s.Hosts)
+	for i := range s.Hosts {
+		if s.Hosts[i].Power == engine.HostOn {
+			r.HostsOn++
+		}
+		if s.Hosts[i].PowerW != engine.Unknown {
+			r.PowerW += int64(s.Hosts[i].PowerW)
+		}
+	}
+	r.MS = time.Since(w.start).Milliseconds()
+	e, err := engine.NewEntry(l.cycle, engine.EntryCycle, r)
+	if err != nil {
+		return err
+	}
+	return l.append(ctx, e)
+}
