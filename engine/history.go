@@ -268,7 +268,7 @@ func foldHost(x *HostHistory, h *Host, at Unix, low Thresholds) {
 }
 
 // LowFor is for how many seconds the host's load has been low, rounded down to a minute.
-func (x *HostHistory) LowFor(now Unix) int64 {
+func (x HostHistory) LowFor(now Unix) int64 {
 	if x.LowSince == 0 || now < x.LowSince {
 		return 0
 	}
