@@ -1,0 +1,204 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"runtime/debug"
+
+	"go.etcd.io/bbolt"
+
+	"heliostat/engine"
+)
+
+// A DamageError says what in the journal is not as it was written, by the number
+// of the first entry concerned. It wraps [ErrDamaged].
+type DamageError struct {
+	Seq  uint64
+	What string
+}
+
+// Error implements error.
+func (e *DamageError) Error() string { return fmt.Sprintf("entry %d: %s", e.Seq, e.What) }
+
+// Unwrap makes every DamageError an ErrDamaged.
+func (e *DamageError) Unwrap() error { return ErrDamaged }
+
+// A Report is what Verify looked at.
+type Report struct {
+	Entries uint64 `json:"entries"`
+	Blobs   int    `json:"blobs"`      // distinct
+	Bytes   int64  `json:"blob_bytes"` // of the blobs, uncompressed
+	Open    int    `json:"open"`       // actions without an end
+	Head    string `json:"head"`       // hash of the last entry
+}
+
+// Verify reads the whole journal up to its last entry: numbers, chain and hashes,
+// the exact bytes of each entry, the indices, and every blob referred to. The
+// error is a [DamageError] for the first entry that is damaged or refers to a
+// damaged blob; the report then says how far it came.
+//
+// A chain alone cannot tell that its end was cut off together with the head;
+// compare Report.Head with a checkpoint kept elsewhere for that. Damage to bbolt's
+// own pages may also crash or hang the reader: run it in a process of its own.
+func (j *Journal) Verify(ctx context.Context) (r Report, err error) {
+	v := verifier{j: j, seen: map[string]bool{}, open: map[string]uint64{}}
+	// Damaged pages make bbolt panic, or read where nothing is mapped.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			r, err = v.report, &DamageError{Seq: v.report.Entries + 1, What: fmt.Sprint("its page cannot be read: ", p)}
+		}
+	}()
+	err = v.run(ctx)
+	return v.report, err
+}
+
+type verifier struct {
+	j      *Journal
+	report Report
+	prev   string
+	seen   map[string]bool   // blobs that were looked at
+	open   map[string]uint64 // what the bucket of open actions should hold
+}
+
+func (v *verifier) run(ctx context.Context) error {
+	var want []byte // head of the chain when Verify began
+	var last uint64 // number of the last entry then
+	err := v.j.db.View(func(tx *bbolt.Tx) error {
+		want = bytes.Clone(tx.Bucket(bucketMeta).Get(keyHead))
+		k, _ := tx.Bucket(bucketEntries).Cursor().Last()
+		last = seqOf(k)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for v.report.Entries < last {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		raws, err := v.j.read(v.report.Entries+1, last)
+		if err != nil {
+			return err
+		}
+		if len(raws) == 0 {
+			return &DamageError{Seq: v.report.Entries + 1, What: "missing"}
+		}
+		for _, r := range raws {
+			if err := v.entry(ctx, r); err != nil {
+				return err
+			}
+		}
+	}
+	if string(head(&engine.Entry{Seq: v.report.Entries, Hash: v.prev})) != string(want) {
+		return &DamageError{Seq: last, What: fmt.Sprintf("the journal ends here, its head says entry %d", seqOf(want[:min(8, len(want))]))}
+	}
+	v.report.Head, v.report.Open = v.prev, len(v.open)
+	return v.indices(last)
+}
+
+func (v *verifier) entry(ctx context.Context, r stored) error {
+	seq := v.report.Entries + 1
+	if r.seq != seq {
+		return &DamageError{Seq: seq, What: "missing"}
+	}
+	e, err := decode(seq, r.raw)
+	if err != nil {
+		return err
+	}
+	if err := e.Verify(seq, v.prev); err != nil {
+		return &DamageError{Seq: seq, What: err.Error()}
+	}
+	// JSON has many spellings of one value; only the one that was written will do.
+	if raw, err := engine.Encode(e); err != nil || !bytes.Equal(raw, r.raw) {
+		return &DamageError{Seq: seq, What: "not in canonical encoding"}
+	}
+	action, err := actionOf(&e)
+	if err != nil {
+		return &DamageError{Seq: seq, What: err.Error()}
+	}
+	switch {
+	case action == "":
+	case e.Kind == engine.EntryEnded:
+		delete(v.open, action)
+	default:
+		v.open[action] = seq
+	}
+	for _, digest := range e.Blobs {
+		if err := v.blob(ctx, seq, digest); err != nil {
+			return err
+		}
+	}
+	if err := v.indexed(&e); err != nil {
+		return err
+	}
+	v.report.Entries, v.prev = seq, e.Hash
+	return nil
+}
+
+func (v *verifier) blob(ctx context.Context, seq uint64, digest string) error {
+	if v.seen[digest] {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	b, err := v.j.Get(digest)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &DamageError{Seq: seq, What: fmt.Sprintf("blob %s is missing", digest)}
+	case err != nil:
+		return &DamageError{Seq: seq, What: err.Error()}
+	}
+	v.seen[digest] = true
+	v.report.Blobs++
+	v.report.Bytes += int64(len(b))
+	return nil
+}
+
+func (v *verifier) indexed(e *engine.Entry) error {
+	return v.j.db.View(func(tx *bbolt.Tx) error {
+		if tx.Bucket(bucketCycles).Get(cycleKey(e.Cycle, e.Seq)) == nil || tx.Bucket(bucketKinds).Get(kindKey(e.Kind, e.Seq)) == nil {
+			return &DamageError{Seq: e.Seq, What: "not in the indices"}
+		}
+		return nil
+	})
+}
+
+// indices looks for what the indices hold too much, and at the open actions.
+// Entries that were appended meanwhile are passed over.
+func (v *verifier) indices(last uint64) error {
+	return v.j.db.View(func(tx *bbolt.Tx) error {
+		for _, name := range [][]byte{bucketCycles, bucketKinds} {
+			var n uint64
+			err := tx.Bucket(name).ForEach(func(k, _ []byte) error {
+				if seqOf(k) <= last {
+					n++
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			if n != last {
+				return &DamageError{Seq: last, What: fmt.Sprintf("the index of %s has %d keys for %d entries", name, n, last)}
+			}
+		}
+		if k, _ := tx.Bucket(bucketEntries).Cursor().Last(); seqOf(k) != last {
+			return nil // the open actions may have changed since
+		}
+		open := map[string]uint64{}
+		err := tx.Bucket(bucketOpen).ForEach(func(id, seq []byte) error {
+			open[string(id)] = seqOf(seq)
+			return nil
+		})
+		if err == nil && !maps.Equal(open, v.open) {
+			return &DamageError{Seq: last, What: fmt.Sprintf("the open actions are %d by the index, %d by the entries", len(open), len(v.open))}
+		}
+		return err
+	})
+}
