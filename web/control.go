@@ -1,0 +1,203 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"net/http"
+	"strconv"
+	"time"
+
+	"heliostat/engine"
+)
+
+// Control carries out a person's orders. It returns when they are journaled, or
+// with the reason why not.
+type Control interface {
+	Pause(ctx context.Context, who, reason string) error
+	Resume(ctx context.Context, who string) error
+	Approve(ctx context.Context, hash, who string) error
+	Reject(ctx context.Context, hash, who, reason string) error
+	// Poke begins a cycle early. It never blocks.
+	Poke(reason string)
+}
+
+// Journal is the part of the journal that is served to the command line.
+type Journal interface {
+	// Entries yields the entries from number from on, up to the last one now.
+	Entries(from uint64) iter.Seq2[engine.Entry, error]
+	// Copy writes a consistent copy of the journal's file.
+	Copy(w io.Writer) error
+	// Get returns a blob; the error wraps fs.ErrNotExist when there is none.
+	Get(digest string) ([]byte, error)
+}
+
+// maxReason caps what a person gives as a reason, in bytes.
+const maxReason = 1000
+
+// An order is the body of a POST on the control socket.
+type order struct {
+	Hash   string `json:"hash,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// NewControl serves the control socket:
+//
+//	GET  /v1/status
+//	POST /v1/pause {reason}, /v1/resume {}, /v1/approve {hash}, /v1/reject {hash, reason}, /v1/poke {}
+//	GET  /v1/journal?from=N    entries as JSON lines
+//	GET  /v1/journal.db        a consistent copy of the journal's file
+//	GET  /v1/blobs/{digest}
+//
+// Who gives an order is the account at the other end of the socket; without one,
+// orders are refused. An answer that breaks off in the middle is cut, never
+// ended as if it were whole.
+func NewControl(state State, control Control, journal Journal) http.Handler {
+	s := &reader{state, journal}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", s.status)
+	mux.HandleFunc("GET /v1/journal", s.entries)
+	mux.HandleFunc("GET /v1/journal.db", s.copy)
+	mux.HandleFunc("GET /v1/blobs/{digest}", s.blob)
+	mux.HandleFunc("POST /v1/pause", ordered(func(ctx context.Context, who string, o order) error {
+		if o.Reason == "" {
+			return errors.New("a pause needs a reason")
+		}
+		return control.Pause(ctx, who, o.Reason)
+	}))
+	mux.HandleFunc("POST /v1/resume", ordered(func(ctx context.Context, who string, _ order) error {
+		return control.Resume(ctx, who)
+	}))
+	mux.HandleFunc("POST /v1/approve", ordered(func(ctx context.Context, who string, o order) error {
+		return control.Approve(ctx, o.Hash, who)
+	}))
+	mux.HandleFunc("POST /v1/reject", ordered(func(ctx context.Context, who string, o order) error {
+		return control.Reject(ctx, o.Hash, who, o.Reason)
+	}))
+	mux.HandleFunc("POST /v1/poke", ordered(func(_ context.Context, who string, _ order) error {
+		control.Poke("asked for by " + who)
+		return nil
+	}))
+	return secure(http.MaxBytesHandler(mux, 64<<10))
+}
+
+// A reader serves what can be read.
+type reader struct {
+	state   State
+	journal Journal
+}
+
+// ordered reads an order, asks do to carry it out, and says what became of it.
+func ordered(do func(ctx context.Context, who string, o order) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		who := peer(r.Context())
+		if who == "" {
+			refuse(w, http.StatusForbidden, errors.New("orders are taken on the control socket only"))
+			return
+		}
+		var o order
+		dec := json.NewDecoder(r.Body)
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&o); err != nil {
+			refuse(w, http.StatusBadRequest, fmt.Errorf("read the order: %w", err))
+			return
+		}
+		if len(o.Reason) > maxReason {
+			refuse(w, http.StatusBadRequest, fmt.Errorf("a reason of %d bytes, at most %d", len(o.Reason), maxReason))
+			return
+		}
+		if err := do(r.Context(), who, o); err != nil {
+			refuse(w, http.StatusConflict, err)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// A problem is an error as RFC 9457 writes it.
+type problem struct {
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+}
+
+func refuse(w http.ResponseWriter, status int, err error) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(problem{http.StatusText(status), status, err.Error()}) // a client that is gone needs no answer
+}
+
+func (s *reader) status(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	cut(json.NewEncoder(w).Encode(s.state.Status()))
+}
+
+func (s *reader) entries(w http.ResponseWriter, r *http.Request) {
+	from := uint64(1)
+	if q := r.URL.Query().Get("from"); q != "" {
+		var err error
+		if from, err = strconv.ParseUint(q, 10, 64); err != nil {
+			refuse(w, http.StatusBadRequest, fmt.Errorf("from: %w", err))
+			return
+		}
+	}
+	w.Header().Set("Content-Type", "application/jsonl")
+	out := newStream(w)
+	for e, err := range s.journal.Entries(from) {
+		cut(err)
+		line, err := engine.Encode(e)
+		cut(err)
+		_, err = out.Write(append(line, '\n'))
+		cut(err)
+	}
+}
+
+func (s *reader) copy(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/octet-stream")
+	cut(s.journal.Copy(newStream(w)))
+}
+
+func (s *reader) blob(w http.ResponseWriter, r *http.Request) {
+	b, err := s.journal.Get(r.PathValue("digest"))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		refuse(w, http.StatusNotFound, err)
+		return
+	case err != nil:
+		refuse(w, http.StatusInternalServerError, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	_, err = newStream(w).Write(b)
+	cut(err)
+}
+
+// cut ends the connection when an answer that has begun cannot be finished, so
+// that the client does not take a part for the whole.
+func cut(err error) {
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// A stream is an answer of any length to a client that keeps reading: the time
+// limit is for each piece, not for the whole.
+type stream struct {
+	w  http.ResponseWriter
+	rc *http.ResponseController
+}
+
+func newStream(w http.ResponseWriter) stream { return stream{w, http.NewResponseController(w)} }
+
+// Write implements io.Writer.
+func (s stream) Write(p []byte) (int, error) {
+	err := s.rc.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	return s.w.Write(p)
+}

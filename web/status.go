@@ -1,0 +1,196 @@
+// Package web is the daemon as seen over HTTP: health, readiness, metrics and
+// the mount point for alerts on a port, and the operator's orders on a Unix
+// socket.
+//
+// It serves copies. The loop publishes a [Status] on a [Board] after each cycle
+// and never hears of requests; what a person orders goes through [Control], to be
+// carried out by the loop in its own time. The socket is open to root and to the
+// daemon's own account; who gave an order is what the kernel says about the peer,
+// not what the peer says.
+package web
+
+import (
+	"cmp"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"heliostat/engine"
+)
+
+// A Status is what the loop published last. It never changes once published.
+type Status struct {
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+	Mode    string    `json:"mode"` // the strongest that the configuration allows
+
+	Cycle  uint64    `json:"cycle"`
+	At     time.Time `json:"at,omitzero"`     // when the last cycle began
+	TookMS int64     `json:"took_ms"`         // how long it took
+	Error  string    `json:"error,omitempty"` // why it ended early
+	Good   time.Time `json:"good,omitzero"`   // when the last cycle began that did not end early
+	Next   time.Time `json:"next,omitzero"`   // when the next one is due
+
+	Paused *engine.OperatorRecord `json:"paused,omitempty"` // who paused the daemon and why
+
+	Revision string `json:"revision"`          // the policies in service
+	Refused  string `json:"refused,omitempty"` // what is wrong with the newest edit of them
+
+	Record  engine.CycleRecord `json:"record"`
+	Sites   []SiteStatus       `json:"sites"`
+	Sources []SourceStatus     `json:"sources,omitempty"`
+	Open    []OpenAction       `json:"open"`
+	Pending *PendingPlan       `json:"pending,omitempty"`
+	Holds   []engine.Hold      `json:"holds"`
+	Gaps    []engine.Gap       `json:"gaps"`
+	Hazards []engine.Hazard    `json:"hazards,omitempty"`
+	Alerts  []engine.Alert     `json:"alerts,omitempty"`
+
+	Journal JournalStatus `json:"journal"`
+}
+
+// A SiteStatus sums one site up.
+type SiteStatus struct {
+	Site        engine.SiteID `json:"site"`
+	Mode        engine.Mode   `json:"mode"`
+	Frozen      bool          `json:"frozen,omitempty"`
+	Hosts       HostCounts    `json:"hosts"`
+	Maintenance int           `json:"maintenance"` // hosts in it or entering it
+	VMs         int           `json:"vms"`         // powered on
+	PowerW      int64         `json:"power_w"`     // of the hosts with a meter
+	Unmetered   int           `json:"unmetered"`   // hosts whose power is not known
+	SunDeg      *float64      `json:"sun_deg"`     // degrees above the horizon; null when not known
+}
+
+// HostCounts counts hosts by power state.
+type HostCounts struct {
+	On      int `json:"on"`
+	Standby int `json:"standby"`
+	Off     int `json:"off"`
+	Unknown int `json:"unknown"`
+}
+
+// A SourceStatus says how a source of observations, such as one vCenter, is doing.
+type SourceStatus struct {
+	Name  string    `json:"name"`
+	Up    bool      `json:"up"`
+	At    time.Time `json:"at,omitzero"` // of its last good answer
+	Error string    `json:"error,omitempty"`
+}
+
+// An OpenAction is an action under way.
+type OpenAction struct {
+	Record  engine.ActionRecord `json:"record"`
+	Percent int32               `json:"percent"`
+}
+
+// A PendingPlan waits for a person's approval.
+type PendingPlan struct {
+	Hash      string       `json:"hash"`
+	Since     time.Time    `json:"since"`
+	Expires   time.Time    `json:"expires"`
+	Approvers int32        `json:"approvers"` // how many different persons must approve
+	Approved  []string     `json:"approved,omitempty"`
+	Plan      *engine.Plan `json:"plan"`
+}
+
+// A JournalStatus is the head of the journal: a checkpoint to keep elsewhere.
+type JournalStatus struct {
+	Entries uint64 `json:"entries"`
+	Hash    string `json:"hash"`
+}
+
+// SitesOf sums a snapshot up by site, in the snapshot's order.
+func SitesOf(s *engine.Snapshot) []SiteStatus {
+	sites := make([]SiteStatus, len(s.Sites))
+	for i := range s.Sites {
+		site := &s.Sites[i]
+		sites[i] = SiteStatus{Site: site.ID, Mode: site.Mode, Frozen: site.Frozen}
+		if site.SunMilliDeg != engine.Unknown {
+			deg := float64(site.SunMilliDeg) / 1000
+			sites[i].SunDeg = &deg
+		}
+	}
+	for i := range s.Hosts {
+		if h := &s.Hosts[i]; h.Site >= 0 {
+			sites[h.Site].add(h)
+		}
+	}
+	for v := range s.VMs {
+		if site := s.VMSite(int32(v)); site >= 0 && s.VMs[v].Power == engine.VMOn {
+			sites[site].VMs++
+		}
+	}
+	return sites
+}
+
+func (s *SiteStatus) add(h *engine.Host) {
+	switch h.Power {
+	case engine.HostOn:
+		s.Hosts.On++
+	case engine.HostStandby:
+		s.Hosts.Standby++
+	case engine.HostOff:
+		s.Hosts.Off++
+	case engine.HostUnknown:
+		s.Hosts.Unknown++
+	}
+	if h.Maintenance || h.Entering {
+		s.Maintenance++
+	}
+	if h.PowerW == engine.Unknown {
+		s.Unmetered++
+		return
+	}
+	s.PowerW += int64(h.PowerW)
+}
+
+// A Count is how many there are of something.
+type Count struct {
+	Name string `json:"name"`
+	N    int    `json:"n"`
+}
+
+// HoldCounts counts holds by code, the most frequent first.
+func HoldCounts(holds []engine.Hold) []Count {
+	n := map[engine.HoldCode]int{}
+	for i := range holds {
+		n[holds[i].Code]++
+	}
+	counts := make([]Count, 0, len(n))
+	for code, n := range n {
+		counts = append(counts, Count{string(code), n})
+	}
+	slices.SortFunc(counts, func(a, b Count) int { return cmp.Or(cmp.Compare(b.N, a.N), cmp.Compare(a.Name, b.Name)) })
+	return counts
+}
+
+// A Board is where the loop publishes and handlers read, without waiting for one
+// another. The zero value is ready to use.
+type Board struct {
+	status atomic.Pointer[Status]
+	beat   atomic.Int64 // Unix nanoseconds
+}
+
+// Show publishes s, which must not change afterwards.
+func (b *Board) Show(s *Status) { b.status.Store(s) }
+
+// Beat notes that the loop is well.
+func (b *Board) Beat() { b.beat.Store(time.Now().UnixNano()) }
+
+// Status returns what was published last, an empty status before that.
+func (b *Board) Status() *Status {
+	if s := b.status.Load(); s != nil {
+		return s
+	}
+	return &Status{}
+}
+
+// LastBeat returns the moment of the last Beat, the zero time before that.
+func (b *Board) LastBeat() time.Time {
+	n := b.beat.Load()
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n)
+}
