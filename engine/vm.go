@@ -84,8 +84,10 @@ type VM struct {
 	ManagedBy   string   `json:"managed_by,omitempty"`
 	ProtectedBy string   `json:"protected_by,omitempty"`
 	HWVersion   int32    `json:"hw_version,omitzero"`
-	Mode        Mode     `json:"mode"`             // from the tag category "heliostat": never = Off, advise, auto = Enforce (also without a tag)
-	Across      bool     `json:"across,omitempty"` // opted in to moves across vCenters outside an evacuation
+	Mode        Mode     `json:"mode"`              // from the tag category "heliostat": never = Off, advise, auto = Enforce (also without a tag)
+	Across      bool     `json:"across,omitempty"`  // opted in to moves across vCenters outside an evacuation
+	DRSOwn      bool     `json:"drs_own,omitempty"` // an override of its own keeps its cluster's scheduler from moving it
+	EVC         string   `json:"evc,omitempty"`     // lowest EVC mode that the running guest needs; "" when not seen
 
 	Obstacles Obstacles `json:"obstacles,omitempty"`
 	Task      string    `json:"task,omitempty"` // a running task on the VM that is not ours: its description

@@ -1,0 +1,200 @@
+package vcenter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path"
+	"sync"
+	"time"
+
+	"github.com/vmware/govmomi/vim25/types"
+
+	"heliostat/engine"
+	"heliostat/vsphere"
+)
+
+// Config is what a vCenter does not know about itself.
+type Config struct {
+	// Power gives the idle and full power of hosts by model, for planning; the
+	// first that matches counts. Where none does, both are unknown.
+	Power []PowerModel `yaml:"power"`
+	// NoTags does not read tags: every VM then counts as auto. Without it, VMs
+	// are not moved until their tags have been read.
+	NoTags bool `yaml:"no_tags"`
+	// Movers are the accounts whose tasks are our own, as their vCenter names
+	// them or as name@domain. Tasks of others make a VM busy.
+	Movers []string `yaml:"-"`
+	// Wake, if set, is called when the topology has changed, from the goroutine
+	// of Run. It must not block.
+	Wake func(reason string) `yaml:"-"`
+	// Logger may be nil.
+	Logger *slog.Logger `yaml:"-"`
+}
+
+// A PowerModel is the power of hosts whose vendor and model, or whose name,
+// match a pattern ("Dell*R740*"; * is any run of characters).
+type PowerModel struct {
+	Match string `yaml:"match"`
+	IdleW int32  `yaml:"idle_w"`
+	MaxW  int32  `yaml:"max_w"`
+}
+
+// Validate reports every fault; each message starts with the key it is about.
+func (c *Config) Validate() error {
+	var errs []error
+	for i, p := range c.Power {
+		if _, err := path.Match(p.Match, ""); p.Match == "" || err != nil {
+			errs = append(errs, fmt.Errorf("power[%d].match: %q is not a pattern", i, p.Match))
+		}
+		if p.IdleW <= 0 {
+			errs = append(errs, fmt.Errorf("power[%d].idle_w: %d is not positive", i, p.IdleW))
+		}
+		if p.MaxW < p.IdleW {
+			errs = append(errs, fmt.Errorf("power[%d].max_w: %d is less than idle_w", i, p.MaxW))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// ErrNotReady means that the first complete state has not been received yet.
+var ErrNotReady = errors.New("the inventory has not been received yet")
+
+// A Source observes one vCenter.
+type Source struct {
+	cfg     Config
+	session *vsphere.Session
+	log     *slog.Logger
+
+	mu     sync.Mutex // guards what Run writes and Observe reads
+	topo   *topology  // nil until first complete
+	conn   *vsphere.Conn
+	broken error // why the watch broke, nil while it stands
+
+	observing sync.Mutex // one Observe at a time; owns what is below
+	built     *inventory
+	loads     loadView
+	tags      tagCache
+	fields    fieldCache
+	counter   powerCounter
+}
+
+// New makes a source that reads with the session. Run must be running for it to see anything.
+func New(cfg Config, session *vsphere.Session) *Source {
+	log := cfg.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Source{cfg: cfg, session: session, log: log.With("vcenter", session.Name())}
+}
+
+// Name names the source in observations and gaps.
+func (s *Source) Name() string { return "vcenter/" + s.session.Name() }
+
+func (s *Source) wake(reason string) {
+	if s.cfg.Wake != nil {
+		s.cfg.Wake(reason)
+	}
+}
+
+// publish makes the topology the one in service.
+func (s *Source) publish(conn *vsphere.Conn, t *topology) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.topo != t {
+		t.version++
+		s.log.Info("topology complete", "objects", len(t.records))
+	}
+	t.at = time.Now()
+	s.topo, s.conn, s.broken = t, conn, nil
+}
+
+func (s *Source) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.broken = err
+}
+
+// Observe gives the topology as last reported with the loads polled now. Its
+// time is when the topology was last confirmed. Before the first complete
+// state it fails with ErrNotReady; after that it always answers, and what it
+// could not read is among the gaps.
+func (s *Source) Observe(ctx context.Context) (engine.Observation, error) {
+	s.observing.Lock()
+	defer s.observing.Unlock()
+	conn, err := s.refresh(ctx)
+	if err != nil {
+		return engine.Observation{}, fmt.Errorf("observe vCenter %s: %w", s.session.Name(), err)
+	}
+	b := s.built
+	obs := engine.Observation{Source: s.Name(), At: b.at}
+	g := gaps{source: s.Name(), at: engine.At(time.Now()), list: append([]engine.Gap(nil), b.gaps...)}
+	if b.broken != nil {
+		g.add("vcenter", string(conn.VCenter), "topology is not watched: %v", b.broken)
+	}
+	inv := b.overlay()
+	s.poll(ctx, conn, b, inv, &g)
+	obs.Inventory, obs.Gaps = inv, g.list
+	return obs, ctx.Err()
+}
+
+// refresh brings the converted inventory, the tags and the attribute names up to date.
+func (s *Source) refresh(ctx context.Context) (*vsphere.Conn, error) {
+	s.mu.Lock()
+	ready, conn := s.topo != nil, s.conn
+	broken := s.broken
+	s.mu.Unlock()
+	if !ready {
+		return nil, errors.Join(ErrNotReady, broken)
+	}
+	if now, err := s.session.Conn(ctx); err == nil {
+		conn = now
+	}
+	s.fields.refresh(ctx, conn)
+	if !s.cfg.NoTags {
+		s.tags.refresh(ctx, conn, s.vmRefs())
+	}
+	s.rebuild(conn)
+	if s.built.strange { // an attribute whose name is not known yet
+		s.fields.at = time.Time{}
+		s.fields.refresh(ctx, conn)
+		s.rebuild(conn)
+	}
+	return conn, nil
+}
+
+// rebuild converts the topology, if anything that it is made from has changed.
+func (s *Source) rebuild(conn *vsphere.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := buildKey{topo: s.topo, version: s.topo.version, tags: s.tags.version, fields: s.fields.version}
+	if s.built == nil || s.built.key != key {
+		s.built = s.convert(conn, key)
+	}
+	s.built.at, s.built.broken = engine.At(s.topo.at), s.broken
+}
+
+// vmRefs lists the VMs that are known.
+func (s *Source) vmRefs() []types.ManagedObjectReference {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []types.ManagedObjectReference
+	for ref := range s.topo.records {
+		if ref.Type == "VirtualMachine" {
+			out = append(out, ref)
+		}
+	}
+	return out
+}
+
+// gaps collects what could not be seen.
+type gaps struct {
+	source string
+	at     engine.Unix
+	list   []engine.Gap
+}
+
+func (g *gaps) add(kind, id, format string, a ...any) {
+	g.list = append(g.list, engine.Gap{Source: g.source, Subject: engine.Subject{Kind: kind, ID: id}, Reason: fmt.Sprintf(format, a...), At: g.at})
+}
