@@ -112,6 +112,7 @@ type Loop struct {
 	approved     []approved
 	rejected     map[string]time.Time // by plan hash: until when it is not offered again
 	refused      string
+	folded       []string // IDs of ended actions in history and not yet in a journaled input
 	shown        Published
 }
 

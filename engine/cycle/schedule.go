@@ -76,6 +76,9 @@ func (z zoned) Next(t time.Time) time.Time {
 			return n
 		}
 		at := time.Date(n.Year(), n.Month(), n.Day(), n.Hour(), n.Minute(), n.Second(), 0, z.zone)
+		if first := at.Add(-time.Hour); wall(first).Equal(n) {
+			at = first // of the two hours that the wall clock shows alike
+		}
 		if at.After(t) {
 			return at.UTC()
 		}
