@@ -3,7 +3,9 @@ package lab
 import "time"
 
 // A World is the lab's ground truth at one moment, in the lab's own words: what
-// the observer judges by. It is a copy; slices are in a fixed order.
+// the observer judges by. It is a copy; slices are in a fixed order, and sites,
+// clusters, hosts and datastores keep their indices from one World to the next.
+// A VM that is between two vCenters is listed once or twice, as each lists it.
 type World struct {
 	Now        time.Time
 	Sites      []WorldSite
@@ -13,12 +15,13 @@ type World struct {
 	VMs        []WorldVM
 	Links      []WorldLink
 	Rules      []WorldRule
-	Moves      []WorldMove // in flight
+	Moves      []WorldMove // in flight (not those that wait for a slot), and those that ended since the last World
 }
 
 // WorldSite is one place on earth.
 type WorldSite struct {
 	Name       string
+	Region     string // what a tag residency:<region> of a VM must equal, such as "eu"
 	PUE        float64
 	EURPerKWh  float64
 	GramPerKWh float64
@@ -49,6 +52,8 @@ type WorldHost struct {
 	Threads     int
 	VMotion     bool
 	Watts       float64 // now, at the host
+	IdleW       float64 // its power curve, straight from idle to full load: the meter
+	MaxW        float64 // computes by it what the host would draw had nothing been moved
 	Datastores  []int
 	Segments    []string // L2 segments reachable
 	CPULevel    int      // generation of its CPU; EVC levels compare with it
