@@ -115,6 +115,12 @@ func (t *Slots) Release(a *Action) {
 	t.each(a, func(used *int32, cost, _ int32) { *used -= cost })
 }
 
+// Visit calls f once for every counter that the action occupies, in a fixed
+// order: the counter itself, which stays the same for the life of t, what the
+// action takes of it, and its capacity. It is for those who ask about one action
+// many times and would look its objects up but once.
+func (t *Slots) Visit(a *Action, f func(used *int32, cost, capacity int32)) { t.each(a, f) }
+
 // each calls f once for every counter that the action occupies.
 func (t *Slots) each(a *Action, f func(used *int32, cost, capacity int32)) {
 	if a.Kind != Move {

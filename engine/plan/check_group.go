@@ -1,0 +1,219 @@
+package plan
+
+import (
+	"heliostat/engine"
+)
+
+// A checkGroup is a DRS rule between VMs or a policy's group. Powered-off members
+// do not count.
+type checkGroup struct {
+	name  string
+	kind  engine.GroupKind
+	scope string
+	rtt   int32 // near: most microseconds between two members' sites
+	split int64 // near: most seconds that it may be worse than at the start; 0 for any
+	vms   []int32
+}
+
+// A checkCount is how a group stands in one replay.
+type checkCount struct {
+	at    map[int32]int64 // members by place; apart: one on its way counts at both ends
+	pairs int64           // apart: pairs in one place; else: pairs that are not as they should be
+	start int64           // the same at the start
+	since int64           // near: since when it is worse; -1 when it is not
+}
+
+// memberships collects the groups with a member that the plan moves.
+func (w *checkWorld) memberships() {
+	w.groupsOf = make([][]int32, len(w.acts))
+	mover := map[int32]int32{}
+	for i, e := range w.ends {
+		if e.vm >= 0 && e.from != e.to && w.c.s.VMs[e.vm].Power == engine.VMOn {
+			mover[e.vm] = int32(i)
+		}
+	}
+	add := func(g checkGroup, vms []int32) {
+		found := false
+		for _, v := range vms {
+			if i, ok := mover[v]; ok {
+				w.groupsOf[i] = append(w.groupsOf[i], int32(len(w.groups)))
+				found = true
+			}
+			if w.c.s.VMs[v].Power == engine.VMOn && w.c.s.VMs[v].Host >= 0 {
+				g.vms = append(g.vms, v)
+			}
+		}
+		if found {
+			w.groups = append(w.groups, g)
+		}
+	}
+	for k := range w.c.s.Rules {
+		r := &w.c.s.Rules[k]
+		switch r.Kind {
+		case engine.RuleApart:
+			add(checkGroup{name: "rule " + r.Name, kind: engine.GroupApart, scope: "host"}, r.VMs)
+		case engine.RuleTogether:
+			add(checkGroup{name: "rule " + r.Name, kind: engine.GroupTogether, scope: "host"}, r.VMs)
+		case engine.RuleOn, engine.RuleNotOn:
+		}
+	}
+	for k := range w.c.d.Groups {
+		g := &w.c.d.Groups[k]
+		scope := g.Scope
+		if g.Kind == engine.GroupNear {
+			scope = "site"
+		}
+		add(checkGroup{name: "group " + g.Name + " of " + w.c.d.Why(g.By).Policy, kind: g.Kind, scope: scope, rtt: g.MaxRTTMicros, split: int64(g.MaxSplitS)}, g.VMs)
+	}
+}
+
+// spot is where host h is, at the group's scope.
+func (w *checkWorld) spot(g *checkGroup, h int32) int32 {
+	switch g.scope {
+	case "cluster":
+		return w.c.s.Hosts[h].Cluster
+	case "site":
+		return w.c.s.Hosts[h].Site
+	}
+	return h
+}
+
+// countAll counts every group as it stands before the plan. A move that is under
+// way counts at both ends for apart, and as arrived for the others, so that the
+// plan is not charged with it.
+func (w *checkWorld) countAll() []checkCount {
+	out := make([]checkCount, len(w.groups))
+	arrived := map[int32]int32{}
+	for _, e := range w.ends[w.open:] {
+		if e.vm >= 0 {
+			arrived[e.vm] = e.to
+		}
+	}
+	for k := range w.groups {
+		g, n := &w.groups[k], checkCount{at: map[int32]int64{}, since: -1}
+		for _, v := range g.vms {
+			from := w.spot(g, w.base.Host[v])
+			to, open := arrived[v]
+			switch {
+			case !open:
+				n.at[from]++
+			case g.kind != engine.GroupApart:
+				n.at[w.spot(g, to)]++
+			default:
+				n.at[from]++
+				if spot := w.spot(g, to); spot != from {
+					n.at[spot]++
+				}
+			}
+		}
+		n.pairs = w.bad(g, &n)
+		n.start = n.pairs
+		out[k] = n
+	}
+	return out
+}
+
+// bad counts the pairs of members that are not as the group asks.
+func (w *checkWorld) bad(g *checkGroup, n *checkCount) int64 {
+	var same, split, all int64
+	for a, x := range n.at {
+		same += x * (x - 1) / 2
+		all += x
+		if g.kind != engine.GroupNear {
+			continue
+		}
+		for b, y := range n.at {
+			if a < b && !w.near(a, b, g.rtt) {
+				split += x * y
+			}
+		}
+	}
+	switch g.kind {
+	case engine.GroupApart:
+		return same
+	case engine.GroupTogether:
+		return all*(all-1)/2 - same
+	case engine.GroupNear:
+	}
+	return split
+}
+
+func (w *checkWorld) near(a, b, rtt int32) bool {
+	link, ok := w.c.s.Link(a, b)
+	return ok && link.RTTMicros != engine.Unknown && link.RTTMicros <= rtt
+}
+
+// enter counts a VM at its destination too, where groups must be apart.
+func (r *checkRun) enter(i int32) {
+	e := r.ends[i]
+	for _, k := range r.groupsOf[i] {
+		g, n := &r.groups[k], &r.counts[k]
+		from, to := r.spot(g, e.from), r.spot(g, e.to)
+		if g.kind != engine.GroupApart || from == to {
+			continue
+		}
+		n.pairs += n.at[to]
+		n.at[to]++
+		if n.at[to] > 1 && n.pairs > n.start {
+			r.c.refuse(i, engine.HoldRule, "%s: %d members would be in one %s, %d pairs where %d were at the start, with %d moves under way",
+				g.name, n.at[to], g.scope, n.pairs, n.start, r.flight)
+		}
+	}
+}
+
+// leave counts a VM no longer where it was, or no longer where it did not get to.
+func (r *checkRun) leave(i int32, failed bool) {
+	e := r.ends[i]
+	for _, k := range r.groupsOf[i] {
+		g, n := &r.groups[k], &r.counts[k]
+		from, to := r.spot(g, e.from), r.spot(g, e.to)
+		if from == to {
+			continue
+		}
+		if g.kind == engine.GroupApart {
+			gone := from
+			if failed {
+				gone = to
+			}
+			n.at[gone]--
+			n.pairs -= n.at[gone]
+			continue
+		}
+		if failed || int(i) >= r.open { // an open one was counted as arrived
+			continue
+		}
+		n.at[from]--
+		n.at[to]++
+		n.pairs = r.bad(g, n)
+		r.splitFor(i, g, n)
+	}
+}
+
+// splitFor checks how long a group that should be near has been worse than at
+// the start, when every action takes as long as estimated.
+func (r *checkRun) splitFor(i int32, g *checkGroup, n *checkCount) {
+	switch {
+	case g.kind != engine.GroupNear || g.split == 0 || !r.timed:
+	case n.pairs > n.start && n.since < 0:
+		n.since = r.now
+	case n.pairs <= n.start && n.since >= 0:
+		if d := r.now - n.since; d > g.split {
+			r.c.refuse(i, engine.HoldRule, "%s: would be split for %d s, at most %d", g.name, d, g.split)
+		}
+		n.since = -1
+	}
+}
+
+// settled judges the groups that must be together or near once everything has
+// gone well. In between they may be split: VMs move one by one, and any move may
+// fail.
+func (r *checkRun) settled() {
+	for i := range r.open {
+		for _, k := range r.groupsOf[i] {
+			g, n := &r.groups[k], &r.counts[k]
+			if g.kind != engine.GroupApart && n.pairs > n.start {
+				r.c.refuse(int32(i), engine.HoldRule, "%s: would end with %d pairs not %s, %d at the start", g.name, n.pairs, g.kind, n.start)
+			}
+		}
+	}
+}

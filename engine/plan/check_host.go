@@ -1,0 +1,94 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+
+	"heliostat/engine"
+)
+
+// power judges one host action by itself: whose host it is, and who asks.
+func (c *checker) power(i int32, a *engine.Action, e checkEnds) {
+	h, cluster := &c.s.Hosts[e.from], &c.s.Clusters[c.s.Hosts[e.from].Cluster]
+	if (a.Kind == engine.Standby || a.Kind == engine.Wakeup) && cluster.DPM {
+		c.refuse(i, engine.HoldDPM, "vSphere's own power management runs in %s", cluster.ID)
+	}
+	switch a.Kind {
+	case engine.Standby:
+		c.standby(i, a, e)
+	case engine.Wakeup:
+		c.wakeup(i, a, e)
+	case engine.EnterMaintenance:
+		if !h.Connected {
+			c.refuse(i, engine.HoldUnavailable, "the host does not answer")
+		}
+		if !c.empty[h.ID] {
+			c.refuse(i, "demand", "nobody demands the host's maintenance")
+		}
+	case engine.ExitMaintenance:
+		if !h.Maintenance {
+			c.refuse(i, checkShape, "the host is not in maintenance")
+		}
+		c.ours(i, h, engine.OwnMaintenance)
+		if c.empty[h.ID] {
+			c.refuse(i, "demand", "the host's maintenance is still demanded")
+		}
+	case engine.Move:
+	}
+}
+
+func (c *checker) standby(i int32, a *engine.Action, e checkEnds) {
+	h, cluster, cfg := &c.s.Hosts[e.from], &c.s.Clusters[c.s.Hosts[e.from].Cluster], &c.in.Config
+	if !c.asleep[h.ID] {
+		c.refuse(i, "demand", "no policy permits the host's standby")
+	}
+	for _, k := range c.d.KeepOns {
+		if k.Host == e.from && c.binds(k.By, a) {
+			c.refuse(i, engine.HoldKeepOn, "%s", c.d.Why(k.By))
+		}
+	}
+	switch {
+	case !h.Ready():
+		c.refuse(i, engine.HoldUnavailable, "the host is %s, connected %t, maintenance %t", h.Power, h.Connected, h.Maintenance || h.Entering)
+	case !h.Standby:
+		c.refuse(i, engine.HoldStandby, "the host cannot be woken")
+	case h.USB:
+		c.refuse(i, engine.HoldStandby, "a USB device of the host is in use")
+	case h.VSANData:
+		c.refuse(i, engine.HoldVSAN, "the host contributes storage")
+	case slices.Contains(cluster.FailOn, e.from):
+		c.refuse(i, engine.HoldReserve, "the host is a dedicated failover host")
+	}
+	if age := int64(c.in.Now - h.LoadAt); !h.Seen() || age > cfg.LoadMaxAgeS {
+		c.refuse(i, engine.HoldGap, "the host's load is %d s old, of at most %d", age, cfg.LoadMaxAgeS)
+	}
+	past := c.h.Host(h.ID)
+	if since := int64(c.in.Now - past.ChangeAt); past.ChangeAt != 0 && since < cfg.PowerCooldownS {
+		c.refuse(i, engine.HoldCooldown, "the host changed %d s ago, rests for %d", since, cfg.PowerCooldownS)
+	}
+}
+
+// wakeup: only a host that this daemon put to sleep, and only when a policy
+// names it or a demand needs its room.
+func (c *checker) wakeup(i int32, a *engine.Action, e checkEnds) {
+	h := &c.s.Hosts[e.from]
+	if h.Power != engine.HostStandby {
+		c.refuse(i, checkShape, "the host is %s", h.Power)
+	}
+	c.ours(i, h, engine.OwnStandby)
+	if !c.wake[h.ID] && a.Demand.Kind == "" {
+		c.refuse(i, "demand", "no policy permits to wake the host, and no demand needs it")
+	}
+	if place, yes := c.threatened(e.from); yes {
+		c.refuse(i, "doomed", "the host is in %s, which is to be emptied", place)
+	}
+}
+
+// ours refuses hosts that a person owns: the journal's memory and the mark on
+// the host must agree that this daemon put it where it is. There may be hands in
+// the chassis.
+func (c *checker) ours(i int32, h *engine.Host, want engine.Owned) {
+	if own := c.h.Host(h.ID).Own; own != want || !strings.HasPrefix(h.Mark, want.String()) {
+		c.refuse(i, engine.HoldOwner, "the journal says %s, the host's mark %q: both must say %s", own, h.Mark, want)
+	}
+}

@@ -1,0 +1,180 @@
+package plan
+
+import (
+	"slices"
+
+	"heliostat/engine"
+)
+
+// opinions holds every action against what was said about the things it
+// touches. An opinion about something that no action touches costs one look.
+func (c *checker) opinions() {
+	c.freezes()
+	c.gaps()
+	c.vetoes()
+	c.allowed()
+	c.hostRules()
+}
+
+// binds reports whether a veto of this voice stops the action: some yield to an evacuation.
+func (c *checker) binds(by engine.By, a *engine.Action) bool {
+	return !c.d.Voices[by.Voice].Yields || !c.evacuates(a)
+}
+
+func (c *checker) freezes() {
+	for _, f := range c.d.Freezes {
+		if f.Until != 0 && f.Until <= c.in.Now {
+			continue
+		}
+		for _, i := range c.touched[f.Place] {
+			if c.binds(f.By, &c.p.Actions[i]) {
+				c.refuse(i, engine.HoldFrozen, "%s is frozen until %s: %s", f.Place, f.Until, c.d.Why(f.By))
+			}
+		}
+	}
+}
+
+// gaps: what cannot be seen is not moved. A gap of a site is a missing reading
+// about the site (a price, a forecast), which blinds no move.
+func (c *checker) gaps() {
+	for k := range c.s.Gaps {
+		g := &c.s.Gaps[k]
+		if g.Subject.Kind == "site" {
+			continue
+		}
+		for _, i := range c.touched[g.Subject] {
+			c.refuse(i, engine.HoldGap, "%s is not seen: %s", g.Subject, g.Reason)
+		}
+	}
+}
+
+// vetoes are the refusals of this cycle's proposed moves.
+func (c *checker) vetoes() {
+	for k := range c.in.Vetoes {
+		v := &c.in.Vetoes[k]
+		if v.Mode < c.in.Level && (c.in.Shadow == "" || v.Policy != c.in.Shadow) {
+			continue
+		}
+		for _, i := range c.touched[engine.Subject{Kind: "vm", ID: string(v.VM)}] {
+			if a := &c.p.Actions[i]; a.To.Host == v.To && (!v.Yields || !c.evacuates(a)) {
+				c.refuse(i, engine.HoldVeto, "%s: %s: %s", v.Policy, v.Code, v.Reason)
+			}
+		}
+	}
+}
+
+// allowed checks pins, allow_sites and allow_hosts. They are about where a VM
+// runs: a move of its disks alone is free of them.
+func (c *checker) allowed() {
+	moves := func(vm int32, by engine.By) (int32, bool) {
+		i := c.movedBy[vm]
+		return i, i >= 0 && c.ends[i].to >= 0 && c.ends[i].from != c.ends[i].to && c.binds(by, &c.p.Actions[i])
+	}
+	for _, x := range c.d.Pins {
+		if i, ok := moves(x.VM, x.By); ok {
+			c.refuse(i, engine.HoldPinned, "%s", c.d.Why(x.By))
+		}
+	}
+	for _, x := range c.d.AllowSites {
+		if i, ok := moves(x.VM, x.By); ok && !x.Sites.Has(c.s.Hosts[c.ends[i].to].Site) {
+			c.refuse(i, engine.HoldSites, "site %s is not allowed: %s", c.p.Actions[i].To.Site, c.d.Why(x.By))
+		}
+	}
+	for k := range c.d.AllowHosts {
+		x := &c.d.AllowHosts[k]
+		if i, ok := moves(x.VM, x.By); ok && !slices.Contains(x.Hosts, c.ends[i].to) {
+			c.refuse(i, engine.HoldHosts, "host %s is not among the %d allowed: %s", c.p.Actions[i].To.Host, len(x.Hosts), c.d.Why(x.By))
+		}
+	}
+}
+
+// hostRules checks the clusters' mandatory VM-host rules. They bind inside their
+// cluster and do not travel: a VM under one stays in its cluster.
+func (c *checker) hostRules() {
+	for k := range c.s.Rules {
+		r := &c.s.Rules[k]
+		if !r.Mandatory || (r.Kind != engine.RuleOn && r.Kind != engine.RuleNotOn) {
+			continue
+		}
+		for _, vm := range r.VMs {
+			i := c.movedBy[vm]
+			if i < 0 || c.ends[i].from == c.ends[i].to {
+				continue
+			}
+			from, to := c.s.Hosts[c.ends[i].from].Cluster, c.s.Hosts[c.ends[i].to].Cluster
+			switch {
+			case r.Cluster == from && from != to:
+				c.refuse(i, engine.HoldRule, "the mandatory rule %q does not travel to cluster %s", r.Name, c.s.Clusters[to].ID)
+			case r.Cluster == to && slices.Contains(r.Hosts, c.ends[i].to) != (r.Kind == engine.RuleOn):
+				c.refuse(i, engine.HoldRule, "the mandatory rule %q (%s) forbids host %s", r.Name, r.Kind, c.p.Actions[i].To.Host)
+			}
+		}
+	}
+}
+
+// rested checks the cool-downs of a VM that moves for a wish.
+func (c *checker) rested(i int32, a *engine.Action, e checkEnds) {
+	cfg, now := &c.in.Config, c.in.Now
+	h := c.h.VM(a.VM)
+	if since := int64(now - h.MovedAt); h.MovedAt != 0 {
+		if since < cfg.CooldownS {
+			c.refuse(i, engine.HoldCooldown, "moved %d s ago, rests for %d", since, cfg.CooldownS)
+		}
+		back := a.To.Host == h.LeftHost || (a.To.Site == h.LeftSite && a.From.Site != a.To.Site)
+		if back && e.from != e.to && since < cfg.ReturnS {
+			c.refuse(i, engine.HoldCooldown, "returns to %s %s after %d s, not before %d", a.To.Site, a.To.Host, since, cfg.ReturnS)
+		}
+	}
+	if since, rest := int64(now-h.FailedAt), checkBackOff(cfg.FailureS, h.Failures); h.FailedAt != 0 && since < rest {
+		c.refuse(i, engine.HoldCooldown, "failed %d times, last %d s ago, rests for %d", h.Failures, since, rest)
+	}
+}
+
+// checkBackOff doubles the rest with each failure in a row, up to a day.
+func checkBackOff(rest int64, failures int32) int64 {
+	const day = 86_400
+	if failures < 1 {
+		return 0
+	}
+	for ; failures > 1 && rest < day; failures-- {
+		rest *= 2
+	}
+	return min(rest, day)
+}
+
+// budgets counts the wishes of the plan beside what was spent and what is under way.
+func (c *checker) budgets() {
+	const hour, day = 3600, 86_400
+	cfg := &c.in.Config
+	spent := func(kind engine.ActionKind, within int64) int32 {
+		var n int32
+		for _, s := range c.h.Spent {
+			if s.Kind == kind && !s.Demand && int64(c.in.Now-s.At) < within {
+				n++
+			}
+		}
+		for k := range c.in.Open {
+			if o := &c.in.Open[k]; !o.State.Terminal() && o.Action.Kind == kind && o.Action.Demand.Kind == "" && int64(c.in.Now-o.Started) < within {
+				n++
+			}
+		}
+		return n
+	}
+	count := func(kind engine.ActionKind, what string, used, most int32) {
+		n := used
+		for i := range c.p.Actions {
+			if a := &c.p.Actions[i]; a.Kind != kind || a.Demand.Kind != "" {
+				continue
+			}
+			if n++; n > most {
+				c.refuse(int32(i), engine.HoldBudget, "is number %d of at most %d %s", n, most, what)
+				return
+			}
+		}
+	}
+	count(engine.Move, "moves a cycle", 0, cfg.MovesPerCycle)
+	count(engine.Move, "moves an hour", spent(engine.Move, hour), cfg.MovesPerHour)
+	count(engine.Move, "moves a day", spent(engine.Move, day), cfg.MovesPerDay)
+	count(engine.Standby, "standbys an hour", spent(engine.Standby, hour), cfg.PowerPerHour)
+	count(engine.Standby, "standbys a day", spent(engine.Standby, day), cfg.PowerPerDay)
+}

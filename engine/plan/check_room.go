@@ -1,0 +1,229 @@
+package plan
+
+import (
+	"slices"
+
+	"heliostat/engine"
+)
+
+// start begins action i and judges the fleet as it is then. It reports whether
+// the action could begin at all.
+func (r *checkRun) start(i int32) bool {
+	a, e := r.acts[i], r.ends[i]
+	ready, before := r.st.Ready(e.from), [2]int64{}
+	arrives, grows := r.where(a, e)
+	if grows >= 0 {
+		before = r.lack(grows)
+	}
+	if a.Kind == engine.Move {
+		if e.from != e.to && !r.st.Ready(e.to) {
+			r.c.refuse(i, engine.HoldUnavailable, "starts while host %s is %s, maintenance %t", a.To.Host, r.st.Power[e.to], r.st.Maint[e.to])
+		}
+	} else if a.Kind != engine.Wakeup && a.Kind != engine.ExitMaintenance && (r.st.On[e.from] > 0 || r.st.In[e.from] > 0) {
+		r.c.refuse(i, engine.HoldNotEmpty, "starts while %d VMs run on the host, %d of them arriving", r.st.On[e.from], r.st.In[e.from])
+	}
+	if err := r.st.Start(a); err != nil {
+		r.c.refuse(i, checkShape, "%v", err)
+		return false
+	}
+	r.turned(e.from, ready)
+	r.double(i, 1)
+	if arrives {
+		r.room(i, a, e)
+	}
+	if a.Kind == engine.Move {
+		r.flight++
+		r.space(i, a)
+		r.enter(i)
+	}
+	if a.Kind == engine.Standby {
+		r.last(i, a, e)
+	}
+	if grows >= 0 {
+		r.reserve(i, a, grows, before)
+	}
+	return true
+}
+
+// end finishes action i, or takes it back when it failed.
+func (r *checkRun) end(i int32, failed bool) {
+	a, e := r.acts[i], r.ends[i]
+	ready, do := r.st.Ready(e.from), r.st.Finish
+	if failed {
+		do = r.st.Abort
+	}
+	if err := do(a); err != nil && int(i) < r.open {
+		r.c.refuse(i, checkShape, "%v", err)
+	}
+	r.turned(e.from, ready)
+	r.double(i, -1)
+	if a.Kind == engine.Move {
+		r.flight--
+		r.leave(i, failed)
+	}
+}
+
+// where tells whether the action brings a VM to another host, and which
+// cluster's reserve it draws on, if any.
+func (r *checkRun) where(a *engine.Action, e checkEnds) (arrives bool, cluster int32) {
+	hosts := r.c.s.Hosts
+	switch a.Kind {
+	case engine.Move:
+		if hosts[e.from].Cluster == hosts[e.to].Cluster {
+			return e.from != e.to, engine.None
+		}
+		return true, hosts[e.to].Cluster
+	case engine.Standby, engine.EnterMaintenance:
+		return false, hosts[e.from].Cluster
+	case engine.Wakeup, engine.ExitMaintenance:
+	}
+	return false, engine.None
+}
+
+// turned keeps count of the hosts that can take a VM.
+func (r *checkRun) turned(h int32, before bool) {
+	switch after := r.st.Ready(h); {
+	case after && !before:
+		r.count(r.ready, h, 1)
+	case before && !after:
+		r.count(r.ready, h, -1)
+	}
+}
+
+// double keeps count of what moves inside a cluster occupy twice.
+func (r *checkRun) double(i, sign int32) {
+	e := r.ends[i]
+	if e.vm < 0 || e.from == e.to || r.c.s.Hosts[e.from].Cluster != r.c.s.Hosts[e.to].Cluster {
+		return
+	}
+	c, f := r.c.s.Hosts[e.from].Cluster, r.st.Foot[e.vm]
+	t := r.twice[c]
+	r.twice[c] = [2]int64{t[0] + int64(sign*f.CPUMHz), t[1] + int64(sign*f.MiB)}
+}
+
+// room checks that the destination host holds what it has and what arrives. An
+// arrival that needs nothing of a resource does not make it worse.
+func (r *checkRun) room(i int32, a *engine.Action, e checkEnds) {
+	cfg, h, f := &r.c.in.Config, &r.c.s.Hosts[e.to], r.st.Foot[e.vm]
+	cpu, mem := cfg.CPUMaxPct, cfg.MemMaxPct
+	if a.Demand.Kind != "" {
+		cpu, mem = max(cpu, cfg.EvacuationCPUPct), max(mem, cfg.EvacuationMemPct)
+	}
+	if used := r.st.CPU[e.to]; f.CPUMHz > 0 && int64(used)*100 > int64(h.CPUMHz)*int64(cpu) {
+		r.c.refuse(i, engine.HoldCapacity, "host %s would carry %d MHz of %d, at most %d %%, with %d moves under way", h.ID, used, h.CPUMHz, cpu, r.flight)
+	}
+	if used := r.st.Mem[e.to]; f.MiB > 0 && int64(used)*100 > int64(h.MemoryMiB)*int64(mem) {
+		r.c.refuse(i, engine.HoldCapacity, "host %s would carry %d MiB of %d, at most %d %%, with %d moves under way", h.ID, used, h.MemoryMiB, mem, r.flight)
+	}
+	if used := r.st.VCPU[e.to]; f.VCPUs > 0 && int64(used)*10 > int64(h.Cores)*int64(cfg.VCPUPerCoreX10) {
+		r.c.refuse(i, engine.HoldCapacity, "host %s would carry %d vCPUs on %d cores, at most %d tenths a core, with %d moves under way", h.ID, used, h.Cores, cfg.VCPUPerCoreX10, r.flight)
+	}
+}
+
+// space checks that every datastore written to keeps its floor.
+func (r *checkRun) space(i int32, a *engine.Action) {
+	if !a.Storage {
+		return
+	}
+	check := func(id engine.DatastoreID, brings bool) {
+		d, ok := r.c.s.FindDatastore(id)
+		if !ok || !brings {
+			return
+		}
+		ds := &r.c.s.Datastores[d]
+		if free := r.st.Free[d]; free*100 < ds.CapacityMiB*int64(r.c.in.Config.DatastoreFreePct) {
+			r.c.refuse(i, engine.HoldSpace, "datastore %s would have %d MiB free of %d, at least %d %%, with %d moves under way",
+				id, free, ds.CapacityMiB, r.c.in.Config.DatastoreFreePct, r.flight)
+		}
+	}
+	check(a.HomeTo, a.SwapMiB > 0)
+	for k := range a.Disks {
+		check(a.Disks[k].To, a.Disks[k].To != a.Disks[k].From && a.Disks[k].MiB > 0)
+	}
+}
+
+// last checks that standby leaves its cluster and its site a host.
+func (r *checkRun) last(i int32, a *engine.Action, e checkEnds) {
+	h := &r.c.s.Hosts[e.from]
+	if r.ready[0][h.Cluster] < 1 {
+		r.c.refuse(i, engine.HoldLast, "leaves cluster %s without a host that can take a VM", a.From.Cluster)
+	}
+	if h.Site >= 0 && r.ready[1][h.Site] < 1 {
+		r.c.refuse(i, engine.HoldLast, "leaves site %s without a host that can take a VM", a.From.Site)
+	}
+}
+
+// reserve checks that the cluster still survives the failures it must, or lacks
+// no more for it than at the start. A demand may use the reserve up to its own
+// floor, which room checks host by host; it takes a host away at any price.
+func (r *checkRun) reserve(i int32, a *engine.Action, cluster int32, before [2]int64) {
+	if a.Demand.Kind != "" || a.Kind == engine.EnterMaintenance {
+		return
+	}
+	start, ok := r.short[cluster]
+	if !ok {
+		b := &checkRun{checkWorld: r.checkWorld, st: r.base, twice: map[int32][2]int64{}}
+		start = b.lack(cluster)
+		r.short[cluster] = start
+	}
+	now := r.lack(cluster)
+	for k, unit := range []string{"MHz", "MiB"} {
+		if now[k] > 0 && now[k] > start[k] && now[k] > before[k] {
+			r.c.refuse(i, engine.HoldReserve, "cluster %s would lack %d %s to survive %d host failures, lacked %d at the start, with %d moves under way",
+				r.c.s.Clusters[cluster].ID, now[k], unit, r.failures(cluster), max(start[k], 0), r.flight)
+		}
+	}
+}
+
+// failures is how many host failures the cluster must survive: the configured
+// number, its own admission policy's, or its dedicated failover hosts, whichever
+// is most. A stand-alone host has nowhere to fail over to.
+func (w *checkWorld) failures(cluster int32) int {
+	c := &w.c.s.Clusters[cluster]
+	n := max(w.c.in.Config.ReserveHosts, int32(len(c.FailOn)))
+	if c.HA.Enabled && c.HA.Admission {
+		n = max(n, c.HA.HostFailures)
+	}
+	return int(n)
+}
+
+// lack is how many MHz and MiB the cluster's load exceeds what would be left
+// after the largest hosts have failed, and after the share that its own
+// admission policy holds back; negative when it does not. A VM on its way
+// inside the cluster counts once.
+func (r *checkRun) lack(cluster int32) [2]int64 {
+	c, s := &r.c.s.Clusters[cluster], r.c.s
+	if c.Lone {
+		return [2]int64{}
+	}
+	var load, capacity, lost [2]int64
+	var sizes [2][]int32
+	for _, h := range s.HostsOf(cluster) {
+		load[0] += int64(r.st.CPU[h])
+		load[1] += int64(r.st.Mem[h])
+		if !r.st.Ready(h) { // its hypervisor's own use goes with it
+			load[0] -= int64(r.overCPU[h])
+			load[1] -= int64(r.overMem[h])
+			continue
+		}
+		sizes[0] = append(sizes[0], s.Hosts[h].CPUMHz)
+		sizes[1] = append(sizes[1], s.Hosts[h].MemoryMiB)
+	}
+	share := [2]int32{}
+	if c.HA.Enabled && c.HA.Admission {
+		share = [2]int32{c.HA.CPUPct, c.HA.MemoryPct}
+	}
+	var out [2]int64
+	for k := range out {
+		slices.Sort(sizes[k])
+		for n, size := range sizes[k] {
+			capacity[k] += int64(size)
+			if n >= len(sizes[k])-r.failures(cluster) {
+				lost[k] += int64(size)
+			}
+		}
+		lost[k] = max(lost[k], capacity[k]*int64(share[k])/100)
+		out[k] = load[k] - r.twice[cluster][k] - (capacity[k] - lost[k])
+	}
+	return out
+}

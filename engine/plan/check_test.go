@@ -1,0 +1,354 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"heliostat/engine"
+)
+
+// checkNow is when the hand-made fleets are looked at.
+const checkNow engine.Unix = 1_800_000_000
+
+// A checkFleet is a hand-made fleet and a plan for it.
+//
+//	site a, vCenter va, cluster c1: hosts h1 to h4, datastores d1 (all VMs) and d2
+//	site b, vCenter vb, cluster c2: hosts h5 to h7, datastore d3
+//	networks n1 (va) and n2 (vb) carry the segment red; n3 (va) the segment blue
+//	VMs w1, w2 on h1; w3 on h2; w4 on h3; w5 on h5; h4 is empty
+//
+// A host has 20 cores, 50,000 MHz and 200,000 MiB, of which its hypervisor uses
+// 1,000 MHz and 4,000 MiB; a VM has 4 vCPUs and uses 4,000 MHz and 16,000 MiB.
+type checkFleet struct {
+	in Input
+	p  *engine.Plan
+}
+
+func newCheckFleet() *checkFleet {
+	s := &engine.Snapshot{
+		At:       checkNow - 30,
+		Sites:    []engine.Site{{ID: "a", Mode: engine.Enforce}, {ID: "b", Mode: engine.Enforce}},
+		VCenters: []engine.VCenter{{ID: "va"}, {ID: "vb"}},
+		Clusters: []engine.Cluster{{ID: "va/c1", VCenter: 0, Pool: "rp1", Folder: "f1"}, {ID: "vb/c2", VCenter: 1, Pool: "rp2", Folder: "f2"}},
+		Links:    []engine.Link{{A: 0, B: 1, RTTMicros: 10_000, Mbps: 10_000, At: checkNow - 30}},
+		Networks: []engine.Network{{ID: "va/n1", Segment: "red"}, {ID: "va/n3", Segment: "blue"}, {ID: "vb/n2", VCenter: 1, Segment: "red"}},
+		Datastores: []engine.Datastore{
+			{ID: "va/d1", CapacityMiB: 4_000_000, FreeMiB: 2_000_000, Accessible: true, Shared: true, Sites: 1, Survives: 1},
+			{ID: "va/d2", CapacityMiB: 4_000_000, FreeMiB: 2_000_000, Accessible: true, Shared: true, Sites: 1, Survives: 1},
+			{ID: "vb/d3", CapacityMiB: 4_000_000, FreeMiB: 2_000_000, Accessible: true, Shared: true, Sites: 2, Survives: 2, VCenter: 1},
+		},
+	}
+	for i := range int32(7) {
+		h := engine.Host{
+			ID: engine.HostID(fmt.Sprintf("va/h%d", i+1)), Name: fmt.Sprintf("h%d", i+1), Power: engine.HostOn, Connected: true,
+			CPUMHz: 50_000, Cores: 20, Threads: 40, MemoryMiB: 200_000, CPUModel: "xeon", EVCMax: "skylake", UsedMHz: 1000, UsedMiB: 4000,
+			LoadAt: checkNow - 30, VMotion: true, NICMbps: 25_000, Standby: true, Datastores: []int32{0, 1}, Networks: []int32{0, 1},
+		}
+		if i >= 4 {
+			h.ID, h.VCenter, h.Cluster, h.Site = engine.HostID(fmt.Sprintf("vb/h%d", i+1)), 1, 1, 1
+			h.Datastores, h.Networks = []int32{2}, []int32{2}
+		}
+		s.Hosts = append(s.Hosts, h)
+	}
+	f := &checkFleet{
+		in: Input{Cycle: 7, Now: checkNow, Seed: 1, Level: engine.Enforce, Snapshot: s, History: &engine.History{}, Config: DefaultConfig()},
+		p:  &engine.Plan{Cycle: 7, Level: engine.Enforce, At: checkNow},
+	}
+	f.in.Config.Modes = KindModes{engine.Enforce, engine.Enforce, engine.Enforce, engine.Enforce}
+	f.in.Decision = &engine.Decision{
+		Voices:  []engine.Voice{{Policy: "test", Rule: "rule", Mode: engine.Enforce}, {Policy: "quiet", Rule: "freeze", Mode: engine.Enforce, Yields: true}},
+		Reasons: []string{"because"},
+	}
+	for i, h := range []int32{0, 0, 1, 2, 4} {
+		f.addVM(fmt.Sprintf("w%d", i+1), h)
+	}
+	return f
+}
+
+// addVM adds a VM to host h. Names must come in order.
+func (f *checkFleet) addVM(name string, h int32) *engine.VM {
+	s := f.in.Snapshot
+	host := &s.Hosts[h]
+	v := engine.VM{
+		ID: engine.VMID(name), Name: name, Moid: "vm-" + name, VCenter: host.VCenter, Host: h, Folder: "f", Pool: "p", Power: engine.VMOn,
+		VCPUs: 4, MemoryMiB: 16_000, UsedMHz: 4000, UsedMiB: 16_000, ActiveMiB: 1000, DirtyMbps: 100, LoadAt: checkNow - 30,
+		Home: host.Datastores[0], Mode: engine.Enforce,
+		Disks: []engine.Disk{{Key: 2000, Datastore: host.Datastores[0], MiB: 100_000, Used: 40_000, Thin: true}},
+		NICs:  []engine.NIC{{Key: 4000, Network: host.Networks[0], MAC: "00:50:56:00:00:" + name}},
+	}
+	host.UsedMHz, host.UsedMiB = host.UsedMHz+v.UsedMHz, host.UsedMiB+v.UsedMiB
+	s.VMs = append(s.VMs, v)
+	return &s.VMs[len(s.VMs)-1]
+}
+
+func (f *checkFleet) vm(name string) *engine.VM {
+	i, ok := f.in.Snapshot.FindVM(engine.VMID(name))
+	if !ok {
+		panic(name)
+	}
+	return &f.in.Snapshot.VMs[i]
+}
+
+func (f *checkFleet) vmIndex(name string) int32 {
+	i, _ := f.in.Snapshot.FindVM(engine.VMID(name))
+	return i
+}
+
+// host is number n, from 1.
+func (f *checkFleet) host(n int) *engine.Host { return &f.in.Snapshot.Hosts[n-1] }
+
+func (f *checkFleet) last() *engine.Action { return &f.p.Actions[len(f.p.Actions)-1] }
+
+func (f *checkFleet) add(a engine.Action) *engine.Action {
+	n := len(f.p.Actions)
+	a.ID, a.Rank = fmt.Sprintf("c7-%d", n+1), int32(n)
+	a.Why = []engine.Why{{Policy: "test", Rule: "rule", Reason: "because"}}
+	a.Estimate.Seconds = 60
+	f.p.Actions = append(f.p.Actions, a)
+	return f.last()
+}
+
+func (f *checkFleet) at(h int32) engine.Place {
+	s, x := f.in.Snapshot, &f.in.Snapshot.Hosts[h]
+	return engine.Place{Site: s.Sites[x.Site].ID, VCenter: s.VCenters[x.VCenter].ID, Cluster: s.Clusters[x.Cluster].ID, Host: x.ID}
+}
+
+// move adds a well-formed move of a VM to host number to, with its disks and
+// cards mapped to the first of its own where the vCenter changes.
+func (f *checkFleet) move(name string, to int) *engine.Action {
+	s, v, h := f.in.Snapshot, f.vm(name), f.host(to)
+	a := engine.Action{Kind: engine.Move, VM: v.ID, Name: name, Moid: v.Moid, From: f.at(v.Host), To: f.at(int32(to - 1)), Cold: v.Power != engine.VMOn}
+	a.Across = v.VCenter != h.VCenter
+	if a.From.Cluster != a.To.Cluster {
+		a.To.Pool, a.To.Folder = s.Clusters[h.Cluster].Pool, s.Clusters[h.Cluster].Folder
+	}
+	a.To.DRS = s.Clusters[h.Cluster].DRS == engine.DRSFull
+	if a.Across {
+		f.disks(&a, h.Datastores[0])
+		for _, n := range v.NICs {
+			a.NICs = append(a.NICs, engine.NICTarget{Key: n.Key, To: s.Networks[h.Networks[0]].ID})
+		}
+	}
+	return f.add(a)
+}
+
+// disks sends all files of the action's VM to a datastore.
+func (f *checkFleet) disks(a *engine.Action, to int32) {
+	s, v := f.in.Snapshot, f.vm(a.Name)
+	a.Storage, a.HomeTo, a.SwapMiB = true, s.Datastores[to].ID, v.SwapMiB()
+	for k := range v.Disks {
+		d := &v.Disks[k]
+		a.Disks = append(a.Disks, engine.DiskTarget{
+			Key: d.Key, From: s.Datastores[d.Datastore].ID, To: s.Datastores[to].ID, Profile: d.Profile, MiB: d.CopyMiB(), Thin: d.Thin,
+		})
+	}
+}
+
+func (f *checkFleet) act(kind engine.ActionKind, host int) *engine.Action {
+	return f.add(engine.Action{Kind: kind, Name: f.host(host).Name, From: f.at(int32(host - 1))})
+}
+
+// evacuate demands that a place be emptied.
+func (f *checkFleet) evacuate(kind, id string) engine.Subject {
+	place := engine.Subject{Kind: kind, ID: id}
+	f.in.Decision.Evacuations = append(f.in.Decision.Evacuations, engine.Evacuation{Place: place})
+	return place
+}
+
+// remember returns the VM's memory, to be filled in.
+func (f *checkFleet) remember(name string) *engine.VMHistory {
+	f.in.History.VMs = append(f.in.History.VMs, engine.VMHistory{ID: engine.VMID(name)})
+	return &f.in.History.VMs[len(f.in.History.VMs)-1]
+}
+
+func (f *checkFleet) group(kind engine.GroupKind, scope string, names ...string) *engine.Group {
+	g := engine.Group{Kind: kind, Name: "g", Scope: scope}
+	for _, n := range names {
+		g.VMs = append(g.VMs, f.vmIndex(n))
+	}
+	f.in.Decision.Groups = append(f.in.Decision.Groups, g)
+	return &f.in.Decision.Groups[len(f.in.Decision.Groups)-1]
+}
+
+// The plans below are accepted as they stand; every refusal starts from one of them.
+
+func checkInside(f *checkFleet) { f.move("w1", 2) }
+
+func checkAcross(f *checkFleet) {
+	f.vm("w1").Across = true
+	f.move("w1", 6)
+}
+
+func checkDisks(f *checkFleet) {
+	v := f.vm("w1")
+	a := f.add(engine.Action{Kind: engine.Move, VM: v.ID, Name: "w1", Moid: v.Moid, From: f.at(0), To: f.at(0)})
+	f.disks(a, 1)
+}
+
+func checkCold(f *checkFleet) {
+	v := f.vm("w1")
+	f.host(1).UsedMHz, f.host(1).UsedMiB = f.host(1).UsedMHz-v.UsedMHz, f.host(1).UsedMiB-v.UsedMiB
+	v.Power, v.UsedMHz, v.UsedMiB, v.LoadAt = engine.VMOff, engine.Unknown, engine.Unknown, 0
+	f.move("w1", 2)
+}
+
+func checkEvacuation(f *checkFleet) {
+	place := f.evacuate("site", "a")
+	for i, name := range []string{"w1", "w2", "w3", "w4"} {
+		f.move(name, 5+i%3).Demand = place
+	}
+}
+
+func checkDrain(f *checkFleet) {
+	f.in.Decision.Drains = []engine.Drain{{Host: 0, Then: engine.ThenMaintenance}}
+	demand := engine.Subject{Kind: "host", ID: "va/h1"}
+	f.move("w1", 2).Demand = demand
+	f.move("w2", 3).Demand = demand
+	a := f.act(engine.EnterMaintenance, 1)
+	a.Demand, a.After = demand, []int32{0, 1}
+}
+
+func checkSleep(f *checkFleet) {
+	f.in.Decision.Drains = []engine.Drain{{Host: 3, Then: engine.ThenStandby}}
+	f.act(engine.Standby, 4)
+}
+
+// checkConsolidate empties h3 and puts it to sleep.
+func checkConsolidate(f *checkFleet) {
+	f.in.Decision.Drains = []engine.Drain{{Host: 2, Then: engine.ThenStandby}}
+	f.move("w4", 2)
+	f.act(engine.Standby, 3).After = []int32{0}
+}
+
+func checkWake(f *checkFleet) {
+	h := f.host(4)
+	h.Power, h.Mark, h.UsedMHz, h.UsedMiB, h.LoadAt = engine.HostStandby, "standby 12", engine.Unknown, engine.Unknown, 0
+	f.in.History.Hosts = []engine.HostHistory{{ID: h.ID, Own: engine.OwnStandby, ChangeAt: checkNow - 7200}}
+	f.in.Decision.Wakes = []engine.Wake{{Host: 3}}
+	f.act(engine.Wakeup, 4)
+	f.move("w1", 4).After = []int32{0}
+}
+
+func checkExit(f *checkFleet) {
+	h := f.host(4)
+	h.Maintenance, h.Mark = true, "maintenance 12"
+	f.in.History.Hosts = []engine.HostHistory{{ID: h.ID, Own: engine.OwnMaintenance, ChangeAt: checkNow - 7200}}
+	f.act(engine.ExitMaintenance, 4)
+}
+
+// checkSwap is two VMs that only fit one after the other: h2 has no room for w1
+// until w3 has left it.
+func checkSwap(f *checkFleet) {
+	f.host(2).UsedMHz += 30_000
+	f.move("w3", 4)
+	f.move("w1", 2).After = []int32{0}
+	f.vm("w1").UsedMHz = 8000
+	f.host(1).UsedMHz += 4000
+}
+
+// checkPair moves two VMs that must stay together.
+func checkPair(f *checkFleet) {
+	f.group(engine.GroupTogether, "host", "w1", "w2")
+	f.move("w1", 2)
+	f.move("w2", 2)
+}
+
+func checkFully(f *checkFleet) {
+	f.in.Snapshot.Clusters[1].DRS = engine.DRSFull
+	checkAcross(f)
+}
+
+func TestCheckAccepts(t *testing.T) {
+	for name, base := range map[string]func(*checkFleet){
+		"nothing": func(*checkFleet) {}, "inside": checkInside, "across": checkAcross, "disks": checkDisks, "cold": checkCold,
+		"evacuation": checkEvacuation, "drain": checkDrain, "sleep": checkSleep, "consolidate": checkConsolidate, "wake": checkWake,
+		"exit": checkExit, "swap": checkSwap, "pair": checkPair, "into a DRS cluster": checkFully,
+		"an old wound does not grow": func(f *checkFleet) {
+			f.host(1).UsedMHz += 60_000 // far beyond its capacity
+			f.in.Snapshot.Rules = []engine.Rule{{Name: "apart", Kind: engine.RuleApart, VMs: []int32{0, 1}}}
+			f.move("w1", 4)
+		},
+		"a cool-down does not bind an evacuation": func(f *checkFleet) {
+			checkEvacuation(f)
+			*f.remember("w1") = engine.VMHistory{ID: "w1", MovedAt: checkNow - 60, LeftSite: "b", LeftHost: "vb/h5", FailedAt: checkNow - 60, Failures: 3}
+		},
+		"a freeze that yields to an evacuation": func(f *checkFleet) {
+			checkEvacuation(f)
+			f.in.Decision.Freezes = []engine.Freeze{{Place: engine.Subject{Kind: "fleet"}, By: engine.By{Voice: 1}}}
+		},
+		"a freeze that is over": func(f *checkFleet) {
+			checkInside(f)
+			f.in.Decision.Freezes = []engine.Freeze{{Place: engine.Subject{Kind: "fleet"}, Until: checkNow}}
+		},
+		"a veto of another destination": func(f *checkFleet) {
+			checkInside(f)
+			f.in.Vetoes = []engine.Veto{{VM: "w1", To: "va/h3", Mode: engine.Enforce}}
+		},
+		"a veto of a policy in shadow": func(f *checkFleet) {
+			checkInside(f)
+			f.in.Vetoes = []engine.Veto{{VM: "w1", To: "va/h2", Mode: engine.Shadow, Policy: "x"}}
+		},
+		"an evacuation beyond the reserve of wishes": func(f *checkFleet) {
+			checkEvacuation(f)
+			for n := 5; n <= 7; n++ {
+				f.host(n).UsedMHz += 32_000 // with two arrivals on h5 45,000 of 50,000, 90 %
+			}
+		},
+		"a wish for a site that a gap is about": func(f *checkFleet) {
+			checkInside(f)
+			f.in.Snapshot.Gaps = []engine.Gap{{Subject: engine.Subject{Kind: "site", ID: "a"}}}
+		},
+		"beside what is under way": func(f *checkFleet) {
+			checkInside(f)
+			open := *f.move("w3", 4)
+			f.p.Actions = f.p.Actions[:1]
+			f.in.Open = []engine.ActionRecord{{Action: open, State: engine.StateStarted, Started: checkNow - 10}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newCheckFleet()
+			base(f)
+			if err := f.in.Snapshot.Validate(); err != nil {
+				t.Fatal(err)
+			}
+			if err := Check(f.in, f.p); err != nil {
+				t.Errorf("refused:\n%v", err)
+			}
+		})
+	}
+}
+
+func TestCheckReportsAtMostTwenty(t *testing.T) {
+	f := newCheckFleet()
+	for i := range 30 {
+		f.addVM(fmt.Sprintf("x%02d", i), 0)
+		f.move(fmt.Sprintf("x%02d", i), 9-8) // from h1 to h1
+	}
+	err := Check(f.in, f.p)
+	if n := strings.Count(fmt.Sprint(err), "\n") + 1; err == nil || n != checkMost {
+		t.Errorf("%d violations reported, want %d", n, checkMost)
+	}
+}
+
+func TestCheckSameVerdictTwice(t *testing.T) {
+	for range 3 {
+		f := newCheckFleet()
+		checkSwap(f)
+		f.p.Actions[1].After = nil
+		if a, b := Check(f.in, f.p), Check(f.in, f.p); a == nil || a.Error() != b.Error() {
+			t.Fatalf("not the same twice:\n%v\n%v", a, b)
+		}
+	}
+}
+
+func TestCheckBackOff(t *testing.T) {
+	got := []int64{}
+	for n := range int32(9) {
+		got = append(got, checkBackOff(900, n))
+	}
+	if want := []int64{0, 900, 1800, 3600, 7200, 14400, 28800, 57600, 86400}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
