@@ -78,7 +78,7 @@ type Observer struct {
 
 	ruleBase map[string]int       // by rule: how much it was violated when first seen
 	home     map[string]int       // by VM: host in the first World
-	names    map[string]string    // by VM ever seen
+	names    map[string]string    // by VM ever seen, agents apart
 	moves    map[moveKey]*journey // that the last World listed
 	trips    map[string]trip      // by VM: its last move that ended well
 	split    map[string]time.Time // by VM: when its last move ended, either way
@@ -219,6 +219,9 @@ func (o *Observer) learn(s *scene) {
 			continue
 		}
 		v := s.vm(id, -1)
+		if agent(v) {
+			continue // comes and goes with its host
+		}
 		o.names[id] = v.Name
 		o.home[id] = v.Host
 	}

@@ -46,7 +46,9 @@ func (o *Observer) checkHosts(s *scene) {
 			}
 			mem[h] += max(v.MiB, v.ReserveMiB)
 			cpu[h] += v.MHz
-			touched[h] = touched[h] || h != o.home[id]
+			if home, ok := o.home[id]; ok && h != home {
+				touched[h] = true
+			}
 		}
 		for _, i := range s.entries[id] {
 			if v := &s.VMs[i]; v.On && v.Host >= 0 && !agent(v) {

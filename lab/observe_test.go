@@ -299,9 +299,9 @@ func TestViolations(t *testing.T) {
 			func(w *World) { twice(w); w.VMs[0].On = false },
 		},
 		{
-			Lost, "nowhere", asIs,
+			Lost, "nowhere", func(w *World) { w.VMs[3].Fixtures = []string{"agent"} },
 			func(w *World) { w.VMs = w.VMs[1:] },
-			func(w *World) { w.VMs[0], w.VMs[3] = w.VMs[3], w.VMs[0] },
+			func(w *World) { w.VMs = []WorldVM{w.VMs[2], w.VMs[1], w.VMs[0]} },
 		},
 		{
 			Residency, "in another region", func(w *World) { w.VMs[0].Tags = []string{"residency:us"} },
@@ -502,5 +502,18 @@ func TestObserverIsDeterministic(t *testing.T) {
 		if v2, r2 := see(); !slices.Equal(v, v2) || !reflect.DeepEqual(r, r2) {
 			t.Fatalf("%v\n%v", v, v2)
 		}
+	}
+}
+
+func TestAgentsAreNobodysDoing(t *testing.T) {
+	first := func(w *World) {
+		agent := w.VMs[0]
+		agent.UUID, agent.Name, agent.Host, agent.Fixtures = "u-agent", "vCLS", fra0, []string{"agent"}
+		w.VMs = append(w.VMs, agent)
+	}
+	down := func(w *World) { w.Hosts[fra0].On, w.Hosts[fra0].Standby, w.Hosts[fra0].MiB = false, true, 10 }
+	gone := func(w *World) { w.VMs = w.VMs[:4] }
+	if v := watch(first, down, gone).Violations(); len(v) != 0 {
+		t.Errorf("%v", v)
 	}
 }

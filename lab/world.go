@@ -88,7 +88,7 @@ type WorldVM struct {
 	Segments   []string // L2 segments its cards need
 	MACs       []string
 	DirtyMbps  float64
-	Fixtures   []string // names of the fixtures that bind it: see FixtureNames
+	Fixtures   []string // names of the fixtures that bind it: see FixtureNames; an agent of its cluster has "agent"
 	Tags       []string // "category:name"
 	CPULevel   int      // CPU generation that the running guest has seen
 }
