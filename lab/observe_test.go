@@ -96,9 +96,9 @@ func TestViolations(t *testing.T) {
 	}{
 		{
 			OvercommitMemory, "while a VM is at both ends",
-			func(w *World) { w.VMs[2].MiB, w.VMs[0].MiB = 60_000, 40_000 },
+			func(w *World) { w.VMs[2].MiB, w.VMs[0].MiB = 60_000, 32_001 },
 			func(w *World) { w.move(0, hou1) },
-			func(w *World) { w.VMs[0].MiB = 30_000; w.move(0, hou1) },
+			func(w *World) { w.VMs[0].MiB = 32_000; w.move(0, hou1) },
 		},
 		{
 			OvercommitMemory, "by reservation, after arrival", asIs,
