@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -192,7 +193,7 @@ func TestReopenGoesOnWithTheChain(t *testing.T) {
 func TestCrashLosesNothingAcknowledged(t *testing.T) {
 	dir := t.TempDir()
 	j := openAt(t, dir, Options{})
-	for i := range 20 {
+	for i := range 8 {
 		digest := put(t, j, fmt.Sprint("blob ", i))
 		appendAll(t, j, entry(t, uint64(i), engine.EntryDecision, engine.PlanRecord{Digest: digest}, digest))
 		crashed := t.TempDir()
@@ -292,23 +293,22 @@ func TestFailStop(t *testing.T) {
 // What is the caller's fault breaks nothing.
 func TestRefusedAppendWritesNothing(t *testing.T) {
 	j := openAt(t, t.TempDir(), Options{})
-	done, cancel := context.WithCancel(t.Context())
-	cancel()
 	good := entry(t, 1, engine.EntryCycle, 1)
-	for name, c := range map[string]struct {
-		ctx context.Context
-		bad engine.Entry
-	}{
-		"context":      {done, good},
-		"no kind":      {t.Context(), engine.Entry{}},
-		"no such blob": {t.Context(), entry(t, 1, engine.EntryInput, 1, engine.DigestBytes([]byte("never put")))},
-		"a path":       {t.Context(), entry(t, 1, engine.EntryInput, 1, "../../../../etc/passwd")},
-		"no action":    {t.Context(), entry(t, 1, engine.EntryIntent, engine.ActionRecord{})},
-		"not JSON":     {t.Context(), engine.Entry{Kind: engine.EntryCycle, Data: []byte("{")}},
+	for name, bad := range map[string]engine.Entry{
+		"no kind":      {},
+		"no such blob": entry(t, 1, engine.EntryInput, 1, engine.DigestBytes([]byte("never put"))),
+		"a path":       entry(t, 1, engine.EntryInput, 1, "../../../../etc/passwd"),
+		"no action":    entry(t, 1, engine.EntryIntent, engine.ActionRecord{}),
+		"not JSON":     {Kind: engine.EntryCycle, Data: []byte("{")},
 	} {
-		if err := j.Append(c.ctx, good, c.bad); err == nil || errors.Is(err, ErrBroken) {
+		if err := j.Append(t.Context(), good, bad); err == nil || errors.Is(err, ErrBroken) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	done, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := j.Append(done, good); !errors.Is(err, context.Canceled) || errors.Is(err, ErrBroken) {
+		t.Errorf("context: %v", err)
 	}
 	if got := all(t, j, 1); len(got) != 0 {
 		t.Errorf("%d entries were written", len(got))
@@ -331,7 +331,10 @@ func TestFullJournalStillTakesOutcomes(t *testing.T) {
 	appendAll(t, j, action(t, 1, engine.EntryEnded, "c1-1", engine.StateSucceeded), entry(t, 1, engine.EntryOperator, "pause"))
 }
 
-func TestReadOnly(t *testing.T) {
+// The wait for the lock passes in no time in a bubble.
+func TestReadOnly(t *testing.T) { synctest.Test(t, testReadOnly) }
+
+func testReadOnly(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := Open(dir, Options{ReadOnly: true}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("nothing there: %v", err)
