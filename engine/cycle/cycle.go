@@ -34,10 +34,11 @@ type Collector interface {
 
 // A Policy is what the bundle in service says. Its errors stop the cycle.
 type Policy interface {
-	// Reload takes an edited bundle into service, or keeps the last good one
-	// and says in err what is wrong with the edit.
+	// Reload takes an edited bundle into service, or keeps the last good one.
 	Reload(ctx context.Context) (changed bool, err error)
 	Revision() string
+	// LastError says what is wrong with the newest edit, nil when it serves.
+	LastError() error
 	Evaluate(ctx context.Context, v engine.View) (*engine.Decision, error)
 	Deny(ctx context.Context, v engine.View, moves []engine.Action) ([]engine.Veto, error)
 	Review(ctx context.Context, v engine.View, p *engine.Plan) (engine.Review, error)
@@ -265,19 +266,13 @@ func (l *Loop) once(ctx context.Context, now time.Time) error {
 // reload takes an edited bundle into service. A broken edit is journaled once,
 // and the last good bundle serves on.
 func (l *Loop) reload(ctx context.Context) error {
-	changed, err := l.Policy.Reload(ctx)
+	changed, _ := l.Policy.Reload(ctx) // LastError says it again
 	refused := ""
-	if err != nil {
+	if err := l.Policy.LastError(); err != nil {
 		refused = err.Error()
 	}
 	if !changed && refused == l.refused {
 		return nil
-	}
-	if refused != "" {
-		l.Log.ErrorContext(ctx, "policy edit refused, the last good revision serves on", "revision", l.Policy.Revision(), "err", refused)
-	}
-	if changed {
-		l.Log.InfoContext(ctx, "policy revision in service", "revision", l.Policy.Revision())
 	}
 	l.refused = refused
 	l.shown.Revision, l.shown.Refused = l.Policy.Revision(), refused
