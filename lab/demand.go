@@ -88,7 +88,7 @@ const (
 	// burstWindow is the time in which a VM has at most one burst: short enough
 	// for the 18 a day of the busiest VM.
 	burstWindow = 40 * time.Minute
-	sample      = 5 * time.Minute
+	sampleEvery = 5 * time.Minute
 )
 
 // What a hash is for: each trait and each kind of noise draws from its own stream.
@@ -111,13 +111,13 @@ const (
 // At implements [Demand].
 func (d *SeededDemand) At(vm int, t time.Time) (cpuPct, activePct float64) {
 	ns := t.UnixNano()
-	noise := 0.35*d.noise(vm, forNoise, ns, sample) + 0.65*d.noise(vm, forSlowNoise, ns, time.Hour)
+	noise := 0.35*d.noise(vm, forNoise, ns, sampleEvery) + 0.65*d.noise(vm, forSlowNoise, ns, time.Hour)
 	level := levelPct.at(d.trait(vm, forLevel))
 	// An idle VM wavers by a tenth of a point, a busy one by a quarter of its load.
 	cpu := level + d.rhythm(vm, t) + noise*(0.1+0.25*level)
 	burst := d.burst(vm, ns)
 
-	own := d.noise(vm, forActiveNoise, ns, sample)
+	own := d.noise(vm, forActiveNoise, ns, sampleEvery)
 	active := activeLevelPct.at(d.trait(vm, forActive)) * (1 + 0.3*noise + 0.3*own)
 	return min(max(cpu, burst, 0), 100), min(max(active+0.15*burst, 0), 100)
 }
@@ -191,13 +191,13 @@ func (d *SeededDemand) trait(vm, what int) float64 { return d.draw(vm, what, 0) 
 // draw hashes its arguments to [0, 1), by the finaliser of splitmix64
 // (Steele, Lea and Flood, OOPSLA 2014) between one argument and the next.
 func (d *SeededDemand) draw(vm, what int, i int64) float64 {
-	h := mix(d.Seed + 0x9e3779b97f4a7c15)
-	h = mix(h ^ uint64(vm)<<8 ^ uint64(what))
-	h = mix(h ^ uint64(i))
+	h := mix64(d.Seed + 0x9e3779b97f4a7c15)
+	h = mix64(h ^ uint64(vm)<<8 ^ uint64(what))
+	h = mix64(h ^ uint64(i))
 	return float64(h>>11) / (1 << 53)
 }
 
-func mix(h uint64) uint64 {
+func mix64(h uint64) uint64 {
 	h ^= h >> 30
 	h *= 0xbf58476d1ce4e5b9
 	h ^= h >> 27

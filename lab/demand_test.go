@@ -41,7 +41,7 @@ func TestDemandIsAPureFunction(t *testing.T) {
 	}
 }
 
-func mean(x []float64) float64 {
+func meanOf(x []float64) float64 {
 	sum := 0.0
 	for _, v := range x {
 		sum += v
@@ -50,7 +50,7 @@ func mean(x []float64) float64 {
 }
 
 func correlation(a, b []float64) float64 {
-	ma, mb := mean(a), mean(b)
+	ma, mb := meanOf(a), meanOf(b)
 	var ab, aa, bb float64
 	for i := range a {
 		ab += (a[i] - ma) * (b[i] - mb)
@@ -79,7 +79,7 @@ func TestDemandIsLikeTheRecord(t *testing.T) {
 	for vm := range vms {
 		cpu, active := make([]float64, samples), make([]float64, samples)
 		for i := range samples {
-			cpu[i], active[i] = d.At(vm, monday.Add(time.Duration(i)*sample))
+			cpu[i], active[i] = d.At(vm, monday.Add(time.Duration(i)*sampleEvery))
 			if cpu[i] < 5 {
 				low++
 			}
@@ -87,8 +87,8 @@ func TestDemandIsLikeTheRecord(t *testing.T) {
 				high++
 			}
 		}
-		means = append(means, mean(cpu))
-		actives = append(actives, mean(active))
+		means = append(means, meanOf(cpu))
+		actives = append(actives, meanOf(active))
 		next = append(next, correlation(cpu[1:], cpu[:samples-1]))
 		withActive = append(withActive, correlation(cpu, active))
 		if before != nil {
@@ -119,7 +119,7 @@ func TestDemandIsLikeTheRecord(t *testing.T) {
 				night = append(night, v)
 			}
 		}
-		if mean(day) > 1.5*mean(night) && mean(day)-mean(night) > 0.5 {
+		if meanOf(day) > 1.5*meanOf(night) && meanOf(day)-meanOf(night) > 0.5 {
 			office++
 		}
 	}
@@ -137,14 +137,14 @@ func TestDemandIsLikeTheRecord(t *testing.T) {
 		what           string
 		got, low, high float64
 	}{
-		{"mean cpu percent", mean(means), 4.0, 7.6},
+		{"mean cpu percent", meanOf(means), 4.0, 7.6},
 		{"median VM's mean", quantile(means, 0.5), 0.9, 1.9},
 		{"share of VMs below 5 percent", share(func(v float64) bool { return v < 5 }, means), 0.70, 0.82},
-		{"share of the busiest tenth", mean(busiest) / 10 / mean(means), 0.50, 0.66},
+		{"share of the busiest tenth", meanOf(busiest) / 10 / meanOf(means), 0.50, 0.66},
 		{"samples below 5 percent", float64(low) / vms / samples, 0.83, 0.90},
 		{"samples above 30 percent", float64(high) / vms / samples, 0.03, 0.075},
 		{"office-shaped VMs, and those that look so by chance", float64(office) / vms, 0.05, 0.13},
-		{"bursts a VM and day", mean(bursts), 0.75, 1.3},
+		{"bursts a VM and day", meanOf(bursts), 0.75, 1.3},
 		{"VMs with hardly a burst", share(func(v float64) bool { return v < 0.1 }, bursts), 0.48, 0.62},
 		{"VMs with 3 bursts a day", share(func(v float64) bool { return v >= 3 }, bursts), 0.07, 0.14},
 		{"half of bursts last", quantile(minutes, 0.5), 10, 20},
@@ -155,7 +155,7 @@ func TestDemandIsLikeTheRecord(t *testing.T) {
 		{"five minutes apart", quantile(next, 0.5), 0.5, 0.8},
 		{"cpu with active memory", quantile(withActive, 0.5), 0.35, 0.6},
 		{"between VMs, median", quantile(pairs, 0.5), -0.02, 0.03},
-		{"active memory percent", mean(actives), 7.5, 11},
+		{"active memory percent", meanOf(actives), 7.5, 11},
 		{"active memory of the median VM", quantile(actives, 0.5), 3.6, 6},
 	} {
 		if math.IsNaN(c.got) || c.got < c.low || c.got > c.high {

@@ -219,7 +219,7 @@ func (o *Observer) learn(s *scene) {
 			continue
 		}
 		v := s.vm(id, -1)
-		if agent(v) {
+		if isAgent(v) {
 			continue // comes and goes with its host
 		}
 		o.names[id] = v.Name

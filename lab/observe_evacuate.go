@@ -110,15 +110,15 @@ func (o *Observer) findMovable(s *scene, t *threat) {
 	slices.Sort(t.movable)
 }
 
-// A room is what hosts and datastores have left, and clusters beside the room
+// A roomLeft is what hosts and datastores have left, and clusters beside the room
 // that HA keeps for host failures: its admission control refuses a VM that would
 // take it.
-type room struct {
+type roomLeft struct {
 	mem, cpu, disk, admit []int64
 }
 
-func roomOf(s *scene) *room {
-	r := &room{mem: make([]int64, len(s.Hosts)), cpu: make([]int64, len(s.Hosts)), disk: make([]int64, len(s.Datastores)), admit: make([]int64, len(s.Clusters))}
+func roomOf(s *scene) *roomLeft {
+	r := &roomLeft{mem: make([]int64, len(s.Hosts)), cpu: make([]int64, len(s.Hosts)), disk: make([]int64, len(s.Datastores)), admit: make([]int64, len(s.Clusters))}
 	for i := range s.Hosts {
 		r.mem[i], r.cpu[i] = s.Hosts[i].MiB, s.Hosts[i].MHz
 	}
@@ -138,7 +138,7 @@ func roomOf(s *scene) *room {
 	return r
 }
 
-func (r *room) take(s *scene, v *WorldVM, host int) {
+func (r *roomLeft) take(s *scene, v *WorldVM, host int) {
 	mem := max(v.MiB, v.ReserveMiB)
 	r.mem[host] -= mem
 	r.cpu[host] -= v.MHz
@@ -150,7 +150,7 @@ func mayRun(h *WorldHost) bool { return !h.Maintenance && (h.On || h.Standby) }
 
 // place takes room for v outside threatened sites, or says why there is none:
 // the reason that got furthest.
-func (o *Observer) place(s *scene, r *room, v *WorldVM) string {
+func (o *Observer) place(s *scene, r *roomLeft, v *WorldVM) string {
 	if tagged(v, "heliostat:never") || tagged(v, "heliostat:advise") {
 		return "tagged so that it is not moved without a person"
 	}
@@ -160,7 +160,7 @@ func (o *Observer) place(s *scene, r *room, v *WorldVM) string {
 	if !s.Hosts[v.Host].VMotion {
 		return s.Hosts[v.Host].Name + " has no vMotion interface"
 	}
-	why := refusal{}
+	why := whyNot{}
 	for h := range s.Hosts {
 		d, no := o.fits(s, r, v, h)
 		if no.rank > 0 {
@@ -185,19 +185,19 @@ func arrivalMiB(v *WorldVM) int64 { return v.DiskMiB + max(v.Configured-v.Reserv
 // stay for its pre-copy to end: nine tenths of a payload of four fifths.
 const convergence = 0.9 * 0.8
 
-// A refusal is why a host cannot take a VM. The rank grows with how much else is
-// in order there; 0 is no refusal.
-type refusal struct {
+// A whyNot says why a host cannot take a VM. The rank grows with how much else is
+// in order there; 0 is no objection.
+type whyNot struct {
 	rank int
 	text string
 }
 
 // fits says whether the host can take v, and the datastore that takes its disks
 // (-1 when they can stay where they are).
-func (o *Observer) fits(s *scene, r *room, v *WorldVM, host int) (datastore int, no refusal) {
+func (o *Observer) fits(s *scene, r *roomLeft, v *WorldVM, host int) (datastore int, no whyNot) {
 	h, from := &s.Hosts[host], &s.Hosts[v.Host]
-	refuse := func(rank int, format string, args ...any) (int, refusal) {
-		return -1, refusal{rank, fmt.Sprintf(format, args...)}
+	refuse := func(rank int, format string, args ...any) (int, whyNot) {
+		return -1, whyNot{rank, fmt.Sprintf(format, args...)}
 	}
 	across := h.VCenter != from.VCenter
 	link := s.link(from.Site, h.Site)
@@ -232,14 +232,14 @@ func (o *Observer) fits(s *scene, r *room, v *WorldVM, host int) (datastore int,
 		return refuse(10, "%s has no room left beside its failover reserve", s.Clusters[h.Cluster].Name)
 	}
 	if stays(s, v, h, from.Site) {
-		return -1, refusal{}
+		return -1, whyNot{}
 	}
 	if f := o.forbids(v, true, across); f != "" {
 		return refuse(11, "fixture %s, and its disks have to move", f)
 	}
 	for _, d := range h.Datastores {
 		if outlives(s, d, from.Site) && r.disk[d] >= arrivalMiB(v) {
-			return d, refusal{}
+			return d, whyNot{}
 		}
 	}
 	return refuse(12, "no datastore at %s has %d MiB left", h.Name, arrivalMiB(v))

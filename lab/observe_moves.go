@@ -89,7 +89,7 @@ func (o *Observer) judge(s *scene, m *WorldMove) {
 	if v == nil {
 		return // it is lost, and said to be
 	}
-	name := label(v.UUID, v.Name)
+	name := vmLabel(v.UUID, v.Name)
 	from, to := &s.Hosts[m.From], &s.Hosts[m.To]
 	if f := o.forbids(v, m.Storage, m.Across); f != "" {
 		o.tell(s, FixtureIgnored, name, "moved from %s to %s in spite of %s", from.Name, to.Name, f)
@@ -155,7 +155,7 @@ func (o *Observer) ended(s *scene, m *WorldMove) {
 	was, ok := o.trips[m.VM]
 	o.trips[m.VM] = trip{from: m.From, to: m.To, ended: m.Ended}
 	if away := m.Ended.Sub(was.ended); ok && was.from == m.To && was.to == m.From && away <= tooSoonBack {
-		o.tell(s, BackAndForth, label(m.VM, o.names[m.VM]), "from %s to %s and back after %s",
+		o.tell(s, BackAndForth, vmLabel(m.VM, o.names[m.VM]), "from %s to %s and back after %s",
 			s.Hosts[m.To].Name, s.Hosts[m.From].Name, away)
 	}
 }

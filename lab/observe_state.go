@@ -10,7 +10,7 @@ import (
 func (o *Observer) checkPresence(s *scene) {
 	for id, name := range o.names {
 		if len(s.entries[id]) == 0 {
-			o.say(s, Lost, label(id, name), "no vCenter lists it")
+			o.say(s, Lost, vmLabel(id, name), "no vCenter lists it")
 		}
 	}
 	for _, id := range s.uuids {
@@ -24,12 +24,12 @@ func (o *Observer) checkPresence(s *scene) {
 			}
 		}
 		if len(running) > 1 {
-			o.say(s, Duplicate, label(id, o.names[id]), "runs in %s, and no move is under way", strings.Join(running, " and "))
+			o.say(s, Duplicate, vmLabel(id, o.names[id]), "runs in %s, and no move is under way", strings.Join(running, " and "))
 		}
 	}
 }
 
-func label(uuid, name string) string { return name + " (" + uuid + ")" }
+func vmLabel(uuid, name string) string { return name + " (" + uuid + ")" }
 
 // checkHosts adds up what each host carries. A host is held to its capacity once
 // something was moved onto it: load that grows on VMs which nobody moved is
@@ -51,7 +51,7 @@ func (o *Observer) checkHosts(s *scene) {
 			}
 		}
 		for _, i := range s.entries[id] {
-			if v := &s.VMs[i]; v.On && v.Host >= 0 && !agent(v) {
+			if v := &s.VMs[i]; v.On && v.Host >= 0 && !isAgent(v) {
 				running[v.Host]++
 			}
 		}
@@ -77,8 +77,8 @@ func (o *Observer) checkVMs(s *scene) {
 		if v.Host < 0 {
 			continue
 		}
-		h, name := &s.Hosts[v.Host], label(v.UUID, v.Name)
-		if v.On && !agent(v) && !h.Standby && !s.ready(v.Host) && !o.struck(s, h.Site) {
+		h, name := &s.Hosts[v.Host], vmLabel(v.UUID, v.Name)
+		if v.On && !isAgent(v) && !h.Standby && !s.ready(v.Host) && !o.struck(s, h.Site) {
 			o.say(s, NotReady, name, "runs on %s, which is %s", h.Name, hostState(h))
 		}
 		// Between two vCenters a VM's backing is in the making.
@@ -101,8 +101,8 @@ func (o *Observer) checkVMs(s *scene) {
 	}
 }
 
-// agent reports whether the VM belongs to its host, which may go down with it.
-func agent(v *WorldVM) bool { return slices.Contains(v.Fixtures, "agent") }
+// isAgent reports whether the VM belongs to its host, which may go down with it.
+func isAgent(v *WorldVM) bool { return slices.Contains(v.Fixtures, "agent") }
 
 func hostState(h *WorldHost) string {
 	switch {
@@ -163,7 +163,7 @@ func (o *Observer) checkSlots(s *scene) {
 		for _, h := range appendHost([]int{m.From}, m.To) {
 			host[h] += hostCost
 		}
-		for _, d := range stores(v, m) {
+		for _, d := range storesOf(v, m) {
 			ds[d] += dsCost
 		}
 		if a, b := s.Hosts[m.From].Site, s.Hosts[m.To].Site; a != b {
@@ -201,8 +201,8 @@ func (o *Observer) checkLink(s *scene, a, b, moves int) {
 	}
 }
 
-// stores lists the datastores that a move touches, each once.
-func stores(v *WorldVM, m *WorldMove) []int {
+// storesOf lists the datastores that a move touches, each once.
+func storesOf(v *WorldVM, m *WorldMove) []int {
 	var list []int
 	if v != nil {
 		for _, d := range v.Datastores {
@@ -230,18 +230,18 @@ func (o *Observer) checkPower(s *scene) {
 			if h.VSANData {
 				o.tell(s, StandbyVSAN, h.Name, "it holds vSAN data of %s", s.Clusters[h.Cluster].Name)
 			}
-			if text := failover(s, h.Cluster); text != "" {
+			if text := failoverGap(s, h.Cluster); text != "" {
 				o.tell(s, StandbyFailover, h.Name, "%s", text)
 			}
 		}
 	}
 }
 
-// failover says what is missing when the cluster's largest hosts fail, as many
+// failoverGap says what is missing when the cluster's largest hosts fail, as many
 // as its policy keeps room for, or "". Memory is what VMs use or have reserved,
 // both ends of moves counted; HA knows no other claim of a running VM that must
 // find room at once.
-func failover(s *scene, cluster int) string {
+func failoverGap(s *scene, cluster int) string {
 	c := &s.Clusters[cluster]
 	if c.Failover <= 0 {
 		return ""

@@ -65,8 +65,8 @@ func (w *World) arrive(i, to int) {
 	v.Host, v.VCenter, v.Datastores = to, w.Hosts[to].VCenter, []int{w.Hosts[to].Site}
 }
 
-// watch lets an observer see worlds made by the steps, a minute apart, the first untouched.
-func watch(steps ...func(*World)) *Observer {
+// watchWorlds lets an observer see worlds made by the steps, a minute apart, the first untouched.
+func watchWorlds(steps ...func(*World)) *Observer {
 	o := NewObserver()
 	for i := range steps {
 		w := testWorld()
@@ -310,7 +310,7 @@ func TestViolations(t *testing.T) {
 		},
 	} {
 		t.Run(fmt.Sprint(c.kind, " ", c.name), func(t *testing.T) {
-			bad := watch(c.before, c.bad, asIs, asIs).Violations() // it lasts and is one, or one at each end
+			bad := watchWorlds(c.before, c.bad, asIs, asIs).Violations() // it lasts and is one, or one at each end
 			subjects := map[string]bool{}
 			for _, v := range bad {
 				subjects[v.Subject] = true
@@ -325,10 +325,10 @@ func TestViolations(t *testing.T) {
 			if len(bad) != ends || len(subjects) != ends {
 				t.Errorf("bad: %d, not %d: %v", len(bad), ends, bad)
 			}
-			if good := watch(c.before, c.good, asIs).Violations(); len(good) != 0 {
+			if good := watchWorlds(c.before, c.good, asIs).Violations(); len(good) != 0 {
 				t.Errorf("good: %v", good)
 			}
-			if first := watch(func(w *World) { c.before(w); c.bad(w) }, asIs).Violations(); len(first) != 0 {
+			if first := watchWorlds(func(w *World) { c.before(w); c.bad(w) }, asIs).Violations(); len(first) != 0 {
 				t.Errorf("held against someone although it was so in the first World: %v", first)
 			}
 		})
@@ -369,11 +369,11 @@ func twice(w *World) {
 func TestViolationEndsAndBeginsAgain(t *testing.T) {
 	full := func(w *World) { w.Datastores[0].FreeMiB = -5 }
 	room := func(w *World) { w.Datastores[0].FreeMiB = 5 }
-	v := watch(asIs, full, asIs, room, full).Violations()
+	v := watchWorlds(asIs, full, asIs, room, full).Violations()
 	if len(v) != 2 || !v[0].Until.Equal(noon.Add(3*time.Minute)) || !v[1].Until.IsZero() {
 		t.Fatalf("%v", v)
 	}
-	if v = watch(full, room, full).Violations(); len(v) != 1 {
+	if v = watchWorlds(full, room, full).Violations(); len(v) != 1 {
 		t.Errorf("what the first World had, ended and began again: %v", v)
 	}
 	if text := v[0].String(); !strings.Contains(text, "2026-09-01T12:02:00Z datastore_overfull: ds-houston") {
@@ -484,7 +484,7 @@ func TestReport(t *testing.T) {
 // TestObserverIsDeterministic lets two observers see the same disorder.
 func TestObserverIsDeterministic(t *testing.T) {
 	see := func() ([]Violation, Report) {
-		o := watch(asIs, func(w *World) {
+		o := watchWorlds(asIs, func(w *World) {
 			w.VMs[0].Fixtures = []string{"odd", "strange"}
 			w.move(0, hou1)
 			w.move(1, fra0)
@@ -513,7 +513,7 @@ func TestAgentsAreNobodysDoing(t *testing.T) {
 	}
 	down := func(w *World) { w.Hosts[fra0].On, w.Hosts[fra0].Standby, w.Hosts[fra0].MiB = false, true, 10 }
 	gone := func(w *World) { w.VMs = w.VMs[:4] }
-	if v := watch(first, down, gone).Violations(); len(v) != 0 {
+	if v := watchWorlds(first, down, gone).Violations(); len(v) != 0 {
 		t.Errorf("%v", v)
 	}
 }
