@@ -32,6 +32,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -149,7 +150,14 @@ func open(dir, name string, opts Options) (*Journal, error) {
 	return j, nil
 }
 
-func (j *Journal) open(name string) error {
+func (j *Journal) open(name string) (err error) {
+	// Damaged pages make bbolt panic, or read where nothing is mapped.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", ErrDamaged, p)
+		}
+	}()
 	if err := j.openDB(name); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -45,7 +46,7 @@ type Report struct {
 // compare Report.Head with a checkpoint kept elsewhere for that. Damage to bbolt's
 // own pages may also crash or hang the reader: run it in a process of its own.
 func (j *Journal) Verify(ctx context.Context) (r Report, err error) {
-	v := verifier{j: j, seen: map[string]bool{}, open: map[string]uint64{}}
+	v := verifier{j: j, seen: map[string]bool{}, open: map[string]uint64{}, alerts: map[string]engine.Alert{}}
 	// Damaged pages make bbolt panic, or read where nothing is mapped.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -61,8 +62,9 @@ type verifier struct {
 	j      *Journal
 	report Report
 	prev   string
-	seen   map[string]bool   // blobs that were looked at
-	open   map[string]uint64 // what the bucket of open actions should hold
+	seen   map[string]bool         // blobs that were looked at
+	open   map[string]uint64       // what the bucket of open actions should hold
+	alerts map[string]engine.Alert // what was journaled last of each fingerprint
 }
 
 func (v *verifier) run(ctx context.Context) error {
@@ -117,16 +119,8 @@ func (v *verifier) entry(ctx context.Context, r stored) error {
 	if raw, err := engine.Encode(e); err != nil || !bytes.Equal(raw, r.raw) {
 		return &DamageError{Seq: seq, What: "not in canonical encoding"}
 	}
-	action, err := actionOf(&e)
-	if err != nil {
+	if err := v.fold(&e); err != nil {
 		return &DamageError{Seq: seq, What: err.Error()}
-	}
-	switch {
-	case action == "":
-	case e.Kind == engine.EntryEnded:
-		delete(v.open, action)
-	default:
-		v.open[action] = seq
 	}
 	for _, digest := range e.Blobs {
 		if err := v.blob(ctx, seq, digest); err != nil {
@@ -138,6 +132,25 @@ func (v *verifier) entry(ctx context.Context, r stored) error {
 	}
 	v.report.Entries, v.prev = seq, e.Hash
 	return nil
+}
+
+// fold keeps what the buckets beside the entries should hold.
+func (v *verifier) fold(e *engine.Entry) error {
+	if e.Kind == engine.EntryAlert {
+		var a engine.Alert
+		err := json.Unmarshal(e.Data, &a)
+		v.alerts[a.Fingerprint] = a
+		return err
+	}
+	action, err := actionOf(e)
+	switch {
+	case err != nil || action == "":
+	case e.Kind == engine.EntryEnded:
+		delete(v.open, action)
+	default:
+		v.open[action] = e.Seq
+	}
+	return err
 }
 
 func (v *verifier) blob(ctx context.Context, seq uint64, digest string) error {
@@ -169,15 +182,18 @@ func (v *verifier) indexed(e *engine.Entry) error {
 	})
 }
 
-// indices looks for what the indices hold too much, and at the open actions.
-// Entries that were appended meanwhile are passed over.
+// indices looks for what the indices hold too much, and at what is kept beside
+// the entries. Entries that were appended meanwhile are passed over.
 func (v *verifier) indices(last uint64) error {
 	return v.j.db.View(func(tx *bbolt.Tx) error {
 		for _, name := range [][]byte{bucketCycles, bucketKinds} {
 			var n uint64
-			err := tx.Bucket(name).ForEach(func(k, _ []byte) error {
+			err := tx.Bucket(name).ForEach(func(k, value []byte) error {
 				if seqOf(k) <= last {
 					n++
+				}
+				if len(value) > 0 {
+					return &DamageError{Seq: seqOf(k), What: fmt.Sprintf("the index of %s holds a value for it", name)}
 				}
 				return nil
 			})
@@ -189,16 +205,47 @@ func (v *verifier) indices(last uint64) error {
 			}
 		}
 		if k, _ := tx.Bucket(bucketEntries).Cursor().Last(); seqOf(k) != last {
-			return nil // the open actions may have changed since
+			return nil // what is open may have changed since
 		}
-		open := map[string]uint64{}
-		err := tx.Bucket(bucketOpen).ForEach(func(id, seq []byte) error {
-			open[string(id)] = seqOf(seq)
-			return nil
-		})
-		if err == nil && !maps.Equal(open, v.open) {
-			return &DamageError{Seq: last, What: fmt.Sprintf("the open actions are %d by the index, %d by the entries", len(open), len(v.open))}
-		}
-		return err
+		return errors.Join(v.sameOpen(tx, last), v.sameAlerts(tx, last))
 	})
+}
+
+func (v *verifier) sameOpen(tx *bbolt.Tx, last uint64) error {
+	open := map[string]uint64{}
+	err := tx.Bucket(bucketOpen).ForEach(func(id, seq []byte) error {
+		open[string(id)] = seqOf(seq)
+		return nil
+	})
+	if err == nil && !maps.Equal(open, v.open) {
+		return &DamageError{Seq: last, What: fmt.Sprintf("the open actions are %d by the index, %d by the entries", len(open), len(v.open))}
+	}
+	return err
+}
+
+// sameAlerts compares the alerts with those journaled: repetitions have moved
+// their times on, and resolved ones may be forgotten.
+func (v *verifier) sameAlerts(tx *bbolt.Tx, last uint64) error {
+	err := tx.Bucket(bucketAlerts).ForEach(func(fingerprint, raw []byte) error {
+		var a engine.Alert
+		want, ok := v.alerts[string(fingerprint)]
+		err := json.Unmarshal(raw, &a)
+		if err == nil && a.ReceivedAt >= want.ReceivedAt && a.ExpiresAt >= want.ExpiresAt {
+			want.ReceivedAt, want.ExpiresAt = a.ReceivedAt, a.ExpiresAt
+		}
+		if err != nil || !ok || a != want {
+			return &DamageError{Seq: last, What: fmt.Sprintf("alert %q is not as it was journaled", fingerprint)}
+		}
+		delete(v.alerts, string(fingerprint))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for fingerprint, a := range v.alerts {
+		if a.Status == firing {
+			return &DamageError{Seq: last, What: fmt.Sprintf("alert %q was journaled and is missing", fingerprint)}
+		}
+	}
+	return nil
 }

@@ -131,21 +131,37 @@ func TestMissingEntriesAndIndicesAreNamed(t *testing.T) {
 		damage func(tx *bbolt.Tx) error
 		want   uint64
 	}{
-		"first":           {func(tx *bbolt.Tx) error { return tx.Bucket(bucketEntries).Delete(key(1)) }, 1},
-		"middle":          {func(tx *bbolt.Tx) error { return tx.Bucket(bucketEntries).Delete(key(3)) }, 3},
-		"last":            {func(tx *bbolt.Tx) error { return tx.Bucket(bucketEntries).Delete(key(7)) }, 6},
-		"one too many":    {func(tx *bbolt.Tx) error { return tx.Bucket(bucketEntries).Put(key(8), []byte("{}")) }, 8},
-		"head":            {func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyHead, key(7)) }, 7},
-		"no head":         {func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Delete(keyHead) }, 7},
-		"cycle index":     {func(tx *bbolt.Tx) error { return tx.Bucket(bucketCycles).Delete(cycleKey(1, 4)) }, 4},
-		"kind index":      {func(tx *bbolt.Tx) error { return tx.Bucket(bucketKinds).Delete(kindKey(engine.EntryTask, 3)) }, 3},
-		"false index":     {func(tx *bbolt.Tx) error { return tx.Bucket(bucketKinds).Put(kindKey(engine.EntryAlert, 3), nil) }, 7},
-		"open forgotten":  {func(tx *bbolt.Tx) error { return tx.Bucket(bucketOpen).Delete([]byte("c1-2")) }, 7},
-		"ended left open": {func(tx *bbolt.Tx) error { return tx.Bucket(bucketOpen).Put([]byte("c1-1"), key(2)) }, 7},
+		"first":          {func(tx *bbolt.Tx) error { return tx.Bucket(bucketEntries).Delete(key(1)) }, 1},
+		"middle":         {func(tx *bbolt.Tx) error { return tx.Bucket(bucketEntries).Delete(key(3)) }, 3},
+		"last":           {func(tx *bbolt.Tx) error { return tx.Bucket(bucketEntries).Delete(key(8)) }, 7},
+		"one too many":   {func(tx *bbolt.Tx) error { return tx.Bucket(bucketEntries).Put(key(9), []byte("{}")) }, 9},
+		"head":           {func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyHead, key(8)) }, 8},
+		"no head":        {func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Delete(keyHead) }, 8},
+		"cycle index":    {func(tx *bbolt.Tx) error { return tx.Bucket(bucketCycles).Delete(cycleKey(1, 4)) }, 4},
+		"kind index":     {func(tx *bbolt.Tx) error { return tx.Bucket(bucketKinds).Delete(kindKey(engine.EntryTask, 3)) }, 3},
+		"false index":    {func(tx *bbolt.Tx) error { return tx.Bucket(bucketKinds).Put(kindKey(engine.EntryAlert, 3), nil) }, 8},
+		"open forgotten": {func(tx *bbolt.Tx) error { return tx.Bucket(bucketOpen).Delete([]byte("c1-2")) }, 8},
+		"value in index": {func(tx *bbolt.Tx) error { return tx.Bucket(bucketCycles).Put(cycleKey(1, 4), []byte("x")) }, 4},
+		"alert changed": {func(tx *bbolt.Tx) error {
+			return tx.Bucket(bucketAlerts).Put([]byte("f"), []byte(`{"status":"resolved"}`))
+		}, 8},
+		"alert lost": {func(tx *bbolt.Tx) error { return tx.Bucket(bucketAlerts).Delete([]byte("f")) }, 8},
+		"alert made up": {func(tx *bbolt.Tx) error {
+			return tx.Bucket(bucketAlerts).Put([]byte("g"), []byte(`{"status":"firing"}`))
+		}, 8},
+		"ended left open": {func(tx *bbolt.Tx) error { return tx.Bucket(bucketOpen).Put([]byte("c1-1"), key(2)) }, 8},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := openAt(t, t.TempDir(), Options{})
 			fill(t, j)
+			for _, at := range []time.Duration{0, time.Minute} {
+				if _, err := j.SaveAlert(t.Context(), later(alert(0, firing), at)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := verify(t, j); err != nil {
+				t.Fatal(err)
+			}
 			if err := j.db.Update(c.damage); err != nil {
 				t.Fatal(err)
 			}
