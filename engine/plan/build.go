@@ -1,0 +1,126 @@
+package plan
+
+import (
+	"fmt"
+
+	"heliostat/engine"
+)
+
+// Build makes a plan. It is pure: equal inputs give equal plans, byte for byte.
+//
+// It is greedy and never credits a departure to a later arrival: in the state
+// where every planned move has started and none has ended, every host,
+// datastore and cluster still holds what it must. So any order and any overlap
+// of the plan's actions is safe, and the only edges are from moves to the
+// change of state of the host that they empty, and from a wake to the moves
+// that need the host.
+//
+// The stages bind in this order: global stops, demands (evacuations and
+// maintenance), repair of what is violated, wishes for places, wakes,
+// consolidation. What should happen and does not becomes a Hold.
+func Build(in Input) *engine.Plan {
+	b := compile(in)
+	if !b.stopped() {
+		b.demandStage()
+		b.repairStage()
+		b.wishStage()
+		b.wakeStage()
+		b.consolidateStage()
+	}
+	return b.finish()
+}
+
+// stopped handles what stops everything. It reports whether nothing may be planned at all.
+func (b *builder) stopped() bool {
+	hold := engine.Hold{Subject: engine.Subject{Kind: "fleet"}, Name: "fleet", Want: "plan"}
+	switch {
+	case b.in.Paused != "":
+		hold.Code, hold.Detail = engine.HoldPaused, "paused: "+b.in.Paused
+	case b.in.Now-b.s.At > engine.Unix(b.c.TopologyMaxAgeS):
+		hold.Code = engine.HoldGap
+		hold.Detail = fmt.Sprintf("the fleet was last seen %d s ago, at most %d s is allowed", b.in.Now-b.s.At, b.c.TopologyMaxAgeS)
+	case b.fleetGap > 0:
+		hold.Code, hold.Detail = engine.HoldGap, "the fleet is not seen: "+b.s.Gaps[b.fleetGap-1].Reason
+	case b.fleetFreeze.hard > 0:
+		hold.Code, hold.Detail = engine.HoldFrozen, b.freezeText(b.fleetFreeze.hard)
+		hold.Why = []engine.Why{b.d.Why(b.d.Freezes[b.fleetFreeze.hard-1].By)}
+	default:
+		return false
+	}
+	b.holds = append(b.holds, hold)
+	b.collectDemands()
+	for i := range b.demands {
+		dm := &b.demands[i]
+		b.holds = append(b.holds, engine.Hold{
+			Subject: dm.subject, Name: dm.name, Code: hold.Code, Detail: hold.Detail, Want: dm.want(), Demand: dm.subject, Why: dm.why,
+		})
+	}
+	return true
+}
+
+// A reason says why a candidate is refused. It is put into words only when a
+// person will read it: form may use [1] where, [2] other, [3] a, [4] b, [5] c.
+type reason struct {
+	code         engine.HoldCode
+	stage        uint8
+	form         string
+	where, other string
+	a, b, c      int64
+}
+
+// The stages of a refusal, in the order of the checks: of all candidates, the
+// one that came furthest says what really binds.
+const (
+	stNone uint8 = iota
+	stVM
+	stNowhere
+	stHost
+	stAllowed
+	stAcross
+	stCompat
+	stNetwork
+	stLink
+	stRule
+	stCapacity
+	stSpace
+	stReserve
+)
+
+func (r *reason) ok() bool { return r.code == "" }
+
+// text puts the reason into words.
+func (r *reason) text() string {
+	for i := range len(r.form) {
+		if r.form[i] == '%' {
+			return fmt.Sprintf(r.form, r.where, r.other, r.a, r.b, r.c)
+		}
+	}
+	return r.form
+}
+
+// further keeps the refusal that came furthest, the first of equals.
+func (r *reason) further(x reason) {
+	if !x.ok() && x.stage > r.stage {
+		*r = x
+	}
+}
+
+// holdVM records why a VM stays.
+func (b *builder) holdVM(v int32, r reason, want string, demand engine.Subject, why []engine.Why) {
+	b.held[v] = true
+	vm := &b.s.VMs[v]
+	b.holds = append(b.holds, engine.Hold{
+		Subject: engine.Subject{Kind: "vm", ID: string(vm.ID)}, Name: vm.Name, Code: r.code, Detail: r.text(), Want: want, Demand: demand, Why: why,
+	})
+}
+
+// holdHost records why a host keeps its state.
+func (b *builder) holdHost(h int32, r reason, want string, demand engine.Subject, why []engine.Why) {
+	host := &b.s.Hosts[h]
+	b.holds = append(b.holds, engine.Hold{
+		Subject: engine.Subject{Kind: "host", ID: string(host.ID)}, Name: host.Name, Code: r.code, Detail: r.text(), Want: want, Demand: demand, Why: why,
+	})
+}
+
+// weak reports whether a mode keeps an action out of a plan of this level.
+func (b *builder) weak(m engine.Mode) bool { return m < max(b.in.Level, engine.Shadow) }

@@ -1,0 +1,592 @@
+package plan
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"heliostat/engine"
+)
+
+// A builder is the state of one Build.
+type builder struct {
+	in Input
+	s  *engine.Snapshot
+	d  *engine.Decision
+	hy *engine.History
+	c  Config
+	st *engine.State
+
+	budget, evaluated int64
+
+	// What the Decision, the gaps and the open actions say, by index.
+	fleetFreeze freezeMark
+	hostFreeze  []freezeMark // folded: the host, its cluster, its site
+	vmFreeze    []freezeMark // the VM alone; nil when no VM is frozen
+	vmHist      []int32      // by VM: index in History.VMs, None
+	hostHist    []int32      // by host: index in History.Hosts, None
+	gapVM       []bool
+	gapHost     []bool // the host, its cluster or its vCenter is a gap
+	gapDS       []bool
+	fleetGap    int // index of a gap of the whole fleet + 1
+	openVM      []bool
+	openHost    []bool
+	openTo      []bool   // an open action changes the host's power or maintenance
+	vetoes      []vmVeto // sorted by VM, then host
+	cons        []con
+	conStart    []int32
+	conItems    []int32
+	macDup      []int32 // by VM: another VM with a MAC of its own on one segment, None; nil when there is none
+	hostSegs    csr     // by host: segments reachable
+	netSeg      []int32 // by network: segment, None
+	stopMask    [4]engine.Obstacles
+	tariff      []int64 // by site: micro-euros per kWh at the meter, carbon and PUE included; -1 unknown
+	siteClust   [][]int32
+	threatened  engine.SiteMask
+
+	// Demands.
+	demands    []demand
+	hostDemand []int32 // by host: index in demands, None
+	doomed     []bool  // by host: an evacuation or drain empties it
+	doomedSite engine.SiteMask
+	doomedDS   []int32 // by datastore: index in demands + 1
+
+	// What this plan has decided so far.
+	dest    []int32 // by VM: where a planned or open move takes it, None
+	moved   []int32 // by VM: index in actions + 1
+	held    []bool  // by VM: a hold names it already
+	leaving []bool  // by VM: a demand wants it away
+	waking  []int32 // by host: index of its wake in actions + 1
+	drained []bool  // by host: this plan empties or switches it
+	rooms   []room  // by cluster
+	work    []int64 // by host: slot-seconds planned
+	queue   []int64 // by link: MiB planned
+	bars    [2][]bar
+	unmet   []unmetWish // by cluster: wishes that found no room
+	left    engine.BudgetLeft
+	wishes  int32 // moves outside demands still allowed in this cycle
+	// budgetName is which budget ended the wishes.
+	budgetName string
+
+	actions []engine.Action
+	acts    []act
+	holds   []engine.Hold
+
+	// Scratch of one search.
+	mark scratch
+}
+
+// An act is what the planner remembers of an action by index.
+type act struct {
+	vm, from, to int32 // hosts
+	link         int32
+	demand       int32
+	watts        int64 // change of power
+}
+
+// A freezeMark holds indices + 1 of freezes: one that yields to nothing and one
+// that yields to evacuations.
+type freezeMark struct{ hard, soft int32 }
+
+func (f freezeMark) or(x freezeMark) freezeMark {
+	return freezeMark{cmp.Or(f.hard, x.hard), cmp.Or(f.soft, x.soft)}
+}
+
+// binds returns the freeze that holds, index + 1, or 0.
+func (f freezeMark) binds(evac bool) int32 {
+	if f.hard > 0 || evac {
+		return f.hard
+	}
+	return f.soft
+}
+
+type vmVeto struct{ vm, host, index int32 }
+
+// csr is lists in one slice.
+type csr struct{ start, items []int32 }
+
+func (x *csr) of(i int32) []int32 { return x.items[x.start[i]:x.start[i+1]] }
+
+// group sorts pairs (bucket, item) into lists; add is called twice by each.
+func newCSR(buckets int, each func(add func(bucket, item int32))) csr {
+	x := csr{start: make([]int32, buckets+1)}
+	each(func(k, _ int32) { x.start[k+1]++ })
+	for i := range buckets {
+		x.start[i+1] += x.start[i]
+	}
+	x.items = make([]int32, x.start[buckets])
+	next := slices.Clone(x.start[:buckets])
+	each(func(k, v int32) {
+		x.items[next[k]] = v
+		next[k]++
+	})
+	return x
+}
+
+// compile turns the Input into arrays by index.
+func compile(in Input) *builder {
+	s := in.Snapshot
+	d, hy := in.Decision, in.History
+	if d == nil {
+		d = &engine.Decision{}
+	}
+	if hy == nil {
+		hy = &engine.History{}
+	}
+	b := &builder{in: in, s: s, d: d, hy: hy, c: in.Config, budget: in.Budget}
+	if b.budget <= 0 {
+		b.budget = b.c.DefaultBudget
+	}
+	nv, nh := len(s.VMs), len(s.Hosts)
+	b.dest, b.moved, b.held, b.leaving = filled(nv, engine.None), make([]int32, nv), make([]bool, nv), make([]bool, nv)
+	b.openVM, b.openHost, b.openTo = make([]bool, nv), make([]bool, nh), make([]bool, nh)
+	b.waking, b.drained, b.work, b.doomed = make([]int32, nh), make([]bool, nh), make([]int64, nh), make([]bool, nh)
+	b.hostDemand, b.doomedDS = filled(nh, engine.None), make([]int32, len(s.Datastores))
+	b.queue, b.unmet = make([]int64, len(s.Links)), make([]unmetWish, len(s.Clusters))
+	b.left = BudgetLeft(b.c, hy, in.Now)
+	b.compileHistory()
+	b.st = engine.NewState(s, b.footprints())
+	b.rooms = make([]room, len(s.Clusters))
+	for h := range s.Hosts {
+		r := &b.rooms[s.Hosts[h].Cluster]
+		r.usedCPU += int64(b.st.CPU[h])
+		r.usedMem += int64(b.st.Mem[h])
+	}
+	b.compileOpen()
+	b.compileFreezes()
+	b.compileGaps()
+	b.compileVetoes()
+	b.compileRules()
+	b.compileNetworks()
+	b.compileMACs()
+	b.compilePrices()
+	for _, r := range engine.ObstacleTable {
+		b.stopMask[r.Scope] |= r.Bit
+	}
+	b.mark.init(s)
+	return b
+}
+
+func filled(n int, v int32) []int32 {
+	x := make([]int32, n)
+	for i := range x {
+		x[i] = v
+	}
+	return x
+}
+
+// compileHistory joins the sorted memories with the sorted snapshot.
+func (b *builder) compileHistory() {
+	b.vmHist, b.hostHist = filled(len(b.s.VMs), engine.None), filled(len(b.s.Hosts), engine.None)
+	j := 0
+	for i := range b.s.VMs {
+		for j < len(b.hy.VMs) && b.hy.VMs[j].ID < b.s.VMs[i].ID {
+			j++
+		}
+		if j < len(b.hy.VMs) && b.hy.VMs[j].ID == b.s.VMs[i].ID {
+			b.vmHist[i] = int32(j)
+		}
+	}
+	j = 0
+	for i := range b.s.Hosts {
+		for j < len(b.hy.Hosts) && b.hy.Hosts[j].ID < b.s.Hosts[i].ID {
+			j++
+		}
+		if j < len(b.hy.Hosts) && b.hy.Hosts[j].ID == b.s.Hosts[i].ID {
+			b.hostHist[i] = int32(j)
+		}
+	}
+}
+
+var noHost engine.HostHistory
+
+func (b *builder) ofHost(h int32) *engine.HostHistory {
+	if i := b.hostHist[h]; i >= 0 {
+		return &b.hy.Hosts[i]
+	}
+	return &noHost
+}
+
+var noVM engine.VMHistory
+
+func (b *builder) ofVM(v int32) *engine.VMHistory {
+	if i := b.vmHist[v]; i >= 0 {
+		return &b.hy.VMs[i]
+	}
+	return &noVM
+}
+
+func (b *builder) footprints() []engine.Footprint {
+	foot := make([]engine.Footprint, len(b.s.VMs))
+	for i := range foot {
+		var pack int32 = engine.Unknown
+		if j := b.vmHist[i]; j >= 0 {
+			pack = b.hy.VMs[j].CPU.Percentile(int(b.c.PackPct))
+		}
+		foot[i] = engine.FootprintOf(&b.s.VMs[i], pack)
+	}
+	return foot
+}
+
+// compileOpen reserves what is under way, and counts it against the budgets,
+// which only know what has ended.
+func (b *builder) compileOpen() {
+	b.wishes = b.c.MovesPerCycle
+	for i := range b.in.Open {
+		a := &b.in.Open[i].Action
+		// An action that the snapshot contradicts stays reserved as far as it can be seen.
+		started := b.st.Start(a) == nil
+		if h, ok := b.s.FindHost(a.From.Host); ok && a.Kind != engine.Move {
+			b.openHost[h], b.openTo[h] = true, true
+		}
+		if a.Kind == engine.Standby && a.Demand.Kind == "" {
+			b.left.PowerHour, b.left.PowerDay = b.left.PowerHour-1, b.left.PowerDay-1
+		}
+		if a.Kind != engine.Move {
+			continue
+		}
+		if a.Demand.Kind == "" {
+			b.left.MovesHour, b.left.MovesDay = b.left.MovesHour-1, b.left.MovesDay-1
+		}
+		if h, ok := b.s.FindHost(a.From.Host); ok {
+			b.openHost[h] = true
+		}
+		v, ok := b.s.FindVM(a.VM)
+		if !ok {
+			continue
+		}
+		b.openVM[v] = true
+		to, ok := b.s.FindHost(a.To.Host)
+		if !ok {
+			continue
+		}
+		b.openHost[to] = true
+		if started {
+			b.dest[v] = to
+			b.arrive(v, to)
+		}
+	}
+	b.left.MovesHour, b.left.MovesDay = max(b.left.MovesHour, 0), max(b.left.MovesDay, 0)
+	b.left.PowerHour, b.left.PowerDay = max(b.left.PowerHour, 0), max(b.left.PowerDay, 0)
+	b.budgetName = "this cycle"
+	if b.left.MovesHour < b.wishes {
+		b.wishes, b.budgetName = b.left.MovesHour, "this hour"
+	}
+	if b.left.MovesDay < b.wishes {
+		b.wishes, b.budgetName = b.left.MovesDay, "this day"
+	}
+}
+
+// arrive counts a VM that comes into a cluster from outside.
+func (b *builder) arrive(v, to int32) {
+	c := b.s.Hosts[to].Cluster
+	if b.s.VMCluster(v) == c {
+		return
+	}
+	b.rooms[c].usedCPU += int64(b.st.Foot[v].CPUMHz)
+	b.rooms[c].usedMem += int64(b.st.Foot[v].MiB)
+}
+
+func (b *builder) compileFreezes() {
+	nc, ns := len(b.s.Clusters), len(b.s.Sites)
+	site, cluster, host := make([]freezeMark, ns), make([]freezeMark, nc), make([]freezeMark, len(b.s.Hosts))
+	for i := range b.d.Freezes {
+		f := &b.d.Freezes[i]
+		if f.Until != 0 && f.Until <= b.in.Now {
+			continue
+		}
+		m := freezeMark{hard: int32(i) + 1}
+		if b.d.Voices[f.By.Voice].Yields {
+			m = freezeMark{soft: int32(i) + 1}
+		}
+		set := func(marks []freezeMark, k int32, ok bool) {
+			if ok {
+				marks[k] = marks[k].or(m)
+			}
+		}
+		switch f.Place.Kind {
+		case "fleet":
+			b.fleetFreeze = b.fleetFreeze.or(m)
+		case "site":
+			k, ok := b.s.FindSite(engine.SiteID(f.Place.ID))
+			set(site, k, ok)
+		case "cluster":
+			k, ok := b.s.FindCluster(engine.ClusterID(f.Place.ID))
+			set(cluster, k, ok)
+		case "host":
+			k, ok := b.s.FindHost(engine.HostID(f.Place.ID))
+			set(host, k, ok)
+		case "vm":
+			if b.vmFreeze == nil {
+				b.vmFreeze = make([]freezeMark, len(b.s.VMs))
+			}
+			k, ok := b.s.FindVM(engine.VMID(f.Place.ID))
+			set(b.vmFreeze, k, ok)
+		}
+	}
+	for h := range host {
+		x := &b.s.Hosts[h]
+		m := host[h].or(cluster[x.Cluster])
+		if x.Site >= 0 {
+			m = m.or(site[x.Site])
+		}
+		host[h] = m.or(b.fleetFreeze)
+	}
+	b.hostFreeze = host
+}
+
+// freezeText says who freezes what, for a freeze's index + 1.
+func (b *builder) freezeText(i int32) string {
+	f := &b.d.Freezes[i-1]
+	text := f.Place.String() + " is frozen by " + b.d.Why(f.By).String()
+	if f.Until != 0 {
+		text += ", until " + f.Until.String()
+	}
+	return text
+}
+
+func (b *builder) compileGaps() {
+	b.gapVM, b.gapHost, b.gapDS = make([]bool, len(b.s.VMs)), make([]bool, len(b.s.Hosts)), make([]bool, len(b.s.Datastores))
+	var clusters, centers []int32
+	for i := range b.s.Gaps {
+		switch id := b.s.Gaps[i].Subject.ID; b.s.Gaps[i].Subject.Kind {
+		case "fleet":
+			b.fleetGap = i + 1
+		case "datastore":
+			if i, ok := b.s.FindDatastore(engine.DatastoreID(id)); ok {
+				b.gapDS[i] = true
+			}
+		case "vm":
+			if i, ok := b.s.FindVM(engine.VMID(id)); ok {
+				b.gapVM[i] = true
+			}
+		case "host":
+			if i, ok := b.s.FindHost(engine.HostID(id)); ok {
+				b.gapHost[i] = true
+			}
+		case "cluster":
+			if i, ok := b.s.FindCluster(engine.ClusterID(id)); ok {
+				clusters = append(clusters, i)
+			}
+		case "vcenter":
+			if i, ok := b.s.FindVCenter(engine.VCenterID(id)); ok {
+				centers = append(centers, i)
+			}
+		}
+	}
+	if len(clusters) == 0 && len(centers) == 0 {
+		return
+	}
+	for h := range b.s.Hosts {
+		x := &b.s.Hosts[h]
+		b.gapHost[h] = b.gapHost[h] || slices.Contains(clusters, x.Cluster) || slices.Contains(centers, x.VCenter)
+	}
+}
+
+func (b *builder) compileVetoes() {
+	for i := range b.in.Vetoes {
+		x := &b.in.Vetoes[i]
+		if b.weak(x.Mode) && (b.in.Shadow == "" || x.Policy != b.in.Shadow) {
+			continue
+		}
+		v, ok1 := b.s.FindVM(x.VM)
+		h, ok2 := b.s.FindHost(x.To)
+		if ok1 && ok2 {
+			b.vetoes = append(b.vetoes, vmVeto{v, h, int32(i)})
+		}
+	}
+	slices.SortFunc(b.vetoes, func(x, y vmVeto) int {
+		return cmp.Or(cmp.Compare(x.vm, y.vm), cmp.Compare(x.host, y.host), cmp.Compare(x.index, y.index))
+	})
+}
+
+// of returns the items of a slice sorted by VM that are about VM v.
+func of[T any](items []T, v int32, key func(*T) int32) []T {
+	lo, _ := slices.BinarySearchFunc(items, v, func(t T, v int32) int { return cmp.Compare(key(&t), v) })
+	hi := lo
+	for hi < len(items) && key(&items[hi]) == v {
+		hi++
+	}
+	return items[lo:hi]
+}
+
+// A con is one placement constraint: a rule of a cluster, or a policy's group.
+type con struct {
+	kind    conKind
+	scope   uint8 // scopeHost, scopeCluster, scopeSite
+	cluster int32 // a DRS rule's; None for a group
+	vms     []int32
+	hosts   []int32
+	rtt     int32
+	split   int32
+	name    string
+}
+
+type conKind uint8
+
+const (
+	conTogether conKind = iota
+	conApart
+	conOn
+	conNotOn
+	conNear
+)
+
+const (
+	scopeHost uint8 = iota
+	scopeCluster
+	scopeSite
+)
+
+func (b *builder) compileRules() {
+	for i := range b.s.Rules {
+		r := &b.s.Rules[i]
+		k := con{cluster: r.Cluster, vms: r.VMs, hosts: r.Hosts, name: "rule " + r.Name}
+		switch r.Kind {
+		case engine.RuleTogether:
+			k.kind = conTogether
+		case engine.RuleApart:
+			k.kind = conApart
+		case engine.RuleOn:
+			k.kind = conOn
+		case engine.RuleNotOn:
+			k.kind = conNotOn
+		}
+		if (k.kind == conOn || k.kind == conNotOn) && !r.Mandatory {
+			continue // a wish of the cluster's own scheduler
+		}
+		b.cons = append(b.cons, k)
+	}
+	for i := range b.d.Groups {
+		g := &b.d.Groups[i]
+		k := con{cluster: engine.None, vms: g.VMs, rtt: g.MaxRTTMicros, split: g.MaxSplitS, name: "group " + b.d.Voices[g.By.Voice].Policy + "/" + g.Name}
+		switch g.Scope {
+		case "cluster":
+			k.scope = scopeCluster
+		case "site":
+			k.scope = scopeSite
+		}
+		switch g.Kind {
+		case engine.GroupApart:
+			k.kind = conApart
+		case engine.GroupTogether:
+			k.kind = conTogether
+		case engine.GroupNear:
+			k.kind, k.scope = conNear, scopeSite
+		}
+		b.cons = append(b.cons, k)
+	}
+	x := newCSR(len(b.s.VMs), func(add func(int32, int32)) {
+		for i := range b.cons {
+			for _, v := range b.cons[i].vms {
+				add(v, int32(i))
+			}
+		}
+	})
+	b.conStart, b.conItems = x.start, x.items
+}
+
+func (b *builder) consOf(v int32) []int32 { return b.conItems[b.conStart[v]:b.conStart[v+1]] }
+
+// compileNetworks numbers the L2 segments and lists them by host.
+func (b *builder) compileNetworks() {
+	b.netSeg = filled(len(b.s.Networks), engine.None)
+	ids := map[string]int32{}
+	for i := range b.s.Networks {
+		seg := b.s.Networks[i].Segment
+		if seg == "" {
+			continue
+		}
+		id, ok := ids[seg]
+		if !ok {
+			id = int32(len(ids))
+			ids[seg] = id
+		}
+		b.netSeg[i] = id
+	}
+	b.hostSegs = newCSR(len(b.s.Hosts), func(add func(int32, int32)) {
+		for h := range b.s.Hosts {
+			for _, n := range b.s.Hosts[h].Networks {
+				if n >= 0 && b.netSeg[n] >= 0 {
+					add(int32(h), b.netSeg[n])
+				}
+			}
+		}
+	})
+}
+
+// compileMACs finds MACs that two VMs use on one segment, over all vCenters.
+func (b *builder) compileMACs() {
+	type use struct {
+		mac     string
+		seg, vm int32
+	}
+	n := 0
+	for i := range b.s.VMs {
+		n += len(b.s.VMs[i].NICs)
+	}
+	uses := make([]use, 0, n)
+	for i := range b.s.VMs {
+		for _, c := range b.s.VMs[i].NICs {
+			if c.MAC != "" && c.Network >= 0 && b.netSeg[c.Network] >= 0 {
+				uses = append(uses, use{strings.ToLower(c.MAC), b.netSeg[c.Network], int32(i)})
+			}
+		}
+	}
+	slices.SortFunc(uses, func(x, y use) int {
+		if c := strings.Compare(x.mac, y.mac); c != 0 {
+			return c
+		}
+		return cmp.Or(cmp.Compare(x.seg, y.seg), cmp.Compare(x.vm, y.vm))
+	})
+	for i := 1; i < len(uses); i++ {
+		x, y := &uses[i-1], &uses[i]
+		if x.mac != y.mac || x.seg != y.seg {
+			continue
+		}
+		if b.macDup == nil {
+			b.macDup = filled(len(b.s.VMs), engine.None)
+		}
+		b.macDup[x.vm], b.macDup[y.vm] = y.vm, x.vm
+	}
+}
+
+// compilePrices puts price, carbon and PUE of each site into one figure, and
+// lists the clusters of each site and the sites under a hazard.
+func (b *builder) compilePrices() {
+	b.tariff = make([]int64, len(b.s.Sites))
+	for i := range b.s.Sites {
+		x := &b.s.Sites[i]
+		if x.PriceMicroEURPerKWh == engine.Unknown {
+			b.tariff[i] = -1
+			continue
+		}
+		t := int64(x.PriceMicroEURPerKWh)
+		if x.CarbonGPerKWh != engine.Unknown {
+			t += int64(x.CarbonGPerKWh) * b.c.CarbonMicroPerKg / 1000
+		}
+		if x.PUEMilli > 0 {
+			t = t * int64(x.PUEMilli) / 1000
+		}
+		b.tariff[i] = t
+	}
+	b.siteClust = make([][]int32, len(b.s.Sites))
+	for c := range b.s.Clusters {
+		var sites engine.SiteMask
+		for _, h := range b.s.HostsOf(int32(c)) {
+			if site := b.s.Hosts[h].Site; site >= 0 && !sites.Has(site) {
+				sites = sites.With(site)
+				b.siteClust[site] = append(b.siteClust[site], int32(c))
+			}
+		}
+	}
+	for i := range b.s.Hazards {
+		z := &b.s.Hazards[i]
+		if z.Severity == "minor" || (z.ValidUntil != 0 && z.ValidUntil <= b.in.Now) || (z.End != 0 && z.End <= b.in.Now) {
+			continue
+		}
+		if site, ok := b.s.FindSite(z.Site); ok {
+			b.threatened = b.threatened.With(site)
+		}
+	}
+}

@@ -1,0 +1,211 @@
+package plan
+
+import (
+	"heliostat/engine"
+)
+
+// A scratch holds what the groups of one VM say about destinations, and other
+// buffers of one search. Marks are stamped, so that clearing them is free.
+type scratch struct {
+	stamp    int32
+	host     []int32 // == stamp: a mate that must be apart is or will be there
+	cluster  []int32
+	site     []int32
+	apart    string // names of the constraints, for the reason
+	together string
+	near     string
+	on       string
+
+	must    [3]int32 // by scope: where a mate is that it must be with; None
+	nearBad engine.SiteMask
+	stuck   *con // a rule that forbids leaving the cluster
+
+	free     []int64
+	disks    []int32
+	order    []int32
+	siteKeys []siteKey
+}
+
+type siteKey struct {
+	site int32
+	key  int64
+}
+
+func (m *scratch) init(s *engine.Snapshot) {
+	m.host, m.cluster, m.site = make([]int32, len(s.Hosts)), make([]int32, len(s.Clusters)), make([]int32, len(s.Sites))
+}
+
+// prepare reads the constraints of VM v into the scratch.
+func (b *builder) prepare(w *want) {
+	m := &b.mark
+	m.stamp++
+	m.must = [3]int32{engine.None, engine.None, engine.None}
+	m.nearBad, m.stuck = 0, nil
+	for _, i := range b.consOf(w.v) {
+		k := &b.cons[i]
+		if k.cluster >= 0 && k.cluster != b.s.VMCluster(w.v) {
+			continue // the rule of a cluster that it has left
+		}
+		switch k.kind {
+		case conApart:
+			b.markApart(w, k)
+		case conTogether:
+			b.markTogether(w, k)
+		case conNear:
+			b.markNear(w, k)
+		case conOn, conNotOn:
+			m.stuck = k
+		}
+	}
+}
+
+// markApart forbids the places where mates are and where they are going.
+func (b *builder) markApart(w *want, k *con) {
+	m := &b.mark
+	for _, x := range k.vms {
+		if x == w.v {
+			continue
+		}
+		for _, h := range [2]int32{b.st.Host[x], b.dest[x]} {
+			if h < 0 {
+				continue
+			}
+			m.apart = k.name
+			switch k.scope {
+			case scopeHost:
+				m.host[h] = m.stamp
+			case scopeCluster:
+				m.cluster[b.s.Hosts[h].Cluster] = m.stamp
+			case scopeSite:
+				if site := b.s.Hosts[h].Site; site >= 0 {
+					m.site[site] = m.stamp
+				}
+			}
+		}
+	}
+}
+
+// settled is where a mate will be: where it is going or, unless a demand will
+// move it too, where it is.
+func (b *builder) settled(x int32, evac bool) int32 {
+	if h := b.dest[x]; h >= 0 {
+		return h
+	}
+	if evac && b.leaving[x] && !b.held[x] {
+		return engine.None
+	}
+	return b.st.Host[x]
+}
+
+// markTogether requires the place where the mates that it is with will be. On
+// the way they may be apart: VMs move one by one.
+func (b *builder) markTogether(w *want, k *con) {
+	m := &b.mark
+	for _, x := range k.vms {
+		if x == w.v || b.s.VMs[x].Power != engine.VMOn || b.st.Host[x] < 0 {
+			continue
+		}
+		if b.scopeOf(k.scope, b.st.Host[x]) != b.scopeOf(k.scope, b.st.Host[w.v]) && b.dest[x] < 0 {
+			continue // split already: it gets no worse
+		}
+		h := b.settled(x, w.lax)
+		if h < 0 {
+			continue
+		}
+		m.together = k.name
+		switch k.scope {
+		case scopeHost:
+			m.must[scopeHost] = h
+		case scopeCluster:
+			m.must[scopeCluster] = b.s.Hosts[h].Cluster
+		case scopeSite:
+			m.must[scopeSite] = b.s.Hosts[h].Site
+		}
+	}
+}
+
+// markNear forbids the sites beyond the group's round trip from any mate that is
+// near now.
+func (b *builder) markNear(w *want, k *con) {
+	for _, x := range k.vms {
+		if x == w.v || b.s.VMs[x].Power != engine.VMOn || b.st.Host[x] < 0 {
+			continue
+		}
+		if b.dest[x] < 0 && b.far(b.s.VMSite(w.v), b.s.VMSite(x), k) {
+			continue
+		}
+		if h := b.settled(x, w.lax); h >= 0 {
+			b.farFrom(b.s.Hosts[h].Site, k)
+		}
+	}
+}
+
+// far reports whether two sites are beyond the group's round trip.
+func (b *builder) far(x, y int32, k *con) bool {
+	if x == y {
+		return false
+	}
+	l, ok := b.s.Link(x, y)
+	return !ok || l.RTTMicros == engine.Unknown || l.RTTMicros > k.rtt
+}
+
+func (b *builder) farFrom(site int32, k *con) {
+	for s := range b.s.Sites {
+		if b.far(site, int32(s), k) {
+			b.mark.nearBad = b.mark.nearBad.With(int32(s))
+			b.mark.near = k.name
+		}
+	}
+}
+
+// ruleReason applies groups and rules to host h, after prepare.
+func (b *builder) ruleReason(w *want, h int32) reason {
+	m := &b.mark
+	host := &b.s.Hosts[h]
+	from := b.st.Host[w.v]
+	src := &b.s.Hosts[from]
+	r := reason{code: engine.HoldRule, stage: stRule, where: host.Name}
+	switch {
+	case m.stuck != nil && host.Cluster != src.Cluster:
+		r.form, r.other = "%[2]s ties it to hosts of its cluster, and no rule is mapped at %[1]s", m.stuck.name
+	case m.host[h] == m.stamp && h != from,
+		m.cluster[host.Cluster] == m.stamp && host.Cluster != src.Cluster,
+		m.site[host.Site] == m.stamp && host.Site != src.Site:
+		r.form, r.other = "%[2]s keeps it apart from a VM at %[1]s", m.apart
+	case m.must[scopeHost] >= 0 && m.must[scopeHost] != h,
+		m.must[scopeCluster] >= 0 && m.must[scopeCluster] != host.Cluster,
+		m.must[scopeSite] >= 0 && m.must[scopeSite] != host.Site:
+		r.form, r.other = "%[2]s keeps it together with a VM that is not at %[1]s", m.together
+	case m.nearBad.Has(host.Site) && host.Site != src.Site:
+		r.form, r.other = "%[2]s keeps it near a VM that is too far from %[1]s", m.near
+	default:
+		return b.vmHostReason(w, h)
+	}
+	return r
+}
+
+// vmHostReason applies the mandatory VM-host rules of the cluster.
+func (b *builder) vmHostReason(w *want, h int32) reason {
+	if b.mark.stuck == nil {
+		return reason{}
+	}
+	for _, i := range b.consOf(w.v) {
+		k := &b.cons[i]
+		if k.cluster != b.s.Hosts[h].Cluster || (k.kind != conOn && k.kind != conNotOn) {
+			continue
+		}
+		if k.breaks(h) {
+			return reason{code: engine.HoldRule, stage: stRule, form: "%[2]s keeps it off %[1]s", where: b.s.Hosts[h].Name, other: k.name}
+		}
+	}
+	return reason{}
+}
+
+// breaks reports whether a VM on host h breaks a VM-host rule.
+func (k *con) breaks(h int32) bool {
+	in := false
+	for _, x := range k.hosts {
+		in = in || x == h
+	}
+	return in == (k.kind == conNotOn)
+}

@@ -1,0 +1,164 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+
+	"heliostat/engine"
+)
+
+// hostActionReason says why no action of a kind (with its mode and name) may
+// touch host h itself.
+func (b *builder) hostActionReason(h int32, mode engine.Mode, kind string, evac bool) reason {
+	host := &b.s.Hosts[h]
+	if b.weak(mode) {
+		return reason{code: engine.HoldMode, form: "actions of kind %[1]s are in mode %[2]s", where: kind, other: mode.String()}
+	}
+	switch x := b.bars[evacIndex(evac)][h]; x {
+	case barNoSite, barFrozen, barMode:
+		return b.barReason(h, x, evac)
+	case barNone, barUnknown, barStandby, barOff, barDisconnected, barMaintenance, barGap, barUnseen, barOld, barFailover:
+	}
+	if b.gapHost[h] {
+		return b.barReason(h, barGap, evac)
+	}
+	if b.openTo[h] {
+		return reason{code: engine.HoldBusy, form: "an action on it is under way"}
+	}
+	if host.Tasks > 0 {
+		return reason{code: engine.HoldBusy, form: "%[3]d tasks that are not ours run on it", a: int64(host.Tasks)}
+	}
+	x := b.ofHost(h)
+	if until := x.FailedAt + engine.Unix(b.c.FailureS); x.FailedAt > x.ChangeAt && until > b.in.Now {
+		return reason{code: engine.HoldCooldown, form: "the last action on it failed, the next try is in %[3]d s", a: int64(until - b.in.Now)}
+	}
+	return reason{}
+}
+
+// wakeable says why host h may not be woken: only what this daemon put in
+// standby, by journal and by mark, is its own to wake.
+func (b *builder) wakeable(h int32, evac bool) reason {
+	host := &b.s.Hosts[h]
+	if b.st.Power[h] != engine.HostStandby {
+		return reason{code: engine.HoldUnavailable, form: "it is %[2]s, not in standby", other: b.st.Power[h].String()}
+	}
+	own := b.ofHost(h).Own
+	if own != engine.OwnStandby || !strings.HasPrefix(host.Mark, "standby") {
+		return reason{code: engine.HoldOwner, form: "a person owns its state: the journal says %[1]s, its mark %[2]s", where: own.String(), other: fmt.Sprintf("%q", host.Mark)}
+	}
+	if b.st.Maint[h] || !host.Connected {
+		return reason{code: engine.HoldUnavailable, form: "it is in maintenance or disconnected"}
+	}
+	if b.s.Clusters[host.Cluster].DPM {
+		return reason{code: engine.HoldDPM, form: "vSphere manages the power of cluster %[1]s", where: b.s.Clusters[host.Cluster].Name}
+	}
+	return b.hostActionReason(h, b.c.Modes.Wake, "wake", evac)
+}
+
+// wake plans to wake host h.
+func (b *builder) wake(h int32, why []engine.Why, demand int32) {
+	a := b.hostAction(engine.Wakeup, h, why)
+	if demand >= 0 {
+		a.Demand, a.Deadline = b.demands[demand].subject, b.demands[demand].deadline
+	}
+	b.addHostAction(a, h, demand, int64(max(b.s.Hosts[h].IdleW, 0)))
+	b.waking[h] = int32(len(b.actions))
+	b.rooms[b.s.Hosts[h].Cluster].fresh = false
+}
+
+// hostActionSeconds is what a change of a host's state takes: a boot, or a
+// shutdown, about three minutes. Source: VMware, "Distributed Power Management
+// Concepts and Use", which measured three to five minutes for a wake.
+const hostActionSeconds = 180
+
+func (b *builder) hostAction(kind engine.ActionKind, h int32, why []engine.Why) engine.Action {
+	host := &b.s.Hosts[h]
+	_, moid := engine.SplitRef(host.ID)
+	a := engine.Action{Kind: kind, Name: host.Name, Moid: moid, From: b.place(h), Why: why, Estimate: engine.Estimate{Seconds: hostActionSeconds}}
+	if kind == engine.EnterMaintenance || kind == engine.ExitMaintenance {
+		a.Estimate.Seconds = int64(b.c.Cost.SetupS)
+	}
+	return a
+}
+
+func (b *builder) addHostAction(a engine.Action, h, demand int32, watts int64) {
+	b.actions = append(b.actions, a)
+	b.acts = append(b.acts, act{vm: engine.None, from: h, to: engine.None, link: engine.None, demand: demand, watts: watts})
+}
+
+// marginal is what the CPU load of VM v costs host h, in milliwatts.
+func (b *builder) marginal(v, h int32) int64 {
+	host := &b.s.Hosts[h]
+	if host.MaxW <= 0 || host.IdleW < 0 || host.CPUMHz <= 0 {
+		return 0
+	}
+	return int64(max(b.s.VMs[v].UsedMHz, 0)) * int64(host.MaxW-host.IdleW) * 1000 / int64(host.CPUMHz)
+}
+
+// shiftWatts is by how much the move of v changes the power of both hosts.
+func (b *builder) shiftWatts(v, from, to int32) int64 {
+	return (b.marginal(v, to) - b.marginal(v, from)) / 1000
+}
+
+// energyPerH is what milliwatts cost at a site, in micro-euros an hour; unknown
+// prices claim nothing.
+func (b *builder) energyPerH(site int32, milliwatts int64) int64 {
+	if site < 0 || b.tariff[site] < 0 {
+		return 0
+	}
+	return milliwatts * b.tariff[site] / 1_000_000
+}
+
+// moveCost is what a move costs once, in micro-euros: bytes over a WAN, the
+// interruption, the slowed run and the energy of copying at both ends. A VM is
+// slowed by the share of the bandwidth that only sends again what it dirtied.
+func (b *builder) moveCost(v, from, to int32, e *engine.Estimate, rate int32) int64 {
+	mib := e.MemoryMiB + e.DiskMiB
+	src, dst := b.s.Hosts[from].Site, b.s.Hosts[to].Site
+	var cost int64
+	if src != dst {
+		cost += b.c.CopyMicroPerGB * mib / 1024
+	}
+	vm := &b.s.VMs[v]
+	payload := max(int64(rate)*int64(b.c.Cost.EfficiencyPct)/100, 1)
+	slowMS := e.Seconds * 1000 * min(int64(b.c.Cost.Dirty(vm)), payload) / payload
+	cost += b.c.DisruptionMicro * int64(vm.VCPUs) * (e.StunMS + slowMS) / 1000
+	for _, site := range [2]int32{src, dst} {
+		if site >= 0 && b.tariff[site] > 0 {
+			cost += int64(b.c.Cost.EnergyWhPerGB) * mib / 1024 * b.tariff[site] / 1000
+		}
+	}
+	return cost
+}
+
+// account puts a saving and a cost into a ledger.
+func (b *builder) account(saves, cost int64) engine.Ledger {
+	l := engine.Ledger{SavesPerH: saves, CostOnce: cost, HoldsS: b.c.HoldsS}
+	if saves > 0 {
+		l.PaybackS = cost * 3600 / saves
+	}
+	return l
+}
+
+// worth reports whether a ledger pays: within the time that the choice holds,
+// and soon enough.
+func (b *builder) worth(l engine.Ledger) bool {
+	return l.SavesPerH > 0 && l.SavesPerH*l.HoldsS/3600 > l.CostOnce && l.PaybackS <= b.c.PaybackS
+}
+
+// ledgerText says what an account says, in euros.
+func ledgerText(l engine.Ledger) string {
+	return fmt.Sprintf("saves %.4f EUR/h, costs %.4f EUR once, pays back in %s, expected to hold %s",
+		float64(l.SavesPerH)/1e6, float64(l.CostOnce)/1e6, seconds(l.PaybackS), seconds(l.HoldsS))
+}
+
+// seconds renders a duration coarsely.
+func seconds(s int64) string {
+	switch {
+	case s < 120:
+		return fmt.Sprintf("%d s", s)
+	case s < 7200:
+		return fmt.Sprintf("%d min", s/60)
+	}
+	return fmt.Sprintf("%d h", s/3600)
+}

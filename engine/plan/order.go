@@ -1,0 +1,201 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+
+	"heliostat/engine"
+)
+
+// finish ranks the actions, estimates when each ends, and sums the effect up.
+func (b *builder) finish() *engine.Plan {
+	prefix := fmt.Sprintf("c%d", b.in.Cycle)
+	switch {
+	case b.in.Level == engine.Advise:
+		prefix += "a"
+	case b.in.Level < engine.Advise:
+		prefix += "s-" + b.in.Shadow
+	}
+	for i := range b.actions {
+		b.actions[i].ID = fmt.Sprintf("%s-%d", prefix, i+1)
+		b.actions[i].Rank = int32(i)
+	}
+	p := &engine.Plan{
+		Cycle: b.in.Cycle, Level: b.in.Level, Shadow: b.in.Shadow, At: b.in.Now, Actions: b.actions, Holds: b.holds, Evaluated: b.evaluated,
+	}
+	if p.Actions == nil {
+		p.Actions = []engine.Action{}
+	}
+	ends := b.simulate()
+	b.effect(p, ends)
+	if p.Holds = b.holds; p.Holds == nil {
+		p.Holds = []engine.Hold{}
+	}
+	return p
+}
+
+// lanes are the slot units of one resource, by when each is free.
+type lanes []int64
+
+// at is when n lanes are free together, and take occupies the n that are free first.
+func (l lanes) at(n int) int64 { return l[min(n, len(l))-1] }
+
+func (l lanes) take(n int, until int64) {
+	for i := range min(n, len(l)) {
+		l[i] = until
+	}
+	slices.Sort(l)
+}
+
+// A clock estimates when actions end: each starts once its predecessors have
+// ended and its hosts, their vMotion network and its link have slots. It is a
+// list schedule by rank that never looks back, so the executor may do better.
+type clock struct {
+	b     *builder
+	host  []lanes
+	nic   []lanes
+	links []lanes
+	ends  []int64
+}
+
+// simulate returns when each action should end, in seconds from now.
+func (b *builder) simulate() []int64 {
+	if len(b.actions) == 0 {
+		return nil
+	}
+	k := clock{b: b, host: make([]lanes, len(b.s.Hosts)), nic: make([]lanes, len(b.s.Hosts)), links: make([]lanes, len(b.s.Links)), ends: make([]int64, len(b.actions))}
+	for i := range b.in.Open {
+		r := &b.in.Open[i]
+		a := &r.Action
+		from, ok1 := b.s.FindHost(a.From.Host)
+		to, ok2 := b.s.FindHost(a.To.Host)
+		if a.Kind != engine.Move || !ok1 || !ok2 {
+			continue
+		}
+		left := a.Estimate.Seconds
+		if r.Started != 0 {
+			left = max(left-int64(b.in.Now-r.Started), 0)
+		}
+		k.run(a, from, to, b.linkIndex(b.s.Hosts[from].Site, b.s.Hosts[to].Site), 0, left)
+	}
+	for i := range b.actions {
+		a, x := &b.actions[i], &b.acts[i]
+		start := int64(0)
+		for _, j := range a.After {
+			start = max(start, k.ends[j])
+		}
+		if a.Kind != engine.Move {
+			k.ends[i] = start + a.Estimate.Seconds
+			continue
+		}
+		k.ends[i] = k.run(a, x.from, x.to, x.link, start, a.Estimate.Seconds)
+	}
+	return k.ends
+}
+
+// run puts one move on the lanes and returns when it ends.
+func (k *clock) run(a *engine.Action, from, to, link int32, start, secs int64) int64 {
+	cost := k.b.c.Limits.Cost[a.Class()]
+	type use struct {
+		l lanes
+		n int
+	}
+	var buf [5]use
+	uses := append(buf[:0], use{k.units(from), int(cost.Host)})
+	if cost.NIC > 0 {
+		uses = append(uses, use{k.nics(from), int(cost.NIC)})
+	}
+	if to != from {
+		uses = append(uses, use{k.units(to), int(cost.Host)})
+		if cost.NIC > 0 {
+			uses = append(uses, use{k.nics(to), int(cost.NIC)})
+		}
+	}
+	if link >= 0 {
+		uses = append(uses, use{k.wan(link), 1})
+	}
+	for _, u := range uses {
+		start = max(start, u.l.at(u.n))
+	}
+	for _, u := range uses {
+		u.l.take(u.n, start+secs)
+	}
+	return start + secs
+}
+
+func (k *clock) units(h int32) lanes {
+	if k.host[h] == nil {
+		k.host[h] = make(lanes, max(k.b.c.Limits.HostUnits, 1))
+	}
+	return k.host[h]
+}
+
+func (k *clock) nics(h int32) lanes {
+	if k.nic[h] == nil {
+		k.nic[h] = make(lanes, max(k.b.nicUnits(h), 1))
+	}
+	return k.nic[h]
+}
+
+func (k *clock) wan(link int32) lanes {
+	if k.links[link] == nil {
+		k.links[link] = make(lanes, max(engine.LinkMoves(k.b.c.Limits, &k.b.s.Links[link]), 1))
+	}
+	return k.links[link]
+}
+
+// effect sums up what the plan achieves, and names the demands that will be late.
+func (b *builder) effect(p *engine.Plan, ends []int64) {
+	e := &p.Effect
+	host, link := make([]int64, len(b.s.Hosts)), make([]int64, len(b.s.Links))
+	for i := range p.Actions {
+		a, x := &p.Actions[i], &b.acts[i]
+		e.MakespanS = max(e.MakespanS, ends[i])
+		e.PowerW += x.watts
+		e.CostMicroEUR += a.Ledger.CostOnce
+		e.MicroEURPerH += a.Ledger.SavesPerH
+		e.LowerBoundS = max(e.LowerBoundS, a.Estimate.Seconds)
+		if a.Kind == engine.Move {
+			units := a.Estimate.Seconds * int64(b.c.Limits.Cost[a.Class()].Host)
+			host[x.from] += units
+			if x.to != x.from {
+				host[x.to] += units
+			}
+			if x.link >= 0 {
+				link[x.link] += a.Estimate.MemoryMiB + a.Estimate.DiskMiB
+			}
+		}
+		if a.Deadline != 0 {
+			b.judge(e, a, x, ends[i])
+		}
+	}
+	for h := range host {
+		e.LowerBoundS = max(e.LowerBoundS, host[h]/int64(max(b.c.Limits.HostUnits, 1)))
+	}
+	for i := range link {
+		if rate := int64(b.s.Links[i].Mbps) * int64(b.c.Cost.EfficiencyPct) / 100; link[i] > 0 && rate > 0 {
+			// 1 MiB is 8.388608 Mbit.
+			e.LowerBoundS = max(e.LowerBoundS, link[i]*8_388_608/(rate*1_000_000))
+		}
+	}
+}
+
+// judge compares the expected end of a demanded action with its deadline. What
+// will be late is moved all the same: it may yet be early.
+func (b *builder) judge(e *engine.Effect, a *engine.Action, x *act, end int64) {
+	at := b.in.Now + engine.Unix(end)
+	if at <= a.Deadline {
+		if a.Kind == engine.Move {
+			e.VMsAtDeadline++
+		}
+		return
+	}
+	r := reason{
+		code: engine.HoldDeadline, form: "it should end at %[1]s, %[3]d s after the deadline", where: at.String(), a: int64(at - a.Deadline),
+	}
+	if a.Kind == engine.Move {
+		b.holdVM(x.vm, r, "leave by "+a.Deadline.String(), a.Demand, a.Why)
+	} else {
+		b.holdHost(x.from, r, a.Kind.String()+" by "+a.Deadline.String(), a.Demand, a.Why)
+	}
+}

@@ -1,0 +1,454 @@
+package plan
+
+import (
+	"cmp"
+	"slices"
+
+	"heliostat/engine"
+)
+
+// A room is what a cluster holds and may hold: all its VMs and hypervisors,
+// against its usable hosts without those that must be able to fail.
+type room struct {
+	usedCPU, usedMem int64
+	fresh            bool
+	hosts            int32    // usable
+	cpu, mem         [2]int64 // limits: for wishes, for demands
+}
+
+// usable reports whether host h can run VMs in the state that the plan leads to.
+func (b *builder) usable(h int32) bool {
+	if b.doomed[h] || b.drained[h] {
+		return false
+	}
+	return b.st.Ready(h) || (b.waking[h] > 0 && !b.st.Maint[h] && b.s.Hosts[h].Connected)
+}
+
+// roomOf computes the limits of cluster c when they are asked for.
+func (b *builder) roomOf(c int32) *room {
+	r := &b.rooms[c]
+	if !r.fresh {
+		b.limits(r, c)
+		r.fresh = true
+	}
+	return r
+}
+
+// limits computes how much cluster c may hold: for wishes with ReserveHosts (or
+// more, if HA asks) lost and hosts filled as configured, for demands with HA's
+// own failures lost and hosts filled to the evacuation floor.
+func (b *builder) limits(r *room, c int32) {
+	x := &b.s.Clusters[c]
+	ha := int32(0)
+	if x.HA.Enabled && x.HA.Admission {
+		ha = x.HA.HostFailures
+	}
+	need := max(ha, b.c.ReserveHosts, int32(len(x.FailOn)))
+	if x.Lone {
+		need = 0 // a stand-alone host has nowhere to fail over to
+	}
+	cpuHA, memHA := int64(100), int64(100)
+	if x.HA.Enabled && x.HA.Admission {
+		cpuHA, memHA = int64(100-x.HA.CPUPct), int64(100-x.HA.MemoryPct)
+	}
+	r.hosts = 0
+	for k, lost := range [2]int32{need, max(ha, int32(len(x.FailOn)))} {
+		var cpus, mems []int64
+		for _, h := range b.s.HostsOf(c) {
+			// Only the moves that wait for it may count on a host that is being woken.
+			if !b.usable(h) || (k == 0 && !b.st.Ready(h)) {
+				continue
+			}
+			cpus, mems = append(cpus, int64(b.s.Hosts[h].CPUMHz)), append(mems, int64(b.s.Hosts[h].MemoryMiB))
+			if k == 0 && !slices.Contains(x.FailOn, h) {
+				r.hosts++
+			}
+		}
+		cpuPct, memPct := b.pct(k == 1)
+		r.cpu[k] = min(without(cpus, lost)*int64(cpuPct), without(cpus, 0)*cpuHA) / 100
+		r.mem[k] = min(without(mems, lost)*int64(memPct), without(mems, 0)*memHA) / 100
+	}
+}
+
+// without sums all but the n largest.
+func without(x []int64, n int32) int64 {
+	slices.SortFunc(x, func(a, b int64) int { return cmp.Compare(b, a) })
+	var sum int64
+	for i := min(int(n), len(x)); i < len(x); i++ {
+		sum += x[i]
+	}
+	return sum
+}
+
+// roomReason asks whether cluster c, beside all that it runs and awaits, holds
+// f more and still survives the failures that it must survive.
+func (b *builder) roomReason(c int32, f engine.Footprint, lax bool) reason {
+	x := b.roomOf(c)
+	k := evacIndex(lax)
+	r := reason{code: engine.HoldReserve, stage: stReserve, where: b.s.Clusters[c].Name}
+	switch {
+	case x.usedCPU+int64(f.CPUMHz) > x.cpu[k]:
+		r.form, r.a, r.b, r.c = "cluster %[1]s runs %[3]d MHz, with its reserve it may run %[4]d, and this needs %[5]d", x.usedCPU, x.cpu[k], int64(f.CPUMHz)
+	case x.usedMem+int64(f.MiB) > x.mem[k]:
+		r.form, r.a, r.b, r.c = "cluster %[1]s holds %[3]d MiB, with its reserve it may hold %[4]d, and this needs %[5]d", x.usedMem, x.mem[k], int64(f.MiB)
+	default:
+		return reason{}
+	}
+	return r
+}
+
+// find chooses a destination for w, or says what binds. Sites come in the order
+// in which the move would end soonest, clusters by free room, hosts by the work
+// already planned there.
+func (b *builder) find(w *want) (int32, reason) {
+	b.prepare(w)
+	why := reason{code: engine.HoldNowhere, stage: stNone, form: "there is no other host"}
+	if w.host >= 0 {
+		if r := b.clusterReason(w, b.s.Hosts[w.host].Cluster); !r.ok() {
+			return engine.None, r
+		}
+		r := b.hostReason(w, w.host)
+		if r.ok() {
+			return w.host, r
+		}
+		return engine.None, r
+	}
+	own := b.s.VMCluster(w.v)
+	if w.cluster >= 0 {
+		return b.findIn(w, w.cluster, engine.None, &why)
+	}
+	if w.inside || w.sites.Has(b.s.VMSite(w.v)) {
+		if h, r := b.findIn(w, own, b.s.VMSite(w.v), &why); r.ok() {
+			return h, r
+		}
+	}
+	if w.inside {
+		return engine.None, why
+	}
+	for _, site := range b.siteOrder(w) {
+		order := append(b.mark.order[:0], b.siteClust[site]...)
+		b.mark.order = order
+		if len(order) > 1 {
+			slices.SortStableFunc(order, func(x, y int32) int { return cmp.Compare(b.headroom(y, w.lax), b.headroom(x, w.lax)) })
+		}
+		for _, c := range order {
+			if c == own && site == b.s.VMSite(w.v) {
+				continue // looked at first
+			}
+			if b.evaluated >= b.budget {
+				return engine.None, b.exhausted()
+			}
+			if h, r := b.findIn(w, c, site, &why); r.ok() {
+				return h, r
+			}
+		}
+	}
+	return engine.None, why
+}
+
+func (b *builder) exhausted() reason {
+	return reason{code: engine.HoldBudget, stage: stReserve, form: "the budget of %[3]d candidate evaluations is used up", a: b.budget}
+}
+
+// headroom is the permille of a cluster's limit that is free, of CPU or memory, the scarcer.
+func (b *builder) headroom(c int32, lax bool) int64 {
+	r := b.roomOf(c)
+	k := evacIndex(lax)
+	return min((r.cpu[k]-r.usedCPU)*1000/max(r.cpu[k], 1), (r.mem[k]-r.usedMem)*1000/max(r.mem[k], 1))
+}
+
+// siteOrder sorts the candidate sites: its own, then by when the queue of the
+// link would be through with this VM, then by round trip.
+func (b *builder) siteOrder(w *want) []int32 {
+	m := &b.mark
+	m.siteKeys = m.siteKeys[:0]
+	from := b.s.VMSite(w.v)
+	for s := range b.s.Sites {
+		site := int32(s)
+		if !w.sites.Has(site) {
+			continue
+		}
+		key := int64(-1)
+		if site != from {
+			k, ok := b.s.Link(from, site)
+			if !ok || k.Mbps <= 0 || k.RTTMicros == engine.Unknown {
+				key = 1 << 60
+			} else {
+				// Seconds of queue, then microseconds of round trip.
+				key = b.queue[b.linkIndex(from, site)]*8/int64(k.Mbps)*10_000_000 + int64(k.RTTMicros)
+			}
+		}
+		m.siteKeys = append(m.siteKeys, siteKey{site, key})
+	}
+	slices.SortStableFunc(m.siteKeys, func(x, y siteKey) int { return cmp.Compare(x.key, y.key) })
+	out := make([]int32, 0, len(m.siteKeys))
+	for _, k := range m.siteKeys {
+		out = append(out, k.site)
+	}
+	return out
+}
+
+// linkIndex is the index of the link between two sites, or None.
+func (b *builder) linkIndex(x, y int32) int32 {
+	if x > y {
+		x, y = y, x
+	}
+	i, ok := slices.BinarySearchFunc(b.s.Links, [2]int32{x, y}, func(l engine.Link, t [2]int32) int {
+		return cmp.Or(cmp.Compare(l.A, t[0]), cmp.Compare(l.B, t[1]))
+	})
+	if !ok {
+		return engine.None
+	}
+	return int32(i)
+}
+
+// clusterReason says why no host of cluster c will do, without looking at them.
+func (b *builder) clusterReason(w *want, c int32) reason {
+	b.evaluated++
+	vm := &b.s.VMs[w.v]
+	x := &b.s.Clusters[c]
+	own := b.s.VMCluster(w.v)
+	if c == own {
+		if x.DRS == engine.DRSFull && !w.here {
+			return reason{code: engine.HoldDRS, stage: stCompat, form: "cluster %[1]s places VMs inside itself", where: x.Name}
+		}
+		if w.lax && vm.Power == engine.VMOn {
+			return b.roomReason(c, engine.Footprint{}, true) // the host that it leaves will be missing
+		}
+		return reason{}
+	}
+	if x.VCenter != vm.VCenter {
+		if r := b.acrossReason(w, c); !r.ok() {
+			return r
+		}
+	}
+	if vm.Power != engine.VMOn {
+		return reason{}
+	}
+	if r := b.roomReason(c, b.st.Foot[w.v], w.lax); !r.ok() {
+		return r
+	}
+	return reason{}
+}
+
+// acrossReason says why the VM may not leave its vCenter.
+func (b *builder) acrossReason(w *want, c int32) reason {
+	vm := &b.s.VMs[w.v]
+	r := reason{stage: stAcross, where: b.s.VCenters[b.s.Clusters[c].VCenter].Name}
+	if !w.evac && !vm.Across {
+		r.code, r.form = engine.HoldAcross, "%[1]s is another vCenter, and it is not opted in to such moves"
+		return r
+	}
+	if row, stops := vm.Obstacles.Stops(false, true); stops {
+		r.code, r.form, r.other = engine.HoldObstacle, "it %[2]s, and %[1]s is another vCenter", row.Text
+		return r
+	}
+	if vm.Template {
+		r.code, r.form = engine.HoldPoweredOff, "templates do not move to another vCenter (%[1]s)"
+		return r
+	}
+	for i := range vm.Disks {
+		if vm.Disks[i].Profile != "" {
+			r.code, r.form, r.other = engine.HoldStorage, "the storage policy %[2]s of a disk has no mapping at %[1]s", vm.Disks[i].Profile
+			return r
+		}
+	}
+	return r
+}
+
+// findIn chooses a host of cluster c (at the site, unless None).
+func (b *builder) findIn(w *want, c, site int32, why *reason) (int32, reason) {
+	pre := b.clusterReason(w, c)
+	if !pre.ok() && pre.code != engine.HoldReserve {
+		why.further(pre)
+		return engine.None, *why
+	}
+	best, bestWork, bestFill := engine.None, int64(0), int64(0)
+	for _, h := range b.s.HostsOf(c) {
+		if site >= 0 && b.s.Hosts[h].Site != site {
+			continue
+		}
+		if !pre.ok() {
+			// Only what a host would say earlier than the reserve is worth hearing.
+			if r := b.hostReason(w, h); r.ok() {
+				why.further(pre)
+				break
+			} else {
+				why.further(r)
+			}
+			continue
+		}
+		r := b.hostReason(w, h)
+		if !r.ok() {
+			why.further(r)
+			continue
+		}
+		work, fill := b.work[h], b.fill(h)
+		if w.tight {
+			work, fill = 0, -fill
+		}
+		if best < 0 || work < bestWork || (work == bestWork && fill < bestFill) {
+			best, bestWork, bestFill = h, work, fill
+		}
+	}
+	if best < 0 {
+		return engine.None, *why
+	}
+	return best, reason{}
+}
+
+// fill is how full a host is, in permille of CPU or memory, the fuller.
+func (b *builder) fill(h int32) int64 {
+	x := &b.s.Hosts[h]
+	return max(int64(b.st.CPU[h])*1000/int64(max(x.CPUMHz, 1)), int64(b.st.Mem[h])*1000/int64(max(x.MemoryMiB, 1)))
+}
+
+// commit plans the move of w to host h and reserves it in the state.
+func (b *builder) commit(w *want, h int32, why []engine.Why, ledger engine.Ledger) int32 {
+	a := b.action(w, h)
+	a.Why, a.Ledger = why, ledger
+	from := b.st.Host[w.v]
+	if w.demand >= 0 {
+		dm := &b.demands[w.demand]
+		a.Demand, a.Deadline = dm.subject, dm.deadline
+	}
+	if b.waking[h] > 0 {
+		a.After = append(a.After, b.waking[h]-1)
+	}
+	// The action was made from this very state: Start can not refuse it.
+	if err := b.st.Start(&a); err != nil {
+		panic("plan: " + err.Error())
+	}
+	b.dest[w.v] = h
+	b.arrive(w.v, h)
+	cost := int64(b.c.Limits.Cost[a.Class()].Host)
+	b.work[h] += a.Estimate.Seconds * cost
+	link := b.linkIndex(b.s.Hosts[from].Site, b.s.Hosts[h].Site)
+	if link >= 0 {
+		b.queue[link] += a.Estimate.MemoryMiB + a.Estimate.DiskMiB
+	}
+	b.actions = append(b.actions, a)
+	b.acts = append(b.acts, act{vm: w.v, from: from, to: h, link: link, demand: w.demand, watts: b.shiftWatts(w.v, from, h)})
+	b.moved[w.v] = int32(len(b.actions))
+	return int32(len(b.actions)) - 1
+}
+
+// undo takes back the moves planned since mark.
+func (b *builder) undo(mark int) {
+	for i := len(b.actions) - 1; i >= mark; i-- {
+		b.takeBack(i)
+	}
+	b.actions, b.acts = b.actions[:mark], b.acts[:mark]
+}
+
+// takeBack frees all that planned move i reserved.
+func (b *builder) takeBack(i int) {
+	a, x := &b.actions[i], &b.acts[i]
+	if err := b.st.Abort(a); err != nil {
+		panic("plan: " + err.Error())
+	}
+	if c := b.s.Hosts[x.to].Cluster; b.s.VMCluster(x.vm) != c {
+		b.rooms[c].usedCPU -= int64(b.st.Foot[x.vm].CPUMHz)
+		b.rooms[c].usedMem -= int64(b.st.Foot[x.vm].MiB)
+	}
+	b.work[x.to] -= a.Estimate.Seconds * int64(b.c.Limits.Cost[a.Class()].Host)
+	if x.link >= 0 {
+		b.queue[x.link] -= a.Estimate.MemoryMiB + a.Estimate.DiskMiB
+	}
+	b.dest[x.vm], b.moved[x.vm] = engine.None, 0
+}
+
+// action describes the move of w to host h.
+func (b *builder) action(w *want, h int32) engine.Action {
+	vm := &b.s.VMs[w.v]
+	a := engine.Action{
+		Kind: engine.Move, VM: vm.ID, Name: vm.Name, Moid: vm.Moid, Cold: vm.Power != engine.VMOn,
+		From: b.place(vm.Host), To: b.place(h), Across: b.s.Hosts[h].VCenter != vm.VCenter, Storage: b.storageNeeded(w, h),
+	}
+	a.From.Pool, a.From.Folder = vm.Pool, vm.Folder
+	if b.s.Hosts[h].Cluster == b.s.VMCluster(w.v) {
+		a.To.Pool = vm.Pool
+	} else {
+		a.To.DRS = b.s.Clusters[b.s.Hosts[h].Cluster].DRS == engine.DRSFull
+	}
+	if !a.Across {
+		a.To.Folder = vm.Folder
+	}
+	if a.Storage {
+		b.fillStorage(&a, w, h)
+	}
+	if h != vm.Host {
+		a.NICs = b.nics(w.v, h)
+	}
+	a.Estimate = b.estimate(w.v, h, a.Storage, b.diskCopy(w, h))
+	return a
+}
+
+// place names a host and all that it is in, with the cluster's root pool and folder.
+func (b *builder) place(h int32) engine.Place {
+	x := &b.s.Hosts[h]
+	c := &b.s.Clusters[x.Cluster]
+	p := engine.Place{VCenter: b.s.VCenters[x.VCenter].ID, Cluster: c.ID, Host: x.ID, Pool: c.Pool, Folder: c.Folder}
+	if x.Site >= 0 {
+		p.Site = b.s.Sites[x.Site].ID
+	}
+	return p
+}
+
+func (b *builder) fillStorage(a *engine.Action, w *want, h int32) {
+	vm := &b.s.VMs[w.v]
+	c, r := b.chooseStorage(w, h, b.mark.disks)
+	if !r.ok() {
+		panic("plan: " + vm.Name + " has no room at " + b.s.Hosts[h].Name + ": " + r.text())
+	}
+	b.mark.disks = c.disks
+	if c.home >= 0 {
+		a.HomeTo = b.s.Datastores[c.home].ID
+		if c.home != vm.Home {
+			a.SwapMiB = vm.SwapMiB()
+		}
+	}
+	a.Disks = make([]engine.DiskTarget, len(vm.Disks))
+	for i := range vm.Disks {
+		d := &vm.Disks[i]
+		t := engine.DiskTarget{Key: d.Key, Profile: d.Profile, Thin: d.Thin, MiB: d.CopyMiB()}
+		if d.Datastore >= 0 {
+			t.From = b.s.Datastores[d.Datastore].ID
+		}
+		if to := c.disks[i]; to >= 0 {
+			t.To = b.s.Datastores[to].ID
+		}
+		if t.From == t.To {
+			t.MiB = 0
+		}
+		a.Disks[i] = t
+	}
+}
+
+// nics names the network of each card whose port group is not at the destination.
+func (b *builder) nics(v, h int32) []engine.NICTarget {
+	var out []engine.NICTarget
+	for i := range b.s.VMs[v].NICs {
+		c := &b.s.VMs[v].NICs[i]
+		if _, ok := slices.BinarySearch(b.s.Hosts[h].Networks, c.Network); ok || c.Network < 0 {
+			continue
+		}
+		for _, n := range b.s.Hosts[h].Networks {
+			if n >= 0 && b.netSeg[n] == b.netSeg[c.Network] {
+				out = append(out, engine.NICTarget{Key: c.Key, To: b.s.Networks[n].ID})
+				break
+			}
+		}
+	}
+	return out
+}
+
+// estimate predicts the move of v to h.
+func (b *builder) estimate(v, h int32, storage bool, diskMiB int64) engine.Estimate {
+	vm := &b.s.VMs[v]
+	rtt := int32(0)
+	if k, ok := b.s.Link(b.s.VMSite(v), b.s.Hosts[h].Site); ok {
+		rtt = k.RTTMicros
+	}
+	return b.c.Cost.Estimate(vm, b.rate(vm.Host, h, storage, vm.Power != engine.VMOn), rtt, diskMiB)
+}

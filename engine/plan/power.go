@@ -1,0 +1,330 @@
+package plan
+
+import (
+	"cmp"
+	"slices"
+
+	"heliostat/engine"
+)
+
+// wakeStage wakes hosts that policies name, at most one for each cluster and
+// plan, where the cluster is above its limit or where wishes that found no room
+// pay for the host's idle power.
+func (b *builder) wakeStage() {
+	for _, group := range b.byCluster(len(b.d.Wakes), func(i int) int32 { return b.d.Wakes[i].Host }) {
+		c := b.s.Hosts[b.d.Wakes[group[0]].Host].Cluster
+		b.wakeOne(c, group)
+	}
+}
+
+// byCluster groups the indices 0..n-1 by their host's cluster, in order of cluster.
+func (b *builder) byCluster(n int, host func(int) int32) [][]int {
+	order := make([]int, n)
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(x, y int) int {
+		return cmp.Or(cmp.Compare(b.s.Hosts[host(x)].Cluster, b.s.Hosts[host(y)].Cluster), cmp.Compare(host(x), host(y)))
+	})
+	var out [][]int
+	for i, k := range order {
+		if i > 0 && b.s.Hosts[host(order[i-1])].Cluster == b.s.Hosts[host(k)].Cluster {
+			out[len(out)-1] = append(out[len(out)-1], k)
+			continue
+		}
+		out = append(out, []int{k})
+	}
+	return out
+}
+
+// wakeOne wakes the best of the named hosts of cluster c, if one is needed.
+func (b *builder) wakeOne(c int32, named []int) {
+	if !b.needsHost(c) {
+		return
+	}
+	type candidate struct {
+		h   int32
+		why []engine.Why
+	}
+	var list []candidate
+	for _, i := range named {
+		x := &b.d.Wakes[i]
+		if n := len(list); n > 0 && list[n-1].h == x.Host {
+			list[n-1].why = append(list[n-1].why, b.d.Why(x.By))
+			continue
+		}
+		if b.st.Power[x.Host] == engine.HostStandby || b.openTo[x.Host] {
+			list = append(list, candidate{x.Host, []engine.Why{b.d.Why(x.By)}})
+		}
+	}
+	for _, x := range list {
+		if b.waking[x.h] > 0 || b.openTo[x.h] {
+			return // one is coming already
+		}
+	}
+	// The most room for its idle power first.
+	slices.SortStableFunc(list, func(x, y candidate) int {
+		return cmp.Compare(b.wattsPerGHz(x.h), b.wattsPerGHz(y.h))
+	})
+	for _, x := range list {
+		r := b.wakeable(x.h, false)
+		if r.ok() {
+			b.wake(x.h, x.why, engine.None)
+			return
+		}
+		b.holdHost(x.h, r, "wake", engine.Subject{}, x.why)
+	}
+}
+
+// needsHost reports whether cluster c is above its limit for wishes, or whether
+// wishes without room would pay for one more host.
+func (b *builder) needsHost(c int32) bool {
+	r := b.roomOf(c)
+	if r.usedCPU > r.cpu[0] || r.usedMem > r.mem[0] {
+		return true
+	}
+	u := &b.unmet[c]
+	if u.vms == 0 || (r.usedCPU+u.cpu <= r.cpu[0] && r.usedMem+u.mem <= r.mem[0]) {
+		return false
+	}
+	for _, h := range b.s.HostsOf(c) {
+		if b.st.Power[h] == engine.HostStandby {
+			return u.saves > b.energyPerH(b.s.Hosts[h].Site, int64(max(b.s.Hosts[h].IdleW, 0))*1000)
+		}
+	}
+	return false
+}
+
+func (b *builder) wattsPerGHz(h int32) int64 {
+	x := &b.s.Hosts[h]
+	return int64(max(x.IdleW, 0)) * 1_000_000 / int64(max(x.CPUMHz, 1))
+}
+
+// A sleeper is a host that policies permit to be put in standby.
+type sleeper struct {
+	h    int32
+	why  []engine.Why
+	vms  int32
+	mem  int64
+	idle int64
+}
+
+// consolidateStage empties hosts that policies name and puts them in standby:
+// in each cluster the cheapest to empty first, as long as the rest can take the
+// load with its reserve.
+func (b *builder) consolidateStage() {
+	var named []int
+	for i := range b.d.Drains {
+		if b.d.Drains[i].Then == engine.ThenStandby {
+			named = append(named, i)
+		}
+	}
+	for _, group := range b.byCluster(len(named), func(i int) int32 { return b.d.Drains[named[i]].Host }) {
+		var list []sleeper
+		for _, i := range group {
+			d := &b.d.Drains[named[i]]
+			if n := len(list); n > 0 && list[n-1].h == d.Host {
+				list[n-1].why = append(list[n-1].why, b.d.Why(d.By))
+			} else if b.st.Power[d.Host] == engine.HostOn && !b.st.Maint[d.Host] && !b.doomed[d.Host] {
+				list = append(list, b.sleeper(d.Host, b.d.Why(d.By)))
+			}
+		}
+		slices.SortStableFunc(list, func(x, y sleeper) int {
+			return cmp.Or(cmp.Compare(x.mem, y.mem), cmp.Compare(x.vms, y.vms), cmp.Compare(y.idle, x.idle))
+		})
+		for i := range list {
+			if r := b.sleep(&list[i]); !r.ok() {
+				b.holdHost(list[i].h, r, "standby", engine.Subject{}, list[i].why)
+			}
+		}
+	}
+}
+
+func (b *builder) sleeper(h int32, why engine.Why) sleeper {
+	x := sleeper{h: h, why: []engine.Why{why}, idle: int64(max(b.s.Hosts[h].IdleW, 0))}
+	for _, v := range b.s.VMsOn(h) {
+		if vm := &b.s.VMs[v]; vm.Power == engine.VMOn && vm.Obstacles&engine.ObAgent == 0 {
+			x.vms++
+			x.mem += int64(b.st.Foot[v].MiB)
+		}
+	}
+	return x
+}
+
+// sleep plans to empty a host and put it in standby, or says why not.
+func (b *builder) sleep(x *sleeper) reason {
+	if r := b.sleepReason(x); !r.ok() {
+		return r
+	}
+	c := b.s.Hosts[x.h].Cluster
+	b.drained[x.h] = true
+	b.rooms[c].fresh = false
+	mark, wishes, holds := len(b.actions), b.wishes, len(b.holds)
+	cost, r := b.emptyFor(x)
+	if r.ok() {
+		r = b.roomReason(c, engine.Footprint{}, false)
+	}
+	host := &b.s.Hosts[x.h]
+	ledger := b.account(b.energyPerH(host.Site, x.idle*1000), cost+b.c.PowerCycleMicro)
+	if r.ok() && !b.worth(ledger) {
+		r = reason{code: engine.HoldWorth, form: ledgerText(ledger)}
+	}
+	if !r.ok() {
+		b.undo(mark)
+		b.wishes = wishes
+		for _, h := range b.holds[holds:] {
+			if v, ok := b.s.FindVM(engine.VMID(h.Subject.ID)); ok {
+				b.held[v] = false
+			}
+		}
+		b.holds = b.holds[:holds]
+		b.drained[x.h] = false
+		b.rooms[c].fresh = false
+		return r
+	}
+	a := b.hostAction(engine.Standby, x.h, x.why)
+	a.After, a.Ledger = b.movesFrom(x.h), ledger
+	b.addHostAction(a, x.h, engine.None, -x.idle)
+	b.left.PowerHour, b.left.PowerDay = b.left.PowerHour-1, b.left.PowerDay-1
+	return reason{}
+}
+
+// sleepReason says why a host may not be put in standby whatever its load.
+func (b *builder) sleepReason(x *sleeper) reason {
+	host := &b.s.Hosts[x.h]
+	cl := &b.s.Clusters[host.Cluster]
+	if r := b.hostActionReason(x.h, b.c.Modes.Standby, "standby", false); !r.ok() {
+		return r
+	}
+	if k := of(b.d.KeepOns, x.h, func(k *engine.KeepOn) int32 { return k.Host }); len(k) > 0 {
+		return reason{code: engine.HoldKeepOn, form: "kept on by %[2]s", other: b.d.Why(k[0].By).String()}
+	}
+	switch {
+	case b.bars[0][x.h] != barNone:
+		return b.barReason(x.h, b.bars[0][x.h], false)
+	case cl.DPM:
+		return reason{code: engine.HoldDPM, form: "vSphere manages the power of cluster %[1]s", where: cl.Name}
+	case !host.Standby:
+		return reason{code: engine.HoldStandby, form: "it has neither a BMC nor wake-on-LAN configured, so nothing could wake it"}
+	case host.VSANData:
+		return reason{code: engine.HoldVSAN, form: "it contributes storage to vSAN"}
+	case host.USB:
+		return reason{code: engine.HoldStandby, form: "a USB device of it is passed through to a VM"}
+	case slices.Contains(cl.FailOn, x.h):
+		return reason{code: engine.HoldReserve, form: "it is a dedicated failover host of cluster %[1]s", where: cl.Name}
+	case b.roomOf(host.Cluster).hosts <= 1:
+		return reason{code: engine.HoldLast, form: "it is the last host that is on in cluster %[1]s", where: cl.Name}
+	case b.lastAt(x.h):
+		return reason{code: engine.HoldLast, form: "it is the last host that is on at site %[1]s", where: string(b.s.Sites[host.Site].ID)}
+	case b.tariff[host.Site] < 0 || host.IdleW < 0:
+		return reason{code: engine.HoldGap, form: "the price of energy at %[1]s or its idle power is not known, so a saving cannot be told", where: string(b.s.Sites[host.Site].ID)}
+	case b.st.In[x.h] > 0:
+		return reason{code: engine.HoldBusy, form: "%[3]d VMs are on their way to it", a: int64(b.st.In[x.h])}
+	case b.openHost[x.h]:
+		return reason{code: engine.HoldBusy, form: "an action on it is under way"}
+	}
+	if r := b.powerReason(host.Cluster, x.h); !r.ok() {
+		return r
+	}
+	// Before anything is tried: without it, does the cluster hold what it runs?
+	b.drained[x.h] = true
+	b.rooms[host.Cluster].fresh = false
+	r := b.roomReason(host.Cluster, engine.Footprint{}, false)
+	b.drained[x.h] = false
+	b.rooms[host.Cluster].fresh = false
+	return r
+}
+
+// lastAt reports whether no other host at the site of h would be usable.
+func (b *builder) lastAt(h int32) bool {
+	site := b.s.Hosts[h].Site
+	for _, c := range b.siteClust[site] {
+		for _, x := range b.s.HostsOf(c) {
+			if x != h && b.s.Hosts[x].Site == site && b.st.Ready(x) && !b.drained[x] && !b.doomed[x] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// powerReason applies cool-down, budgets and what else happens in the cluster.
+func (b *builder) powerReason(c, h int32) reason {
+	if x := b.ofHost(h); x.ChangeAt != 0 && int64(b.in.Now-x.ChangeAt) < b.c.PowerCooldownS {
+		return reason{code: engine.HoldCooldown, form: "its state changed %[3]d s ago, it may change again after %[4]d s", a: int64(b.in.Now - x.ChangeAt), b: b.c.PowerCooldownS}
+	}
+	for _, x := range b.s.HostsOf(c) {
+		// Never drain and wake in one cluster at once.
+		if b.waking[x] > 0 || (b.openTo[x] && b.st.Power[x] == engine.HostStandby && b.s.Hosts[x].Power == engine.HostStandby) {
+			return reason{code: engine.HoldBusy, form: "%[1]s of its cluster is being woken", where: b.s.Hosts[x].Name}
+		}
+	}
+	switch {
+	case b.left.PowerHour <= 0:
+		return reason{code: engine.HoldBudget, form: "this hour's %[3]d standby actions are used up", a: int64(b.c.PowerPerHour)}
+	case b.left.PowerDay <= 0:
+		return reason{code: engine.HoldBudget, form: "this day's %[3]d standby actions are used up", a: int64(b.c.PowerPerDay)}
+	}
+	return reason{}
+}
+
+// emptyFor plans the moves that empty the host, all or none, and returns their
+// cost. In a cluster that places VMs itself there are none to plan.
+func (b *builder) emptyFor(x *sleeper) (int64, reason) {
+	drs := b.s.Clusters[b.s.Hosts[x.h].Cluster].DRS == engine.DRSFull
+	var cost int64
+	var list []int32
+	for _, v := range b.s.VMsOn(x.h) {
+		vm := &b.s.VMs[v]
+		if vm.Power != engine.VMOn {
+			return 0, reason{code: engine.HoldPoweredOff, form: "%[1]s is registered on it, and could not be powered on while it sleeps", where: vm.Name}
+		}
+		if vm.Obstacles&engine.ObAgent != 0 {
+			continue
+		}
+		if k := b.moved[v]; k > 0 {
+			if b.acts[k-1].to == x.h {
+				return 0, reason{code: engine.HoldBusy, form: "the disks of %[1]s are being moved on it", where: vm.Name}
+			}
+			continue
+		}
+		w := want{v: v, demand: engine.None, host: engine.None}
+		r := b.vmReason(&w)
+		if r.ok() {
+			r = b.coolReason(v, b.s.Hosts[x.h].Site)
+		}
+		if !r.ok() {
+			return 0, reason{code: engine.HoldNotEmpty, form: "%[1]s cannot leave it: %[2]s", where: vm.Name, other: r.text()}
+		}
+		list = append(list, v)
+	}
+	if drs {
+		return 0, reason{}
+	}
+	if int32(len(list)) > b.wishes {
+		return 0, reason{code: engine.HoldBudget, form: "%[3]d moves would empty it, %[1]s allows %[4]d more", where: b.budgetName, a: int64(len(list)), b: int64(max(b.wishes, 0))}
+	}
+	// The largest first: they fit in the fewest places.
+	slices.SortStableFunc(list, func(p, q int32) int { return cmp.Compare(b.st.Foot[q].MiB, b.st.Foot[p].MiB) })
+	for _, v := range list {
+		w := want{v: v, demand: engine.None, tight: true, inside: true, cluster: engine.None, host: engine.None, avoid: b.leftRecently(v)}
+		h, r := b.find(&w)
+		if !r.ok() {
+			return 0, reason{code: cmp.Or(notEmptyCode(r.code), engine.HoldNotEmpty), form: "%[1]s cannot leave it: %[2]s", where: b.s.VMs[v].Name, other: r.text()}
+		}
+		e := b.estimate(v, h, b.storageNeeded(&w, h), b.diskCopy(&w, h))
+		once := b.moveCost(v, x.h, h, &e, b.rate(x.h, h, b.storageNeeded(&w, h), false))
+		cost += once
+		b.commit(&w, h, x.why, engine.Ledger{CostOnce: once})
+		b.wishes--
+	}
+	return cost, reason{}
+}
+
+// notEmptyCode keeps the codes that speak of room, which bind the host as such.
+func notEmptyCode(c engine.HoldCode) engine.HoldCode {
+	if c == engine.HoldCapacity || c == engine.HoldReserve || c == engine.HoldBudget {
+		return c
+	}
+	return ""
+}

@@ -1,0 +1,177 @@
+package plan
+
+import (
+	"cmp"
+	"slices"
+
+	"heliostat/engine"
+)
+
+// repairStage moves VMs off hosts over capacity and out of violated rules, the
+// shortest migrations first. Each is a move outside demands, and the budgets
+// count it.
+func (b *builder) repairStage() {
+	for h := range b.s.Hosts {
+		if b.bars[0][h] == barNone && !b.doomed[h] {
+			b.relieve(int32(h))
+		}
+	}
+	for i := range b.cons {
+		b.mend(&b.cons[i])
+	}
+}
+
+// relieve moves VMs off host h until its load fits it.
+func (b *builder) relieve(h int32) {
+	host := &b.s.Hosts[h]
+	cpu, mem := int64(host.UsedMHz)-int64(host.CPUMHz), int64(host.UsedMiB)-int64(host.MemoryMiB)
+	if cpu <= 0 && mem <= 0 {
+		return
+	}
+	why := engine.Why{Policy: "engine", Rule: "repair", Reason: host.Name + " is over its capacity"}
+	for _, v := range b.byBytes(b.s.VMsOn(h)) {
+		if cpu <= 0 && mem <= 0 {
+			return
+		}
+		vm := &b.s.VMs[v]
+		if vm.Power != engine.VMOn || vm.Obstacles&engine.ObAgent != 0 {
+			continue
+		}
+		if b.dest[v] >= 0 || b.repair(v, engine.None, why) {
+			cpu -= int64(max(vm.UsedMHz, 0))
+			mem -= int64(max(vm.UsedMiB, 0))
+		}
+	}
+}
+
+// byBytes sorts VMs by what a move of their memory sends.
+func (b *builder) byBytes(vms []int32) []int32 {
+	out := slices.Clone(vms)
+	slices.SortStableFunc(out, func(x, y int32) int { return cmp.Compare(b.s.VMs[x].UsedMiB, b.s.VMs[y].UsedMiB) })
+	return out
+}
+
+// mend moves VMs until the constraint holds.
+func (b *builder) mend(k *con) {
+	why := engine.Why{Policy: "engine", Rule: "repair", Reason: k.name + " is violated"}
+	switch k.kind {
+	case conOn, conNotOn:
+		for _, v := range b.byBytes(k.vms) {
+			if b.mendable(v) && k.breaks(b.st.Host[v]) && b.s.VMCluster(v) == k.cluster {
+				b.repair(v, engine.None, why)
+			}
+		}
+	case conApart:
+		taken := map[int32]bool{}
+		// The largest stays, so that the shortest migration is made.
+		order := b.byBytes(k.vms)
+		for i := len(order) - 1; i >= 0; i-- {
+			v := order[i]
+			if !b.mendable(v) || (k.cluster >= 0 && b.s.VMCluster(v) != k.cluster) {
+				continue
+			}
+			p := b.scopeOf(k.scope, b.st.Host[v])
+			if p >= 0 && taken[p] {
+				b.repair(v, engine.None, why)
+			}
+			taken[p] = true
+		}
+	case conTogether:
+		b.gather(k, why)
+	case conNear:
+	}
+}
+
+// gather brings the members of a violated host-scope group to the host that
+// has most of them. Where two hosts have several each, moving one by one would
+// part those that are together, and the rule holds them.
+func (b *builder) gather(k *con, why engine.Why) {
+	if k.scope != scopeHost {
+		return
+	}
+	counts := map[int32]int{}
+	anchor := engine.None
+	for _, v := range k.vms {
+		if h := b.st.Host[v]; b.mendable(v) && (k.cluster < 0 || b.s.VMCluster(v) == k.cluster) {
+			counts[h]++
+			if anchor < 0 || counts[h] > counts[anchor] || (counts[h] == counts[anchor] && h < anchor) {
+				anchor = h
+			}
+		}
+	}
+	if len(counts) < 2 {
+		return
+	}
+	for _, v := range b.byBytes(k.vms) {
+		if b.mendable(v) && b.st.Host[v] != anchor && (k.cluster < 0 || b.s.VMCluster(v) == k.cluster) {
+			b.repair(v, anchor, why)
+		}
+	}
+}
+
+// mendable reports whether VM v takes part in repairs: on, and not already moving.
+func (b *builder) mendable(v int32) bool {
+	return b.s.VMs[v].Power == engine.VMOn && b.st.Host[v] >= 0 && b.dest[v] < 0 && !b.leaving[v]
+}
+
+// scopeOf is the place of host h at a scope.
+func (b *builder) scopeOf(scope uint8, h int32) int32 {
+	switch scope {
+	case scopeCluster:
+		return b.s.Hosts[h].Cluster
+	case scopeSite:
+		return b.s.Hosts[h].Site
+	}
+	return h
+}
+
+// repair moves VM v to where nothing is violated: in its cluster first, then at
+// its site. It reports whether the move is planned.
+func (b *builder) repair(v, to int32, why engine.Why) bool {
+	const text = "move away"
+	w := want{v: v, demand: engine.None, cluster: engine.None, host: to, avoid: b.leftRecently(v)}
+	w.sites = w.sites.With(b.s.VMSite(v))
+	if b.held[v] {
+		return false
+	}
+	if r := b.vmReason(&w); !r.ok() {
+		b.holdVM(v, r, text, engine.Subject{}, []engine.Why{why})
+		return false
+	}
+	if r := b.coolReason(v, b.s.VMSite(v)); !r.ok() {
+		b.holdVM(v, r, text, engine.Subject{}, []engine.Why{why})
+		return false
+	}
+	if r := b.spent(); !r.ok() {
+		b.holdVM(v, r, text, engine.Subject{}, []engine.Why{why})
+		return false
+	}
+	h, r := b.find(&w)
+	if !r.ok() {
+		b.holdVM(v, r, text, engine.Subject{}, []engine.Why{why})
+		return false
+	}
+	e := b.estimate(v, h, b.storageNeeded(&w, h), b.diskCopy(&w, h))
+	cost := b.moveCost(v, b.st.Host[v], h, &e, b.rate(b.st.Host[v], h, b.storageNeeded(&w, h), false))
+	b.commit(&w, h, []engine.Why{why}, engine.Ledger{CostOnce: cost})
+	b.wishes--
+	return true
+}
+
+// spent says that the budget of moves outside demands is used up, or is ok.
+func (b *builder) spent() reason {
+	if b.evaluated >= b.budget {
+		return b.exhausted()
+	}
+	if b.wishes > 0 {
+		return reason{}
+	}
+	limit := b.c.MovesPerCycle
+	switch b.budgetName {
+	case "this hour":
+		limit = b.c.MovesPerHour
+	case "this day":
+		limit = b.c.MovesPerDay
+	}
+	return reason{code: engine.HoldBudget, stage: stReserve, form: "%[1]s's %[3]d moves are used up", where: b.budgetName, a: int64(limit)}
+}
