@@ -1,0 +1,239 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/dependencies"
+
+	"heliostat/engine"
+)
+
+// An entry is one rule of one policy that is asked.
+type entry struct {
+	policy, rule string
+	spec         ruleSpec
+	ref          string // data.placement.<policy>.<rule>
+	loc          *ast.Location
+	yields       bool
+	reads        []ast.Ref // of input and data, as far as they are ground
+}
+
+// compiled is a bundle that keeps the contract.
+type compiled struct {
+	compiler *ast.Compiler
+	entries  []entry // sorted by policy, then rule
+	policies []string
+}
+
+// readBundle reads the shipped bundle and the operator's over it.
+func readBundle(shipped fs.FS, cfg Config) (*files, error) {
+	f := readFiles(shipped, "")
+	if cfg.Dir != "" {
+		root, err := os.OpenRoot(cfg.Dir)
+		if err != nil {
+			return nil, fmt.Errorf("open policy directory: %w", err)
+		}
+		defer func() { _ = root.Close() }()
+		f = f.over(readFiles(root.FS(), cfg.Dir))
+	}
+	f.override(cfg.Params)
+	return f, nil
+}
+
+// newCompiler is strict, knows the schemas and reports every error.
+func newCompiler() *ast.Compiler {
+	return ast.NewCompiler().WithStrict(true).WithCapabilities(Capabilities()).WithSchemas(schemaSet()).
+		WithUseTypeCheckAnnotations(true).WithEnablePrintStatements(false).SetErrorLimit(0)
+}
+
+// compile checks modules and contract. It returns Faults.
+func compile(f *files) (*compiled, error) {
+	faults := slices.Clone(f.faults)
+	mods := map[string]*ast.Module{}
+	for _, m := range f.modules {
+		if isTest(m.name) {
+			continue
+		}
+		if p := m.pkg(); p != "placement" && !strings.HasPrefix(p, "placement.") {
+			faults = append(faults, faultAt(m.parsed.Package.Location, "package %s: policies are packages below placement", p))
+			continue
+		}
+		mods[m.label] = m.parsed.Copy()
+	}
+	faults = append(faults, checkRoot(mods, f)...)
+	if len(faults) > 0 && len(mods) == 0 {
+		return nil, faults.err()
+	}
+	c := newCompiler()
+	c.Compile(mods)
+	if c.Failed() {
+		faults = append(faults, faultsOf("", c.Errors)...)
+		return nil, faults.err()
+	}
+	out := &compiled{compiler: c}
+	faults = append(faults, out.findEntries()...)
+	if err := faults.err(); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// checkRoot finds the root annotations, checks them, and adds to their schemas
+// those of the bundle's own data.
+func checkRoot(mods map[string]*ast.Module, f *files) Faults {
+	const want = "the root package placement needs METADATA of scope subpackages with contract: 1 and the schemas input: schema.input, data.fleet: schema.fleet"
+	for _, name := range slices.Sorted(maps.Keys(mods)) {
+		m := mods[name]
+		if m.Package.Path.String() != "data.placement" {
+			continue
+		}
+		for _, a := range m.Annotations {
+			if a.Scope != "subpackages" {
+				continue
+			}
+			var faults Faults
+			if v, ok := a.Custom["contract"]; !ok {
+				faults = append(faults, faultAt(a.Location, "contract is missing: write custom: {contract: %d}", Contract))
+			} else if fmt.Sprint(v) != fmt.Sprint(Contract) {
+				faults = append(faults, faultAt(a.Location, "contract is %v: this program speaks version %d", v, Contract))
+			}
+			has := map[string]string{}
+			for _, s := range a.Schemas {
+				has[s.Path.String()] = s.Schema.String()
+			}
+			if has["input"] != "schema.input" || has["data.fleet"] != "schema.fleet" {
+				faults = append(faults, faultAt(a.Location, "schemas are missing: %s", want))
+			}
+			for path, doc := range map[string]map[string]any{"data.params": f.params, "data.facts": f.facts} {
+				if _, ok := has[path]; !ok {
+					def := inferred(doc, 3) // policy, parameter, key of a table
+					a.Schemas = append(a.Schemas, &ast.SchemaAnnotation{Path: ast.MustParseRef(path), Definition: &def})
+				}
+			}
+			return faults
+		}
+	}
+	return Faults{{File: "placement/placement.rego", Message: want}}
+}
+
+// findEntries reads the annotations and checks every entry point.
+func (c *compiled) findEntries() Faults {
+	var faults Faults
+	seen := map[string]bool{}
+	for _, ref := range c.compiler.GetAnnotationSet().Flatten() {
+		a := ref.Annotations
+		if !a.Entrypoint {
+			continue
+		}
+		seen[a.GetTargetPath().String()] = true
+		e, err := c.newEntry(a)
+		if err != nil {
+			faults = append(faults, faultAt(a.Location, "%v", err))
+			continue
+		}
+		c.entries = append(c.entries, *e)
+	}
+	for _, m := range c.compiler.Modules {
+		path := m.Package.Path
+		if len(path) == 3 && !slices.Contains(c.policies, policyOf(path)) {
+			c.policies = append(c.policies, policyOf(path))
+		}
+		for _, r := range m.Rules {
+			name := r.Head.Ref()[0].String()
+			if spec, ok := contract[name]; ok && len(path) == 3 && len(r.Head.Args) == 0 && !seen[path.String()+"."+name] {
+				seen[path.String()+"."+name] = true
+				faults = append(faults, faultAt(r.Location, "%s would not be asked: annotate it with entrypoint: true and custom: {reads: %s}, or give the helper another name", name, spec.scope))
+			}
+		}
+	}
+	slices.Sort(c.policies)
+	slices.SortFunc(c.entries, func(a, b entry) int {
+		return cmp.Or(cmp.Compare(a.policy, b.policy), cmp.Compare(a.rule, b.rule))
+	})
+	return faults
+}
+
+func policyOf(path ast.Ref) string {
+	s, _ := path[2].Value.(ast.String)
+	return string(s)
+}
+
+func (c *compiled) newEntry(a *ast.Annotations) (*entry, error) {
+	path := a.GetTargetPath()
+	if len(path) != 4 || !path.HasPrefix(ast.MustParseRef("data.placement")) {
+		return nil, fmt.Errorf("%v is no entry point: annotate a rule of a package placement.<policy>", path)
+	}
+	key, _ := path[3].Value.(ast.String)
+	name := string(key)
+	spec, ok := contract[name]
+	if !ok {
+		return nil, fmt.Errorf("%s is not a rule of the contract: one of %s", name, strings.Join(slices.Sorted(maps.Keys(contract)), ", "))
+	}
+	e := &entry{policy: policyOf(path), rule: name, spec: spec, ref: path.String(), loc: a.Location}
+	switch reads := a.Custom["reads"]; {
+	case reads == nil:
+		return nil, fmt.Errorf("%s: write custom: {reads: %s}", name, spec.scope)
+	case fmt.Sprint(reads) != string(spec.scope):
+		return nil, fmt.Errorf("%s reads %v: it is asked at scope %s", name, reads, spec.scope)
+	}
+	yields, err := yieldsTo(a.Custom["yields_to"], name, spec)
+	if err != nil {
+		return nil, err
+	}
+	e.yields = yields
+	for _, r := range c.compiler.GetRulesExact(path) {
+		if r.Head.RuleKind() != ast.MultiValue || len(r.Head.Ref()) != 1 {
+			return nil, fmt.Errorf("%s: write %s contains {...} if {...}: a rule that can be undefined cannot be told from one that says nothing", name, name)
+		}
+	}
+	return e, e.checkReads(c.compiler)
+}
+
+// yieldsTo reads custom: {yields_to: [evacuate]}.
+func yieldsTo(v any, rule string, spec ruleSpec) (bool, error) {
+	if v == nil {
+		return false, nil
+	}
+	list, ok := v.([]any)
+	if !ok || len(list) != 1 || list[0] != engine.RuleEvacuate {
+		return false, fmt.Errorf("%s: yields_to can be [evacuate] alone", rule)
+	}
+	if !spec.veto {
+		return false, fmt.Errorf("%s is not a veto: it has nothing to yield", rule)
+	}
+	return true, nil
+}
+
+// checkReads refuses a rule that reads what its scope is not shown: it would be
+// undefined there, and a veto that is undefined vetoes nothing.
+func (e *entry) checkReads(c *ast.Compiler) error {
+	refs, err := dependencies.Base(c, ast.MustParseBody(e.ref))
+	if err != nil {
+		return fmt.Errorf("%s: %w", e.rule, err)
+	}
+	e.reads = refs
+	for _, r := range refs {
+		if len(r) < 2 || !r[0].Equal(ast.InputRootDocument) {
+			continue
+		}
+		key, ok := r[1].Value.(ast.String)
+		if ok && !slices.Contains(shown[e.spec.scope], string(key)) {
+			return fmt.Errorf("%s reads input.%s, which scope %s is not shown: it sees %q", e.rule, string(key), e.spec.scope, shown[e.spec.scope])
+		}
+	}
+	return nil
+}
+
+// readsInput reports whether the rule reads the key of input.
+func (e *entry) readsInput(key string) bool {
+	return slices.ContainsFunc(e.reads, func(r ast.Ref) bool {
+		return r[0].Equal(ast.InputRootDocument) && (len(r) == 1 || r[1].Value.Compare(ast.String(key)) == 0)
+	})
+}

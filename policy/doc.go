@@ -1,0 +1,35 @@
+// Package policy loads, type-checks, tests and evaluates policies written in
+// Rego, and decodes what they say into an engine.Decision.
+//
+// # From files to a Bundle
+//
+// [Load] reads modules and data, compiles strictly against the schemas in
+// schemas/, and checks the contract; all faults come back at once, each as
+// file:line:column. A [Bundle] is immutable and is what one revision says.
+// A [Service] keeps the bundle in force and swaps it when files change; an edit
+// that cannot be loaded leaves the last good one serving.
+//
+// # What policies see
+//
+// An encoder turns an engine.View into terms of the policy engine. It keeps one
+// read-only term per host and VM and builds only those anew whose content
+// changed: turning 150,000 VMs into terms costs more than deciding on them.
+// Every call may share these terms between goroutines.
+//
+// # What policies say
+//
+// Each rule is one prepared query, asked once for the fleet or once per
+// cluster, move or plan. Its answer is decoded strictly. A veto that fails to
+// answer, or answers what cannot be understood, freezes what it was asked
+// about; any other rule that fails has no opinion there. Both are recorded as
+// an engine.RuleFailure.
+//
+// # What bounds a policy
+//
+// A policy cannot reach the network, the clock, the environment or chance
+// (the built-ins are an allow-list), and each query has a deadline. Memory is
+// not bounded here: a policy can build a string or an array of any size within
+// its deadline, and sprintf with a huge width does so in one step that cannot
+// be interrupted. Whoever loads bundles of strangers must do it in a process
+// with a memory limit.
+package policy

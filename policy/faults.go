@@ -1,0 +1,96 @@
+package policy
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+)
+
+// A Fault is one thing that is wrong with a bundle, and where.
+type Fault struct {
+	File    string `json:"file"`
+	Line    int    `json:"line,omitzero"`
+	Column  int    `json:"column,omitzero"`
+	Message string `json:"message"`
+}
+
+// Error gives file:line:column: message.
+func (f Fault) Error() string {
+	if f.Line == 0 {
+		return f.File + ": " + f.Message
+	}
+	return fmt.Sprintf("%s:%d:%d: %s", f.File, f.Line, f.Column, f.Message)
+}
+
+// Faults is all that is wrong with a bundle, sorted by place.
+type Faults []Fault
+
+// Error gives one fault a line.
+func (fs Faults) Error() string {
+	lines := make([]string, len(fs))
+	for i, f := range fs {
+		lines[i] = f.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// err returns the faults sorted and without repetition, or nil.
+func (fs Faults) err() error {
+	if len(fs) == 0 {
+		return nil
+	}
+	slices.SortFunc(fs, func(a, b Fault) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Message, b.Message))
+	})
+	return slices.Compact(fs)
+}
+
+func faultAt(loc *ast.Location, format string, args ...any) Fault {
+	f := Fault{Message: fmt.Sprintf(format, args...)}
+	if loc != nil {
+		f.File, f.Line, f.Column = loc.File, loc.Row, max(loc.Col, 1)
+	}
+	return f
+}
+
+// faultsOf turns an error of the parser or compiler into faults of the file.
+func faultsOf(file string, err error) Faults {
+	if errs, ok := errors.AsType[ast.Errors](err); ok {
+		out := make(Faults, 0, len(errs))
+		for _, e := range errs {
+			f := faultAt(e.Location, "%s", advise(e))
+			f.File = cmp.Or(f.File, file)
+			out = append(out, f)
+		}
+		return out
+	}
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return Faults{{File: file, Message: p.Err.Error()}}
+	}
+	return Faults{{File: file, Message: err.Error()}}
+}
+
+// advise words a compiler error, with its details and what to write instead
+// where that is known.
+func advise(e *ast.Error) string {
+	msg := e.Message
+	if name, ok := strings.CutPrefix(msg, "undefined function "); ok && refused(name) {
+		return name + " is not available to policies: they see the fleet alone, without network, clock, chance or environment"
+	}
+	if d := e.Details; d != nil {
+		for _, l := range d.Lines() {
+			if l = strings.TrimRight(l, " "); l != "" {
+				msg += "\n\t" + l
+			}
+		}
+	}
+	if e.Code == ast.TypeErr && strings.HasSuffix(msg, ": null") {
+		msg += "\n\twhat may be null is asked with is_null(x), or told apart with is_number(x)"
+	}
+	return msg
+}

@@ -1,0 +1,256 @@
+package policy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+)
+
+// Limits on what is read. A module of a megabyte is no policy; tables of facts
+// may be larger.
+const (
+	maxModuleBytes = 1 << 20
+	maxDataBytes   = 16 << 20
+)
+
+// A module is one .rego file.
+type module struct {
+	name   string // path within its bundle
+	label  string // path for people: with the operator's directory
+	raw    []byte
+	parsed *ast.Module
+}
+
+// isTest reports whether the file holds tests.
+func isTest(name string) bool { return strings.HasSuffix(name, "_test.rego") }
+
+// pkg is the module's package without "data.", and of a test the package tested.
+func (m *module) pkg() string {
+	p := strings.TrimPrefix(m.parsed.Package.Path.String(), "data.")
+	if isTest(m.name) {
+		p = strings.TrimSuffix(p, "_test")
+	}
+	return p
+}
+
+// files is what was read of one bundle, or of one laid over another.
+type files struct {
+	modules []*module
+	params  map[string]any // data.params
+	facts   map[string]any // data.facts
+	faults  Faults
+}
+
+// readFiles reads a bundle: every .rego file, params/data.json and
+// facts/**/data.json. dir, if not empty, is put before names in messages.
+func readFiles(fsys fs.FS, dir string) *files {
+	f := &files{params: map[string]any{}, facts: map[string]any{}}
+	label := func(name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }
+	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			f.faults = append(f.faults, faultsOf(label(name), err)...)
+			return nil
+		case d.IsDir() && name != "." && strings.HasPrefix(path.Base(name), "."):
+			return fs.SkipDir // .git and the like
+		case d.IsDir():
+			return nil
+		}
+		switch {
+		case path.Ext(name) == ".rego":
+			f.readModule(fsys, name, label(name))
+		case name == "params/data.json":
+			f.readData(fsys, name, label(name), f.params)
+		case path.Base(name) == "data.json" && strings.HasPrefix(name, "facts/"):
+			f.readData(fsys, name, label(name), descend(f.facts, path.Dir(strings.TrimPrefix(name, "facts/"))))
+		case name == ".manifest":
+			f.readManifest(fsys, name, label(name))
+		}
+		return nil
+	})
+	if err != nil {
+		f.faults = append(f.faults, Fault{File: label("."), Message: err.Error()})
+	}
+	return f
+}
+
+// descend returns the object at the path, made where it is missing.
+func descend(m map[string]any, dir string) map[string]any {
+	if dir == "." {
+		return m
+	}
+	for key := range strings.SplitSeq(dir, "/") {
+		next, ok := m[key].(map[string]any)
+		if !ok {
+			next = map[string]any{}
+			m[key] = next
+		}
+		m = next
+	}
+	return m
+}
+
+func (f *files) fail(label, format string, args ...any) {
+	f.faults = append(f.faults, Fault{File: label, Message: fmt.Sprintf(format, args...)})
+}
+
+func (f *files) readModule(fsys fs.FS, name, label string) {
+	raw, err := readLimited(fsys, name, maxModuleBytes)
+	if err != nil {
+		f.faults = append(f.faults, faultsOf(label, err)...)
+		return
+	}
+	parsed, err := ast.ParseModuleWithOpts(label, string(raw), ast.ParserOptions{
+		ProcessAnnotation: true, RegoVersion: ast.RegoV1, Capabilities: Capabilities(),
+	})
+	switch {
+	case err != nil:
+		f.faults = append(f.faults, faultsOf(label, err)...)
+	case parsed == nil:
+		f.fail(label, "the module is empty")
+	default:
+		f.modules = append(f.modules, &module{name: name, label: label, raw: raw, parsed: parsed})
+	}
+}
+
+func (f *files) readData(fsys fs.FS, name, label string, into map[string]any) {
+	raw, err := readLimited(fsys, name, maxDataBytes)
+	if err != nil {
+		f.faults = append(f.faults, faultsOf(label, err)...)
+		return
+	}
+	var doc map[string]any
+	dec := json.NewDecoder(strings.NewReader(string(raw)))
+	dec.UseNumber()
+	if err := dec.Decode(&doc); err != nil {
+		line, col := 1, 1
+		if at := offset(err, dec); at > 0 {
+			before := string(raw[:min(at-1, int64(len(raw)))]) // at counts the byte that is wrong
+			line += strings.Count(before, "\n")
+			col = len(before) - strings.LastIndex(before, "\n")
+		}
+		f.faults = append(f.faults, Fault{File: label, Line: line, Column: col, Message: err.Error()})
+		return
+	}
+	if dec.More() {
+		f.fail(label, "more than one document")
+	}
+	for k, v := range doc {
+		if old, ok := into[k]; ok {
+			if _, isMap := old.(map[string]any); isMap {
+				f.fail(label, "%q is given here and in a folder of that name", k)
+				continue
+			}
+		}
+		into[k] = v
+	}
+}
+
+func offset(err error, dec *json.Decoder) int64 {
+	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return e.Offset
+	}
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return e.Offset
+	}
+	return dec.InputOffset()
+}
+
+// readManifest checks what Rego's own tools would: that the roots cover what
+// the contract lays out.
+func (f *files) readManifest(fsys fs.FS, name, label string) {
+	raw, err := readLimited(fsys, name, maxModuleBytes)
+	if err != nil {
+		f.faults = append(f.faults, faultsOf(label, err)...)
+		return
+	}
+	var m struct {
+		Roots []string `json:"roots"`
+	}
+	if err := json.Unmarshal(raw, &m); err != nil {
+		f.fail(label, "%v", err)
+		return
+	}
+	for _, root := range m.Roots {
+		switch root {
+		case "placement", "params", "facts":
+		default:
+			f.fail(label, "root %q: a bundle has placement, params and facts", root)
+		}
+	}
+}
+
+func readLimited(fsys fs.FS, name string, limit int64) ([]byte, error) {
+	info, err := fs.Stat(fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > limit {
+		return nil, fmt.Errorf("%d bytes, at most %d", info.Size(), limit)
+	}
+	return fs.ReadFile(fsys, name)
+}
+
+// over lays own over f: packages, params and facts that own has replace f's of
+// the same name.
+func (f *files) over(own *files) *files {
+	has := map[string]bool{}
+	for _, m := range own.modules {
+		has[m.pkg()] = true
+	}
+	out := &files{params: maps.Clone(f.params), facts: maps.Clone(f.facts), faults: append(slices.Clone(f.faults), own.faults...)}
+	for _, m := range f.modules {
+		if !has[m.pkg()] {
+			out.modules = append(out.modules, m)
+		}
+	}
+	out.modules = append(out.modules, own.modules...)
+	maps.Copy(out.params, own.params)
+	maps.Copy(out.facts, own.facts)
+	return out
+}
+
+// override puts single configured values in place of those in params.
+func (f *files) override(params map[string]map[string]any) {
+	f.params = maps.Clone(f.params)
+	for _, policy := range slices.Sorted(maps.Keys(params)) {
+		old, _ := f.params[policy].(map[string]any)
+		of := maps.Clone(old)
+		for _, key := range slices.Sorted(maps.Keys(params[policy])) {
+			if _, ok := of[key]; !ok {
+				f.fail("params."+policy+"."+key, "no such parameter in the bundle")
+				continue
+			}
+			of[key] = params[policy][key]
+		}
+		f.params[policy] = of
+	}
+}
+
+// revision is the digest of everything that can change a decision: names and
+// contents of modules (tests apart), and the data after overrides.
+func (f *files) revision() (string, error) {
+	h := sha256.New()
+	mods := slices.SortedFunc(slices.Values(f.modules), func(a, b *module) int { return strings.Compare(a.name, b.name) })
+	for _, m := range mods {
+		if !isTest(m.name) {
+			fmt.Fprintf(h, "%q %d\n%s\n", m.name, len(m.raw), m.raw)
+		}
+	}
+	data, err := json.Marshal(map[string]any{"params": f.params, "facts": f.facts}) // keys are sorted
+	if err != nil {
+		return "", fmt.Errorf("encode parameters: %w", err)
+	}
+	h.Write(data)
+	return hex.EncodeToString(h.Sum(nil)), nil
+}

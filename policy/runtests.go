@@ -1,0 +1,146 @@
+package policy
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/cover"
+	"github.com/open-policy-agent/opa/v1/storage"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+	"github.com/open-policy-agent/opa/v1/tester"
+)
+
+// testTimeout bounds one test.
+const testTimeout = 5 * time.Second
+
+// A TestResult is one test of a bundle. A data-driven test fails as a whole
+// and names the cases that failed.
+type TestResult struct {
+	Package string   `json:"package"`
+	Name    string   `json:"name"`
+	File    string   `json:"file"`
+	Line    int      `json:"line"`
+	Column  int      `json:"column"`
+	Pass    bool     `json:"pass"`
+	Skipped bool     `json:"skipped,omitempty"`
+	Error   string   `json:"error,omitempty"`
+	Cases   []string `json:"cases,omitempty"`  // that failed
+	Output  string   `json:"output,omitempty"` // of print
+}
+
+// A TestReport is the outcome of a bundle's tests.
+type TestReport struct {
+	Results  []TestResult `json:"results"`  // by file and line
+	Coverage float64      `json:"coverage"` // percent of the lines of modules that are not tests
+	Missed   []string     `json:"missed,omitempty"`
+}
+
+// Err is nil when no test failed, else [Faults].
+func (r *TestReport) Err() error {
+	var faults Faults
+	for _, t := range r.Results {
+		if !t.Pass && !t.Skipped {
+			msg := "test " + t.Name + " failed"
+			if len(t.Cases) > 0 {
+				msg += ": " + strings.Join(t.Cases, ", ")
+			}
+			if t.Error != "" {
+				msg += ": " + t.Error
+			}
+			if t.Output != "" {
+				msg += "\n\t" + strings.ReplaceAll(strings.TrimSpace(t.Output), "\n", "\n\t")
+			}
+			faults = append(faults, Fault{File: t.File, Line: t.Line, Column: t.Column, Message: msg})
+		}
+	}
+	return faults.err()
+}
+
+// Test runs a bundle's _test.rego files under the same capabilities, schemas
+// and contract as the daemon. The error is for a bundle that cannot be loaded;
+// failed tests are in the report.
+func Test(ctx context.Context, fsys fs.FS) (*TestReport, error) {
+	return runTests(ctx, readFiles(fsys, ""))
+}
+
+func runTests(ctx context.Context, f *files) (*TestReport, error) {
+	if _, err := compile(f); err != nil {
+		return nil, err
+	}
+	mods := map[string]*ast.Module{}
+	for _, m := range f.modules {
+		mods[m.label] = m.parsed.Copy()
+	}
+	if faults := checkRoot(mods, f); len(faults) > 0 {
+		return nil, faults.err()
+	}
+	data := map[string]any{"params": f.params, "facts": f.facts, "fleet": map[string]any{}}
+	store := inmem.NewFromObject(data)
+	txn, err := store.NewTransaction(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("run policy tests: %w", err)
+	}
+	defer store.Abort(ctx, txn)
+	cov := cover.New()
+	results, err := collectTests(ctx, store, txn, mods, cov)
+	if err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(mods, func(name string, _ *ast.Module) bool { return isTest(name) })
+	report := cov.Report(mods)
+	out := &TestReport{Results: results, Coverage: report.Coverage}
+	for _, name := range slices.Sorted(maps.Keys(report.Files)) {
+		for _, r := range report.Files[name].NotCovered {
+			out.Missed = append(out.Missed, fmt.Sprintf("%s:%d-%d", name, r.Start.Row, r.End.Row))
+		}
+	}
+	return out, ctx.Err()
+}
+
+func collectTests(ctx context.Context, store storage.Store, txn storage.Transaction, mods map[string]*ast.Module, cov *cover.Cover) ([]TestResult, error) {
+	compiler := newCompiler().WithEnablePrintStatements(true)
+	ch, err := tester.NewRunner().SetStore(store).SetModules(mods).SetCompiler(compiler).RaiseBuiltinErrors(true).
+		CapturePrintOutput(true).SetCoverageQueryTracer(cov).SetTimeout(testTimeout).RunTests(ctx, txn)
+	if err != nil {
+		if _, ok := errors.AsType[ast.Errors](err); ok {
+			return nil, faultsOf("", err).err()
+		}
+		return nil, fmt.Errorf("run policy tests: %w", err)
+	}
+	var out []TestResult
+	for r := range ch {
+		if r == nil {
+			continue
+		}
+		t := TestResult{Package: r.Package, Name: r.Name, Pass: r.Pass(), Skipped: r.Skip, Output: string(r.Output)}
+		loc := r.Location
+		if r.FailedAt != nil && r.FailedAt.Location != nil {
+			loc = r.FailedAt.Location
+		}
+		if loc != nil {
+			t.File, t.Line, t.Column = loc.File, loc.Row, loc.Col
+		}
+		if r.Error != nil {
+			t.Error = r.Error.Error()
+		}
+		for path, sub := range r.SubResults.Iter {
+			if sub.Fail && len(sub.SubResults) == 0 {
+				t.Cases = append(t.Cases, strings.Join(path, "/"))
+			}
+		}
+		slices.Sort(t.Cases)
+		out = append(out, t)
+	}
+	slices.SortFunc(out, func(a, b TestResult) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Name, b.Name))
+	})
+	return out, nil
+}

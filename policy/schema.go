@@ -1,0 +1,89 @@
+package policy
+
+import (
+	_ "embed"
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+)
+
+// InputSchema and FleetSchema are the JSON schemas (draft 7) of what policies
+// see: input, and data.fleet. Each field's description is its documentation.
+var (
+	//go:embed schemas/input.json
+	InputSchema []byte
+	//go:embed schemas/fleet.json
+	FleetSchema []byte
+)
+
+// mustJSON decodes an embedded schema.
+func mustJSON(raw []byte) any {
+	var v any
+	if err := json.Unmarshal(raw, &v); err != nil {
+		panic("embedded schema: " + err.Error())
+	}
+	return v
+}
+
+// schemaSet names the schemas as the root annotations do.
+func schemaSet() *ast.SchemaSet {
+	set := ast.NewSchemaSet()
+	set.Put(ast.MustParseRef("schema.input"), mustJSON(InputSchema))
+	set.Put(ast.MustParseRef("schema.fleet"), mustJSON(FleetSchema))
+	return set
+}
+
+// keyTerms has a term for each property of the schemas: the encoder can write
+// no key that a policy could not be checked against.
+var keyTerms = func() map[string]*ast.Term {
+	terms := map[string]*ast.Term{}
+	var walk func(any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			if props, ok := v["properties"].(map[string]any); ok {
+				for k := range props {
+					terms[k] = ast.StringTerm(k)
+				}
+			}
+			for _, x := range v {
+				walk(x)
+			}
+		case []any:
+			for _, x := range v {
+				walk(x)
+			}
+		}
+	}
+	walk(mustJSON(InputSchema))
+	walk(mustJSON(FleetSchema))
+	return terms
+}()
+
+// inferred is the schema of a document as it is. With it the compiler refuses
+// a parameter's misspelt name, which would otherwise be undefined and make its
+// rule silently say nothing. depth is how many levels of keys are fixed.
+func inferred(doc any, depth int) any {
+	switch v := doc.(type) {
+	case map[string]any:
+		if len(v) == 0 || depth == 0 {
+			return map[string]any{"type": "object"}
+		}
+		props := map[string]any{}
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			props[k] = inferred(v[k], depth-1)
+		}
+		return map[string]any{"type": "object", "properties": props, "additionalProperties": false}
+	case []any:
+		return map[string]any{"type": "array"}
+	case string:
+		return map[string]any{"type": "string"}
+	case bool:
+		return map[string]any{"type": "boolean"}
+	case json.Number, float64, int, int64, uint64:
+		return map[string]any{"type": "number"}
+	}
+	return map[string]any{}
+}

@@ -1,0 +1,75 @@
+# METADATA
+# title: Power saving
+# description: |
+#   Offers hosts for standby that a cluster hardly uses, and hosts for waking when
+#   it gets busy, by the rule of vSphere's own power management: the demand of a
+#   host is to stay within target_pct give or take tolerance_pct; low is judged
+#   over 40 minutes and high over 5, so that waking is quick and sleeping is slow.
+#
+#   Memory has bounds of its own, since what is measured is memory consumed, much
+#   of it cache, and not demand. high_mem_pct lies above what the planner fills a
+#   host to: filling one is no reason to wake another.
+#
+#   Both rules only permit. The planner picks which hosts, and how many.
+# scope: package
+# labels:
+#   policy: dpm
+package placement.dpm
+
+params := data.params.dpm
+
+low_cpu_pct := params.target_pct - params.tolerance_pct
+
+high_cpu_pct := params.target_pct + params.tolerance_pct
+
+# Null is less than any number, so what is unknown must be kept out.
+below(value, limit) if {
+	is_number(value)
+	value < limit
+}
+
+above(value, limit) if {
+	is_number(value)
+	value > limit
+}
+
+busy(host) if above(host.cpu_pct_5m, high_cpu_pct)
+
+busy(host) if above(host.mem_pct_5m, params.high_mem_pct)
+
+strained if {
+	some host in input.hosts
+	host.usable
+	busy(host)
+}
+
+# METADATA
+# title: Hosts that may be put in standby
+# entrypoint: true
+# custom:
+#   reads: cluster
+drain contains {"host": host.id, "then": "standby", "reason": $"CPU below {low_cpu_pct} % and memory below {params.low_mem_pct} % over 40 minutes"} if {
+	not input.cluster.dpm
+	not strained
+	some host in input.hosts
+	host.usable
+	host.can_wake
+	not host.usb
+	not host.vsan
+	below(host.cpu_pct_40m, low_cpu_pct)
+	below(host.mem_pct_40m, params.low_mem_pct)
+}
+
+# METADATA
+# title: Hosts that may be woken
+# entrypoint: true
+# custom:
+#   reads: cluster
+wake contains {"host": host.id, "reason": $"a host of the cluster is above {high_cpu_pct} % CPU or {params.high_mem_pct} % memory over 5 minutes"} if {
+	not input.cluster.dpm
+	strained
+	some host in input.hosts
+	host.power == "standby"
+	host.ours
+	host.can_wake
+}

@@ -1,0 +1,53 @@
+package placement.dpm_test
+
+import data.placement.dpm
+
+idle := {
+	"id": "h1", "power": "on", "usable": true, "ours": false, "can_wake": true, "usb": false, "vsan": false,
+	"cpu_pct_5m": 10, "mem_pct_5m": 30, "cpu_pct_40m": 10, "mem_pct_40m": 30,
+}
+
+asleep := object.union(idle, {
+	"id": "h2", "power": "standby", "usable": false, "ours": true,
+	"cpu_pct_5m": null, "mem_pct_5m": null, "cpu_pct_40m": null, "mem_pct_40m": null,
+})
+
+cluster := {"id": "c", "dpm": false}
+
+test_drain[name] if {
+	some name, c in {
+		"idle": {"host": {}, "cluster": {}, "want": {"h1"}},
+		"just below": {"host": {"cpu_pct_40m": 44}, "cluster": {}, "want": {"h1"}},
+		"at the bound": {"host": {"cpu_pct_40m": 45}, "cluster": {}, "want": set()},
+		"memory in use": {"host": {"mem_pct_40m": 80}, "cluster": {}, "want": set()},
+		"low for too short": {"host": {"cpu_pct_40m": null}, "cluster": {}, "want": set()},
+		"memory unknown": {"host": {"mem_pct_40m": null}, "cluster": {}, "want": set()},
+		"load unknown": {"host": {"usable": false}, "cluster": {}, "want": set()},
+		"cannot be woken": {"host": {"can_wake": false}, "cluster": {}, "want": set()},
+		"USB": {"host": {"usb": true}, "cluster": {}, "want": set()},
+		"vSAN": {"host": {"vsan": true}, "cluster": {}, "want": set()},
+		"getting busy": {"host": {"cpu_pct_5m": 82}, "cluster": {}, "want": set()},
+		"vSphere does it": {"host": {}, "cluster": {"dpm": true}, "want": set()},
+	}
+	got := {x.host | some x in dpm.drain; x.then == "standby"} with input as {
+		"cluster": object.union(cluster, c.cluster),
+		"hosts": [object.union(idle, c.host)],
+	}
+	got == c.want
+}
+
+test_wake[name] if {
+	some name, c in {
+		"CPU": {"busy": {"cpu_pct_5m": 82}, "asleep": {}, "want": {"h2"}},
+		"memory": {"busy": {"mem_pct_5m": 93}, "asleep": {}, "want": {"h2"}},
+		"at the bound": {"busy": {"cpu_pct_5m": 81}, "asleep": {}, "want": set()},
+		"load unknown": {"busy": {"cpu_pct_5m": 99, "usable": false}, "asleep": {}, "want": set()},
+		"a person's": {"busy": {"cpu_pct_5m": 82}, "asleep": {"ours": false}, "want": set()},
+		"cannot be woken": {"busy": {"cpu_pct_5m": 82}, "asleep": {"can_wake": false}, "want": set()},
+	}
+	got := {x.host | some x in dpm.wake} with input as {
+		"cluster": cluster,
+		"hosts": [object.union(idle, c.busy), object.union(asleep, c.asleep)],
+	}
+	got == c.want
+}
