@@ -17,27 +17,54 @@ const maxWait = 60
 
 func wrapFault(f types.BaseMethodFault) error { return soap.WrapVimFault(f) }
 
-// A Watcher is a property collector of one's own, with one filter.
+// A Watcher is a property collector of one's own.
 type Watcher struct {
 	conn *Conn
 	pc   types.ManagedObjectReference
 	req  types.WaitForUpdatesEx
 }
 
-// Watch makes a property collector that watches what the specification names.
-// Changes name the properties of the specification, whole.
-func (c *Conn) Watch(ctx context.Context, spec types.PropertyFilterSpec) (*Watcher, error) {
+// NewWatcher makes a property collector that watches nothing yet.
+func (c *Conn) NewWatcher(ctx context.Context) (*Watcher, error) {
 	pc, err := methods.CreatePropertyCollector(ctx, c, &types.CreatePropertyCollector{This: c.ServiceContent.PropertyCollector})
 	if err != nil {
 		return nil, fmt.Errorf("create a property collector: %w", err)
 	}
 	w := &Watcher{conn: c, pc: pc.Returnval}
 	w.req = types.WaitForUpdatesEx{This: w.pc, Options: &types.WaitOptions{MaxWaitSeconds: types.NewInt32(maxWait)}}
-	spec.ReportMissingObjectsInResults = types.NewBool(true)
-	if _, err := methods.CreateFilter(ctx, c, &types.CreateFilter{This: w.pc, Spec: spec}); err != nil {
-		return nil, errors.Join(fmt.Errorf("create a property filter: %w", err), w.Close())
+	return w, nil
+}
+
+// Watch makes a property collector that watches what the specification names.
+func (c *Conn) Watch(ctx context.Context, spec types.PropertyFilterSpec) (*Watcher, error) {
+	w, err := c.NewWatcher(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Add(ctx, spec); err != nil {
+		return nil, errors.Join(err, w.Close())
 	}
 	return w, nil
+}
+
+// Add watches what the specification names as well, also while Next waits.
+// Changes name the properties of the specification, whole.
+func (w *Watcher) Add(ctx context.Context, spec types.PropertyFilterSpec) (filter types.ManagedObjectReference, err error) {
+	spec.ReportMissingObjectsInResults = types.NewBool(true)
+	res, err := methods.CreateFilter(ctx, w.conn, &types.CreateFilter{This: w.pc, Spec: spec})
+	if err != nil {
+		return filter, fmt.Errorf("create a property filter: %w", err)
+	}
+	return res.Returnval, nil
+}
+
+// Remove ends what Add began.
+func (w *Watcher) Remove(ctx context.Context, filter types.ManagedObjectReference) error {
+	_, err := methods.DestroyPropertyFilter(ctx, w.conn, &types.DestroyPropertyFilter{This: filter})
+	if err != nil && !IsGone(err) {
+		return fmt.Errorf("destroy a property filter: %w", err)
+	}
+	return nil
 }
 
 // Next waits for the next page of updates. more says that the moment is not
