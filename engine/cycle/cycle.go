@@ -82,8 +82,7 @@ type Pending struct {
 	Approved  []string // who has
 }
 
-// Loop is the daemon without the process around it. Set the exported fields,
-// then Restore, then Run.
+// Loop is the daemon without the process around it: New, Restore, Run.
 type Loop struct {
 	Collector Collector
 	Policy    Policy
@@ -131,14 +130,13 @@ type request struct {
 	reply chan error
 }
 
-// init makes the channels; called by Restore.
-func (l *Loop) init() {
+// New returns a loop with the exported fields of l, ready to be poked and asked.
+func New(l Loop) *Loop {
 	l.poke = make(chan string, 1)
 	l.requests = make(chan request)
 	l.rejected = map[string]time.Time{}
-	if l.history == nil {
-		l.history = &engine.History{}
-	}
+	l.history = &engine.History{}
+	return &l
 }
 
 // Poke wakes the loop early. It never blocks.

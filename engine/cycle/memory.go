@@ -105,7 +105,6 @@ func compareIDs(a, b string) int {
 // actions are adopted, history and a pause go on. Call it once, before Run.
 func (l *Loop) Restore(ctx context.Context, m Memory) {
 	l.history, l.cycle, l.paused = m.History, m.Cycle, m.Paused
-	l.init()
 	l.shown.Revision = l.Policy.Revision()
 	l.Executor.Recover(ctx, m.Open, m.ended)
 }
