@@ -20,7 +20,7 @@ type Config struct {
 	Datastores []DatastoreConfig `yaml:"datastores"`
 	MaxAge     Ages              `yaml:"max_age"`
 	// Timeout is how long one source may take to answer. Default 30s.
-	Timeout time.Duration `yaml:"timeout"`
+	Timeout time.Duration `yaml:"source_timeout"`
 }
 
 // Ages are how old an answer may be and still serve.
@@ -204,7 +204,7 @@ func (c *Config) Validate() error {
 	f.positive("max_age.loads", c.MaxAge.Loads)
 	f.positive("max_age.values", c.MaxAge.Values)
 	f.positive("max_age.links", c.MaxAge.Links)
-	f.positive("timeout", c.Timeout)
+	f.positive("source_timeout", c.Timeout)
 	return errors.Join(f.errs...)
 }
 
