@@ -30,6 +30,7 @@ func Check(in Input, p *engine.Plan) error {
 	for i := range p.Actions {
 		c.action(int32(i))
 	}
+	c.delegated()
 	c.opinions()
 	c.budgets()
 	c.macs()
@@ -65,7 +66,8 @@ type checker struct {
 	movedBy []int32                    // by VM: its action, or None
 	touched map[engine.Subject][]int32 // actions by each thing they touch
 	evac    map[engine.Subject]bool    // places to be emptied by an evacuation
-	empty   map[engine.HostID]bool     // hosts to be emptied for maintenance or for a person
+	empty   map[engine.HostID]bool     // hosts that a drain or a person wants empty
+	maint   map[engine.HostID]bool     // those of them that are to enter maintenance
 	doomed  engine.SiteMask            // evacuated sites
 	asleep  map[engine.HostID]bool     // hosts that a policy permits to put in standby
 	wake    map[engine.HostID]bool     // hosts that a policy permits to wake
@@ -79,7 +81,7 @@ func newChecker(in Input, p *engine.Plan) *checker {
 	c := &checker{
 		in: &in, s: in.Snapshot, d: in.Decision, h: in.History, p: p,
 		ends: make([]checkEnds, len(p.Actions)), movedBy: make([]int32, len(in.Snapshot.VMs)), touched: map[engine.Subject][]int32{},
-		evac: map[engine.Subject]bool{}, empty: map[engine.HostID]bool{}, asleep: map[engine.HostID]bool{}, wake: map[engine.HostID]bool{},
+		evac: map[engine.Subject]bool{}, empty: map[engine.HostID]bool{}, maint: map[engine.HostID]bool{}, asleep: map[engine.HostID]bool{}, wake: map[engine.HostID]bool{},
 		seen: map[checkFault]bool{},
 	}
 	if c.d == nil {
@@ -98,16 +100,17 @@ func newChecker(in Input, p *engine.Plan) *checker {
 		}
 	}
 	for _, d := range c.d.Drains {
-		switch d.Then {
+		switch id := c.s.Hosts[d.Host].ID; d.Then {
 		case engine.ThenMaintenance:
-			c.empty[c.s.Hosts[d.Host].ID] = true
-		case engine.ThenStandby:
-			c.asleep[c.s.Hosts[d.Host].ID] = true
+			c.empty[id], c.maint[id] = true, true
 		case engine.ThenNothing:
+			c.empty[id] = true
+		case engine.ThenStandby:
+			c.asleep[id] = true
 		}
 	}
 	for _, id := range in.Drain {
-		c.empty[id] = true
+		c.empty[id], c.maint[id] = true, true
 	}
 	for _, w := range c.d.Wakes {
 		c.wake[c.s.Hosts[w.Host].ID] = true

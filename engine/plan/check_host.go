@@ -22,7 +22,7 @@ func (c *checker) power(i int32, a *engine.Action, e checkEnds) {
 		if !h.Connected {
 			c.refuse(i, engine.HoldUnavailable, "the host does not answer")
 		}
-		if !c.empty[h.ID] {
+		if !c.maint[h.ID] {
 			c.refuse(i, "demand", "nobody demands the host's maintenance")
 		}
 	case engine.ExitMaintenance:
@@ -30,8 +30,8 @@ func (c *checker) power(i int32, a *engine.Action, e checkEnds) {
 			c.refuse(i, checkShape, "the host is not in maintenance")
 		}
 		c.ours(i, h, engine.OwnMaintenance)
-		if c.empty[h.ID] {
-			c.refuse(i, "demand", "the host's maintenance is still demanded")
+		if place, yes := c.threatened(e.from); yes {
+			c.refuse(i, "demand", "%s is still to be emptied", place)
 		}
 	case engine.Move:
 	}
@@ -90,5 +90,39 @@ func (c *checker) wakeup(i int32, a *engine.Action, e checkEnds) {
 func (c *checker) ours(i int32, h *engine.Host, want engine.Owned) {
 	if own := c.h.Host(h.ID).Own; own != want || !strings.HasPrefix(h.Mark, want.String()) {
 		c.refuse(i, engine.HoldOwner, "the journal says %s, the host's mark %q: both must say %s", own, h.Mark, want)
+	}
+}
+
+// delegates reports whether a cluster's own scheduler empties the host of this action.
+func (c *checker) delegates(a *engine.Action, e checkEnds) bool {
+	return (a.Kind == engine.Standby || a.Kind == engine.EnterMaintenance) && c.s.Clusters[c.s.Hosts[e.from].Cluster].DRS == engine.DRSFull
+}
+
+// delegated judges the moves that a cluster's own scheduler makes when a host of
+// it goes: what stops a VM of the host from moving stops the host action, and
+// what is said about the VM is said about the action.
+func (c *checker) delegated() {
+	for k := range c.p.Actions {
+		i, a, e := int32(k), &c.p.Actions[k], c.ends[k]
+		if a.Kind == engine.Move || e.from < 0 || !c.delegates(a, e) {
+			continue
+		}
+		for _, vm := range c.s.VMsOn(e.from) {
+			v := &c.s.VMs[vm]
+			if v.Power != engine.VMOn || v.Obstacles&engine.ObAgent != 0 || c.movedBy[vm] >= 0 {
+				continue
+			}
+			subject := engine.Subject{Kind: "vm", ID: string(v.ID)}
+			c.touched[subject] = append(c.touched[subject], i)
+			if row, stops := v.Obstacles.Stops(false, false); stops {
+				c.refuse(i, engine.HoldObstacle, "VM %s on it %s (%s)", v.Name, row.Text, row.Name)
+			}
+			if v.Mode < c.in.Level {
+				c.refuse(i, engine.HoldMode, "the tag of VM %s on it allows %s, the plan is for %s", v.Name, v.Mode, c.in.Level)
+			}
+			if v.Task != "" {
+				c.refuse(i, engine.HoldBusy, "a task runs on VM %s on it: %s", v.Name, v.Task)
+			}
+		}
 	}
 }

@@ -137,11 +137,9 @@ func (c *checker) cpu(h int32) string {
 func (c *checker) distance(i int32, a *engine.Action, e checkEnds) {
 	v, from, to := &c.s.VMs[e.vm], &c.s.Hosts[e.from], &c.s.Hosts[e.to]
 	limits, cost := c.in.Config.Limits, c.in.Config.Cost
-	rate := int32(0)
-	for _, nic := range []int32{from.NICMbps, to.NICMbps} {
-		if nic > 0 && (rate == 0 || nic < rate) {
-			rate = nic
-		}
+	rate := min(from.NICMbps, to.NICMbps)
+	if !a.Cold && rate <= 0 {
+		c.refuse(i, engine.HoldBandwidth, "the vMotion network is not known: %d and %d Mbit/s", from.NICMbps, to.NICMbps)
 	}
 	if from.Site != to.Site {
 		link, ok := c.s.Link(from.Site, to.Site)
@@ -158,9 +156,7 @@ func (c *checker) distance(i int32, a *engine.Action, e checkEnds) {
 		if engine.LinkMoves(limits, link) < 1 {
 			c.refuse(i, engine.HoldBandwidth, "the link has %d Mbit/s, a move needs %d", link.Mbps, limits.MinMbpsPerMove)
 		}
-		if rate == 0 || link.Mbps < rate {
-			rate = link.Mbps
-		}
+		rate = min(rate, link.Mbps)
 	}
 	// If it does not converge alone at full rate, it never does.
 	if rate > 0 && !a.Cold && !cost.Converges(v, rate) {

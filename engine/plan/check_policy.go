@@ -71,8 +71,10 @@ func (c *checker) allowed() {
 		return i, i >= 0 && c.ends[i].to >= 0 && c.ends[i].from != c.ends[i].to && c.binds(by, &c.p.Actions[i])
 	}
 	for _, x := range c.d.Pins {
-		if i, ok := moves(x.VM, x.By); ok {
-			c.refuse(i, engine.HoldPinned, "%s", c.d.Why(x.By))
+		for _, i := range c.touched[engine.Subject{Kind: "vm", ID: string(c.s.VMs[x.VM].ID)}] {
+			if c.ends[i].from != c.ends[i].to && c.binds(x.By, &c.p.Actions[i]) {
+				c.refuse(i, engine.HoldPinned, "VM %s: %s", c.s.VMs[x.VM].Name, c.d.Why(x.By))
+			}
 		}
 	}
 	for _, x := range c.d.AllowSites {

@@ -65,7 +65,7 @@ var checkRefusals = []struct {
 		f.in.Level, f.p.Level, f.in.Shadow, f.p.Shadow = engine.Enforce, engine.Enforce, "p", "p"
 		f.in.Vetoes = []engine.Veto{{VM: "w1", To: "va/h2", Mode: engine.Shadow, Policy: "p", Code: "no", Reason: "licence"}}
 	}, "veto: p: no: licence"},
-	{"a pin", checkInside, func(f *checkFleet) { f.in.Decision.Pins = []engine.Pin{{VM: 0}} }, "pinned: test.rule: because"},
+	{"a pin", checkInside, func(f *checkFleet) { f.in.Decision.Pins = []engine.Pin{{VM: 0}} }, "pinned: VM w1: test.rule: because"},
 	{"a site not allowed", checkEvacuation, func(f *checkFleet) { f.in.Decision.AllowSites = []engine.AllowSites{{VM: 3, Sites: 1}} }, "c7-4: move w4 va/h3 -> vb/h5 (cross-vCenter): sites: site b is not allowed"},
 	{"a host not allowed", checkInside, func(f *checkFleet) {
 		f.in.Decision.AllowHosts = []engine.AllowHosts{{VM: 0, Hosts: []int32{0, 2}}}
@@ -125,6 +125,7 @@ var checkRefusals = []struct {
 	{"a distance measured long ago", checkAcross, func(f *checkFleet) { f.in.Config.LinkMaxAgeS = 20 }, "rtt: the link was measured 30 s ago, at most 20"},
 	{"no link", checkAcross, func(f *checkFleet) { f.in.Snapshot.Links = nil }, "bandwidth: there is no link between a and b"},
 	{"a thin link", checkAcross, func(f *checkFleet) { f.in.Snapshot.Links[0].Mbps = 249 }, "bandwidth: the link has 249 Mbit/s, a move needs 250"},
+	{"a vMotion network that is not known", checkInside, func(f *checkFleet) { f.host(2).NICMbps = 0 }, "bandwidth: the vMotion network is not known: 25000 and 0 Mbit/s"},
 	{"memory that is dirtied too fast", checkAcross, func(f *checkFleet) { f.vm("w1").DirtyMbps = 7300 }, "dirty_rate: memory is dirtied at 7300 Mbit/s, the path carries 10000"},
 	{"no such network there", checkInside, func(f *checkFleet) { f.host(2).Networks = []int32{1} }, "network: card 4000: host va/h2 has no network va/n1"},
 	{"another segment", checkInside, func(f *checkFleet) { f.last().NICs = []engine.NICTarget{{Key: 4000, To: "va/n3"}} }, `network: card 4000: segment "red" of va/n1 is not "blue" of va/n3`},
@@ -211,7 +212,7 @@ var checkRefusals = []struct {
 	{"ending a person's maintenance", checkExit, func(f *checkFleet) { f.in.History.Hosts[0].Own = engine.OwnNothing }, "owner: the journal says none"},
 	{"ending a maintenance that goes on", checkExit, func(f *checkFleet) {
 		f.in.Decision.Drains = []engine.Drain{{Host: 3, Then: engine.ThenMaintenance}}
-	}, "demand: the host's maintenance is still demanded"},
+	}, "demand: host va/h4 is still to be emptied"},
 
 	// What only shows while the plan is carried out.
 	{"no room on the way", checkSwap, func(f *checkFleet) { f.p.Actions[1].After = nil }, "c7-2: move w1 va/h1 -> va/h2 (vmotion): capacity: host va/h2 would carry 43000 MHz of 50000, at most 80 %"},
@@ -248,6 +249,15 @@ var checkRefusals = []struct {
 	}, "c7-1: standby h4: last_host: leaves cluster va/c1 without a host"},
 	{"standby before the VM has left", checkConsolidate, func(f *checkFleet) { f.p.Actions[1].After = nil }, "c7-2: standby h3: not_empty: starts while 1 VMs run on the host"},
 	{"maintenance before a VM has left", checkDrain, func(f *checkFleet) { f.p.Actions[2].After = []int32{1} }, "c7-3: enter_maintenance h1: not_empty: starts while 1 VMs run on the host"},
+	{"a DRS cluster without room for a host's VMs", checkDelegated, func(f *checkFleet) {
+		for n := 2; n <= 4; n++ {
+			f.host(n).UsedMHz += 42_000
+		}
+	}, "c7-1: enter_maintenance h1: reserve: cluster va/c1 would have to carry 145000 MHz on 150000, at most 95 %"},
+	{"a DRS cluster and a VM that cannot move", checkDelegated, func(f *checkFleet) { f.vm("w2").Obstacles = engine.ObVGPU }, "c7-1: enter_maintenance h1: obstacle: VM w2 on it uses a vGPU (vgpu)"},
+	{"a DRS cluster and a pin", checkDelegated, func(f *checkFleet) { f.in.Decision.Pins = []engine.Pin{{VM: 1}} }, "c7-1: enter_maintenance h1: pinned: VM w2: test.rule: because"},
+	{"a DRS cluster and a VM's tag", checkDelegated, func(f *checkFleet) { f.vm("w2").Mode = engine.Advise }, "c7-1: enter_maintenance h1: mode: the tag of VM w2 on it allows advise"},
+	{"a DRS cluster and a task on a VM", checkDelegated, func(f *checkFleet) { f.vm("w2").Task = "backup" }, "c7-1: enter_maintenance h1: busy: a task runs on VM w2 on it: backup"},
 	{"arrival before the host is awake", checkWake, func(f *checkFleet) { f.p.Actions[1].After = nil }, "c7-2: move w1 va/h1 -> va/h4 (vmotion): unavailable: starts while host va/h4 is standby"},
 	{"arrival at a host in maintenance", checkInside, func(f *checkFleet) { f.host(2).Maintenance = true }, "unavailable: starts while host va/h2 is on, maintenance true"},
 	{"arrival while the host leaves", checkInside, func(f *checkFleet) {

@@ -19,7 +19,7 @@ func (r *checkRun) start(i int32) bool {
 		if e.from != e.to && !r.st.Ready(e.to) {
 			r.c.refuse(i, engine.HoldUnavailable, "starts while host %s is %s, maintenance %t", a.To.Host, r.st.Power[e.to], r.st.Maint[e.to])
 		}
-	} else if a.Kind != engine.Wakeup && a.Kind != engine.ExitMaintenance && (r.st.On[e.from] > 0 || r.st.In[e.from] > 0) {
+	} else if checkEmpties(a) && (r.st.In[e.from] > 0 || (r.st.On[e.from] > 0 && !r.c.delegates(a, e))) {
 		r.c.refuse(i, engine.HoldNotEmpty, "starts while %d VMs run on the host, %d of them arriving", r.st.On[e.from], r.st.In[e.from])
 	}
 	if err := r.st.Start(a); err != nil {
@@ -157,6 +157,9 @@ func (r *checkRun) last(i int32, a *engine.Action, e checkEnds) {
 // no more for it than at the start. A demand may use the reserve up to its own
 // floor, which room checks host by host; it takes a host away at any price.
 func (r *checkRun) reserve(i int32, a *engine.Action, cluster int32, before [2]int64) {
+	if a.Kind == engine.EnterMaintenance && r.st.On[r.ends[i].from] > 0 {
+		r.floor(i, cluster)
+	}
 	if a.Demand.Kind != "" || a.Kind == engine.EnterMaintenance {
 		return
 	}
@@ -167,13 +170,31 @@ func (r *checkRun) reserve(i int32, a *engine.Action, cluster int32, before [2]i
 		r.short[cluster] = start
 	}
 	now := r.lack(cluster)
-	for k, unit := range []string{"MHz", "MiB"} {
+	for k, unit := range checkUnits {
 		if now[k] > 0 && now[k] > start[k] && now[k] > before[k] {
 			r.c.refuse(i, engine.HoldReserve, "cluster %s would lack %d %s to survive %d host failures, lacked %d at the start, with %d moves under way",
 				r.c.s.Clusters[cluster].ID, now[k], unit, r.failures(cluster), max(start[k], 0), r.flight)
 		}
 	}
 }
+
+// floor checks that the rest of a cluster holds what its own scheduler has to
+// take off a host for maintenance.
+func (r *checkRun) floor(i, cluster int32) {
+	load, sizes := r.load(cluster)
+	for k, most := range []int32{r.c.in.Config.EvacuationCPUPct, r.c.in.Config.EvacuationMemPct} {
+		capacity := int64(0)
+		for _, size := range sizes[k] {
+			capacity += int64(size)
+		}
+		if load[k]*100 > capacity*int64(most) {
+			r.c.refuse(i, engine.HoldReserve, "cluster %s would have to carry %d %s on %d, at most %d %%", r.c.s.Clusters[cluster].ID, load[k], checkUnits[k], capacity, most)
+		}
+	}
+}
+
+// checkUnits names the two resources that a cluster's reserve is about.
+var checkUnits = [2]string{"MHz", "MiB"}
 
 // failures is how many host failures the cluster must survive: the configured
 // number, its own admission policy's, or its dedicated failover hosts, whichever
@@ -192,23 +213,12 @@ func (w *checkWorld) failures(cluster int32) int {
 // admission policy holds back; negative when it does not. A VM on its way
 // inside the cluster counts once.
 func (r *checkRun) lack(cluster int32) [2]int64 {
-	c, s := &r.c.s.Clusters[cluster], r.c.s
+	c := &r.c.s.Clusters[cluster]
 	if c.Lone {
 		return [2]int64{}
 	}
-	var load, capacity, lost [2]int64
-	var sizes [2][]int32
-	for _, h := range s.HostsOf(cluster) {
-		load[0] += int64(r.st.CPU[h])
-		load[1] += int64(r.st.Mem[h])
-		if !r.st.Ready(h) { // its hypervisor's own use goes with it
-			load[0] -= int64(r.overCPU[h])
-			load[1] -= int64(r.overMem[h])
-			continue
-		}
-		sizes[0] = append(sizes[0], s.Hosts[h].CPUMHz)
-		sizes[1] = append(sizes[1], s.Hosts[h].MemoryMiB)
-	}
+	load, sizes := r.load(cluster)
+	var capacity, lost [2]int64
 	share := [2]int32{}
 	if c.HA.Enabled && c.HA.Admission {
 		share = [2]int32{c.HA.CPUPct, c.HA.MemoryPct}
@@ -223,7 +233,34 @@ func (r *checkRun) lack(cluster int32) [2]int64 {
 			}
 		}
 		lost[k] = max(lost[k], capacity[k]*int64(share[k])/100)
-		out[k] = load[k] - r.twice[cluster][k] - (capacity[k] - lost[k])
+		out[k] = load[k] - (capacity[k] - lost[k])
 	}
 	return out
+}
+
+// load is what the cluster's VMs and the hypervisors that are up use, in MHz and
+// MiB, and how large the hosts are that can take VMs.
+func (r *checkRun) load(cluster int32) (load [2]int64, sizes [2][]int32) {
+	hosts := r.c.s.HostsOf(cluster)
+	sizes = [2][]int32{make([]int32, 0, len(hosts)), make([]int32, 0, len(hosts))}
+	for _, h := range hosts {
+		load[0] += int64(r.st.CPU[h])
+		load[1] += int64(r.st.Mem[h])
+		if !r.st.Ready(h) { // its hypervisor's own use goes with it
+			load[0] -= int64(r.overCPU[h])
+			load[1] -= int64(r.overMem[h])
+			continue
+		}
+		sizes[0] = append(sizes[0], r.c.s.Hosts[h].CPUMHz)
+		sizes[1] = append(sizes[1], r.c.s.Hosts[h].MemoryMiB)
+	}
+	for k := range load {
+		load[k] -= r.twice[cluster][k]
+	}
+	return load, sizes
+}
+
+// checkEmpties reports whether the action is for an empty host only.
+func checkEmpties(a *engine.Action) bool {
+	return a.Kind == engine.Standby || a.Kind == engine.EnterMaintenance
 }

@@ -260,11 +260,19 @@ func checkFully(f *checkFleet) {
 	checkAcross(f)
 }
 
+// checkDelegated leaves the VMs of h1 to the cluster's own scheduler.
+func checkDelegated(f *checkFleet) {
+	f.in.Snapshot.Clusters[0].DRS = engine.DRSFull
+	f.in.Decision.Drains = []engine.Drain{{Host: 0, Then: engine.ThenMaintenance}}
+	f.act(engine.EnterMaintenance, 1).Demand = engine.Subject{Kind: "host", ID: "va/h1"}
+}
+
 func TestCheckAccepts(t *testing.T) {
 	for name, base := range map[string]func(*checkFleet){
 		"nothing": func(*checkFleet) {}, "inside": checkInside, "across": checkAcross, "disks": checkDisks, "cold": checkCold,
 		"evacuation": checkEvacuation, "drain": checkDrain, "sleep": checkSleep, "consolidate": checkConsolidate, "wake": checkWake,
 		"exit": checkExit, "swap": checkSwap, "pair": checkPair, "into a DRS cluster": checkFully,
+		"a DRS cluster empties a host": checkDelegated,
 		"an old wound does not grow": func(f *checkFleet) {
 			f.host(1).UsedMHz += 60_000 // far beyond its capacity
 			f.in.Snapshot.Rules = []engine.Rule{{Name: "apart", Kind: engine.RuleApart, VMs: []int32{0, 1}}}
