@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -50,8 +51,8 @@ func (f Faults) Error() string {
 type decoder struct {
 	file   string
 	faults Faults
-	nodes  map[string]*yaml.Node // by path: where each value stands
-	text   func(path, key, value string) (string, error)
+	nodes  map[string]*yaml.Node                   // by path: where each value stands
+	text   func(key, value string) (string, error) // what a text becomes
 }
 
 func (d *decoder) fault(n *yaml.Node, path, format string, args ...any) {
@@ -98,9 +99,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 	case t == durationType:
 		d.duration(n, v, path)
 	case t == anyType:
-		if x := d.any(n, path); x != nil {
-			v.Set(reflect.ValueOf(x))
-		}
+		v.Set(reflect.ValueOf(d.untyped(n, path)))
 	case t.Kind() == reflect.Pointer:
 		v.Set(reflect.New(t.Elem()))
 		d.value(n, v.Elem(), path)
@@ -195,9 +194,7 @@ func fieldsOf(v reflect.Value) map[string]reflect.Value {
 		name, option, _ := strings.Cut(tag, ",")
 		switch {
 		case option == "inline":
-			for k, x := range fieldsOf(v.Field(i)) {
-				fields[k] = x
-			}
+			maps.Copy(fields, fieldsOf(v.Field(i)))
 		case name != "-" && name != "":
 			fields[name] = v.Field(i)
 		}
@@ -208,11 +205,7 @@ func fieldsOf(v reflect.Value) map[string]reflect.Value {
 // nearest suggests a key that may have been meant.
 func nearest(key string, fields map[string]reflect.Value) string {
 	best, least := "", max(2, len(key)/3)+1
-	names := make([]string, 0, len(fields))
-	for k := range fields {
-		names = append(names, k)
-	}
-	slices.Sort(names)
+	names := slices.Sorted(maps.Keys(fields))
 	for _, k := range names {
 		if n := levenshtein.ComputeDistance(strings.ToLower(key), k); n < least {
 			best, least = k, n
@@ -339,7 +332,7 @@ func (d *decoder) stringValue(n *yaml.Node, v reflect.Value, path string) {
 		return
 	}
 	key := path[strings.LastIndexByte(path, '.')+1:]
-	s, err := d.text(path, key, s)
+	s, err := d.text(key, s)
 	if err != nil {
 		d.fault(n, path, "%v", err)
 		return
@@ -347,14 +340,14 @@ func (d *decoder) stringValue(n *yaml.Node, v reflect.Value, path string) {
 	v.SetString(s)
 }
 
-// any decodes what has no type: a policy's own parameters.
-func (d *decoder) any(n *yaml.Node, path string) any {
-	switch n.Kind {
-	case yaml.MappingNode:
+// untyped decodes what has no type: a policy's own parameters.
+func (d *decoder) untyped(n *yaml.Node, path string) any {
+	if n.Kind == yaml.MappingNode {
 		m := map[string]any{}
 		d.mapping(n, reflect.ValueOf(&m).Elem(), path)
 		return m
-	case yaml.SequenceNode:
+	}
+	if n.Kind == yaml.SequenceNode {
 		s := []any{}
 		d.sequence(n, reflect.ValueOf(&s).Elem(), path)
 		return s

@@ -32,7 +32,7 @@ func Load(path string) (*Config, error) {
 }
 
 func parse(file string, data []byte) (*Config, error) {
-	d := &decoder{file: file, nodes: map[string]*yaml.Node{}, text: func(_, key, s string) (string, error) { return local(file, key, s) }}
+	d := &decoder{file: file, nodes: map[string]*yaml.Node{}, text: func(key, s string) (string, error) { return local(file, key, s) }}
 	root := d.document(data)
 	if root == nil {
 		return nil, d.faults

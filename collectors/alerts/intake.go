@@ -80,7 +80,7 @@ func (in *Intake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		return // 200, empty
 	}
-	in.log().Warn("alert delivery refused", "status", status, "remote", r.RemoteAddr, "error", err)
+	in.log().WarnContext(r.Context(), "alert delivery refused", "status", status, "remote", r.RemoteAddr, "error", err)
 	if status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="heliostat alerts"`)
 	}
@@ -104,7 +104,7 @@ func (in *Intake) take(w http.ResponseWriter, r *http.Request) (status int, err 
 	}
 	d, messages, err := decode(body)
 	for _, e := range d.unreadable {
-		in.log().Warn("alert not readable", "error", e)
+		in.log().WarnContext(r.Context(), "alert not readable", "error", e)
 	}
 	if err != nil {
 		return http.StatusBadRequest, err
