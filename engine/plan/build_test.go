@@ -51,23 +51,6 @@ func holds(p *engine.Plan) map[engine.HoldCode]int {
 	return m
 }
 
-func TestSmoke(t *testing.T) {
-	s := sim.Fleet(1, sim.FleetConfig{ObstaclePct: 3, OffPct: 10, TemplatePct: 2, RulePct: 100, GapPct: 1, LoadPct: 40})
-	o := &opinions{}
-	o.evacuate("site", "hou", s.At+6*3600)
-	in := input(s, o)
-	p := Build(in)
-	t.Log(len(s.VMs), count(p, engine.Move), holds(p), p.Effect, p.Evaluated)
-	for i := range p.Holds {
-		if i < 30 {
-			t.Log(p.Holds[i])
-		}
-	}
-	if err := Check(in, p); err != nil {
-		t.Error(err)
-	}
-}
-
 func BenchmarkBuild(b *testing.B) {
 	s := sim.Fleet(1, sim.FleetConfig{Sites: 15, Hosts: 15_000, VMs: 150_000, RulePct: 30, ObstaclePct: 2, OffPct: 5, AcrossPct: 50})
 	wish := &opinions{}

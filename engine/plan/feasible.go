@@ -314,10 +314,7 @@ func (b *builder) openReason(w *want, h int32) reason {
 	if h == w.avoid {
 		return reason{code: engine.HoldCooldown, stage: stHost, form: "it left %[1]s less than %[3]d s ago", where: b.s.Hosts[h].Name, a: b.c.ReturnS}
 	}
-	if b.doomed[h] && !w.here {
-		return reason{code: engine.HoldNowhere, stage: stNowhere, form: "every other host is being emptied as well"}
-	}
-	if b.drained[h] {
+	if b.drained[h] || (b.doomed[h] && h != b.s.VMs[w.v].Host) {
 		return reason{code: engine.HoldNowhere, stage: stNowhere, form: "every other host is being emptied as well"}
 	}
 	if b.openTo[h] {

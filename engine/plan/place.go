@@ -89,8 +89,14 @@ func (b *builder) roomReason(c int32, f engine.Footprint, lax bool) reason {
 	switch {
 	case x.usedCPU+int64(f.CPUMHz) > x.cpu[k]:
 		r.form, r.a, r.b, r.c = "cluster %[1]s runs %[3]d MHz, with its reserve it may run %[4]d, and this needs %[5]d", x.usedCPU, x.cpu[k], int64(f.CPUMHz)
+		if f.CPUMHz == 0 {
+			r.form = "cluster %[1]s runs %[3]d MHz, without the host and with its reserve it may run %[4]d"
+		}
 	case x.usedMem+int64(f.MiB) > x.mem[k]:
 		r.form, r.a, r.b, r.c = "cluster %[1]s holds %[3]d MiB, with its reserve it may hold %[4]d, and this needs %[5]d", x.usedMem, x.mem[k], int64(f.MiB)
+		if f.MiB == 0 {
+			r.form = "cluster %[1]s holds %[3]d MiB, without the host and with its reserve it may hold %[4]d"
+		}
 	default:
 		return reason{}
 	}

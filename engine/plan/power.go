@@ -53,7 +53,7 @@ func (b *builder) wakeOne(c int32, named []int) {
 			list[n-1].why = append(list[n-1].why, b.d.Why(x.By))
 			continue
 		}
-		if b.st.Power[x.Host] == engine.HostStandby || b.openTo[x.Host] {
+		if !b.doomed[x.Host] && (b.st.Power[x.Host] == engine.HostStandby || b.openTo[x.Host]) {
 			list = append(list, candidate{x.Host, []engine.Why{b.d.Why(x.By)}})
 		}
 	}

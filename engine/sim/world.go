@@ -194,6 +194,38 @@ func (r *run) records() []engine.ActionRecord {
 	return out
 }
 
+// scatter is what a cluster's own scheduler does with the VMs of a host that goes:
+// each to the ready host with most memory free.
+func (w *World) scatter(s *engine.Snapshot, h int32) {
+	c := s.Hosts[h].Cluster
+	if s.Clusters[c].DRS != engine.DRSFull {
+		return
+	}
+	used := map[int32]int64{}
+	for i := range s.VMs {
+		if v := &s.VMs[i]; v.Host >= 0 && v.Power == engine.VMOn && s.Hosts[v.Host].Cluster == c {
+			used[v.Host] += int64(max(v.UsedMiB, 0))
+		}
+	}
+	for i := range s.VMs {
+		v := &s.VMs[i]
+		if v.Host != h || v.Power != engine.VMOn || v.Obstacles&engine.ObAgent != 0 {
+			continue
+		}
+		best := engine.None
+		for x := range s.Hosts {
+			k := int32(x)
+			if s.Hosts[k].Cluster == c && k != h && s.Hosts[k].Ready() && (best < 0 || int64(s.Hosts[k].MemoryMiB)-used[k] > int64(s.Hosts[best].MemoryMiB)-used[best]) {
+				best = k
+			}
+		}
+		if best >= 0 {
+			v.Host = best
+			used[best] += int64(max(v.UsedMiB, 0))
+		}
+	}
+}
+
 // apply makes the snapshot that would be seen now.
 func (w *World) apply(st *engine.State, p *engine.Plan, done []engine.ActionState) {
 	old := w.Snapshot
@@ -228,7 +260,25 @@ func (w *World) apply(st *engine.State, p *engine.Plan, done []engine.ActionStat
 			}
 		}
 	}
+	for h := range s.Hosts {
+		if s.Hosts[h].Power == engine.HostStandby {
+			s.Hosts[h].UsedMHz, s.Hosts[h].UsedMiB = 0, 0
+		}
+	}
+	s.Rules = rulesLeft(s)
 	w.Snapshot = s
+}
+
+// rulesLeft drops the VMs that have left their rule's cluster: rules do not travel.
+func rulesLeft(s *engine.Snapshot) []engine.Rule {
+	var out []engine.Rule
+	for _, r := range s.Rules {
+		r.VMs = slices.DeleteFunc(slices.Clone(r.VMs), func(v int32) bool { return s.VMCluster(v) != r.Cluster })
+		if len(r.VMs) > 1 || (len(r.VMs) > 0 && (r.Kind == engine.RuleOn || r.Kind == engine.RuleNotOn)) {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // arrive makes what the action has done visible.
@@ -242,11 +292,12 @@ func (w *World) arrive(s *engine.Snapshot, a *engine.Action) {
 		switch a.Kind {
 		case engine.Standby:
 			x.Power, x.Mark = engine.HostStandby, "standby "+a.ID
-			x.UsedMHz, x.UsedMiB = 0, 0
+			w.scatter(s, h)
 		case engine.Wakeup:
 			x.Power, x.Mark = engine.HostOn, ""
 		case engine.EnterMaintenance:
 			x.Maintenance, x.Mark = true, "maintenance "+a.ID
+			w.scatter(s, h)
 		case engine.ExitMaintenance:
 			x.Maintenance, x.Mark = false, ""
 		case engine.Move:

@@ -1,0 +1,303 @@
+package plan
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"heliostat/engine"
+	"heliostat/engine/sim"
+)
+
+// A case of the properties: a fleet, and all kinds of opinions about it.
+type propCase struct {
+	s *engine.Snapshot
+	o *opinions
+	r *rand.Rand
+}
+
+// propCases makes n different worlds; the seed is in the test's name.
+func propCases(t *testing.T, n uint64, f func(t *testing.T, c *propCase)) {
+	t.Helper()
+	for seed := range n {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 99))
+			s := sim.Fleet(seed, sim.FleetConfig{
+				Sites: 2 + r.IntN(3), Hosts: 9 + r.IntN(24), VMs: 60 + r.IntN(200), HostsPerCluster: 3 + r.IntN(6), OffPct: 5, TemplatePct: 2, ObstaclePct: 6,
+				AcrossPct: 70, RulePct: 60, GapPct: 2, StandbyPct: 20, DRSPct: 0, LoadPct: 20 + r.IntN(50),
+			})
+			f(t, &propCase{s: s, o: randomOpinions(r, s), r: r})
+		})
+	}
+}
+
+func randomOpinions(r *rand.Rand, s *engine.Snapshot) *opinions {
+	o := &opinions{}
+	sun := o.by("follow_the_sun", engine.RuleSiteScore, "the sun is up", 20_000, false)
+	for i := range s.Sites {
+		o.SiteScores = append(o.SiteScores, engine.SiteScore{Site: int32(i), Milli: int32(r.IntN(2000) - 1000), By: sun})
+	}
+	dpm, wake := o.by("dpm", engine.RuleDrain, "low", 0, false), o.by("dpm", engine.RuleWake, "high", 0, false)
+	maintenance := o.by("maintenance", engine.RuleDrain, "agreed", 0, false)
+	for h := range s.Hosts {
+		switch {
+		case s.Hosts[h].Power == engine.HostStandby:
+			o.Wakes = append(o.Wakes, engine.Wake{Host: int32(h), By: wake})
+		case r.IntN(15) == 0:
+			o.Drains = append(o.Drains, engine.Drain{Host: int32(h), Then: engine.ThenMaintenance, By: maintenance})
+		case r.IntN(2) == 0:
+			o.Drains = append(o.Drains, engine.Drain{Host: int32(h), By: dpm})
+		}
+	}
+	apart, near, pin := o.by("ha", engine.RuleGroupApart, "spread", 0, false), o.by("chatty", engine.RuleNear, "talk", 0, false), o.by("owner", engine.RulePin, "mine", 0, true)
+	pick := func(n int) []int32 {
+		seen := map[int32]bool{}
+		for range n {
+			seen[int32(r.IntN(len(s.VMs)))] = true
+		}
+		return slices.Sorted(maps.Keys(seen))
+	}
+	for i := range 3 {
+		o.Groups = append(o.Groups, engine.Group{Kind: engine.GroupApart, Name: fmt.Sprint("apart", i), Scope: "host", VMs: pick(4), By: apart})
+		o.Groups = append(o.Groups, engine.Group{Kind: engine.GroupNear, Name: fmt.Sprint("near", i), Scope: "site", MaxRTTMicros: 30_000, VMs: pick(3), By: near})
+	}
+	for _, v := range pick(5) {
+		o.Pins = append(o.Pins, engine.Pin{VM: v, By: pin})
+	}
+	switch r.IntN(4) {
+	case 0:
+		o.evacuate("site", string(s.Sites[r.IntN(len(s.Sites))].ID), s.At+7200)
+	case 1:
+		o.evacuate("datastore", string(s.Datastores[r.IntN(len(s.Datastores))].ID), 0)
+	case 2:
+		o.evacuate("cluster", string(s.Clusters[r.IntN(len(s.Clusters))].ID), 0)
+	}
+	if r.IntN(3) == 0 {
+		freeze := o.by("quiet_hours", engine.RuleFreeze, "night", 0, r.IntN(2) == 0)
+		o.Freezes = append(o.Freezes, engine.Freeze{Place: engine.Subject{Kind: "site", ID: string(s.Sites[r.IntN(len(s.Sites))].ID)}, By: freeze})
+	}
+	return o
+}
+
+// TestTwoOpinions: every plan passes Check, which shares nothing with Build.
+func TestTwoOpinions(t *testing.T) {
+	propCases(t, 200, func(t *testing.T, c *propCase) {
+		in := input(c.s, c.o)
+		if err := Check(in, Build(in)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestDeterministic: equal inputs, equal bytes.
+func TestDeterministic(t *testing.T) {
+	propCases(t, 20, func(t *testing.T, c *propCase) {
+		in := input(c.s, c.o)
+		a, err1 := engine.Encode(Build(in))
+		b, err2 := engine.Encode(Build(in))
+		if err1 != nil || err2 != nil || !bytes.Equal(a, b) {
+			t.Errorf("two plans from one input differ (%v, %v)", err1, err2)
+		}
+	})
+}
+
+// rested is a configuration without rests and budgets: what is left to do is
+// left for another reason.
+func rested() Config {
+	c := enforcing()
+	c.CooldownS, c.ReturnS, c.FailureS, c.PowerCooldownS = 0, 0, 0, 0
+	c.MovesPerCycle, c.MovesPerHour, c.MovesPerDay, c.PowerPerHour, c.PowerPerDay = 1e6, 1e6, 1e6, 1e6, 1e6
+	return c
+}
+
+// TestSettles: plan, carry out, plan again comes to an end in an empty plan, no
+// VM moves twice for a wish, and nothing is overcommitted on the way.
+func TestSettles(t *testing.T) {
+	propCases(t, 100, func(t *testing.T, c *propCase) {
+		w := sim.NewWorld(c.s, engine.DefaultLimits())
+		moves := map[engine.VMID]int{}
+		for round := 0; ; round++ {
+			in := Input{Cycle: uint64(round), Now: w.Now, Level: engine.Enforce, Snapshot: w.Snapshot, Decision: &c.o.Decision, History: w.History, Config: rested()}
+			p := Build(in)
+			if err := Check(in, p); err != nil {
+				t.Fatalf("round %d: %v", round, err)
+			}
+			if len(p.Actions) == 0 {
+				return
+			}
+			if round == 6 {
+				t.Fatalf("does not settle:\n%s", renderPlan(p))
+			}
+			for i := range p.Actions {
+				if a := &p.Actions[i]; a.Kind == engine.Move && a.Demand.Kind == "" {
+					if moves[a.VM]++; moves[a.VM] > 2 {
+						t.Errorf("round %d: %s moves again", round, a)
+					}
+				}
+			}
+			if _, err := w.Carry(p); err != nil {
+				t.Fatalf("round %d: %v", round, err)
+			}
+		}
+	})
+}
+
+// TestFailures: whatever fails, nothing is overcommitted, and the next plan still passes Check.
+func TestFailures(t *testing.T) {
+	propCases(t, 50, func(t *testing.T, c *propCase) {
+		w := sim.NewWorld(c.s, engine.DefaultLimits())
+		w.Fails = func(*engine.Action) bool { return c.r.IntN(5) == 0 }
+		for round := range 4 {
+			in := Input{Cycle: uint64(round), Now: w.Now, Level: engine.Enforce, Snapshot: w.Snapshot, Decision: &c.o.Decision, History: w.History, Config: rested()}
+			p := Build(in)
+			if err := Check(in, p); err != nil {
+				t.Fatalf("round %d: %v", round, err)
+			}
+			if _, err := w.Carry(p); err != nil {
+				t.Fatalf("round %d: %v", round, err)
+			}
+		}
+	})
+}
+
+// TestOpenStands: a plan made while part of the last one is under way contradicts nothing of it.
+func TestOpenStands(t *testing.T) {
+	propCases(t, 50, func(t *testing.T, c *propCase) {
+		in := input(c.s, c.o)
+		p := Build(in)
+		open := map[engine.VMID]bool{}
+		for i := range p.Actions {
+			if a := p.Actions[i]; len(a.After) == 0 && c.r.IntN(2) == 0 {
+				in.Open = append(in.Open, engine.ActionRecord{Action: a, State: engine.StateStarted, Started: in.Now})
+				open[a.VM] = a.Kind == engine.Move
+			}
+		}
+		in.Cycle++
+		q := Build(in)
+		if err := Check(in, q); err != nil {
+			t.Error(err)
+		}
+		for i := range q.Actions {
+			if a := &q.Actions[i]; a.Kind == engine.Move && open[a.VM] {
+				t.Errorf("%s is under way already", a)
+			}
+		}
+	})
+}
+
+// TestVetoed: a vetoed move never appears again, and what takes its place is safe.
+func TestVetoed(t *testing.T) {
+	propCases(t, 50, func(t *testing.T, c *propCase) {
+		in := input(c.s, c.o)
+		vetoed := map[string]bool{}
+		for range 3 {
+			p := Build(in)
+			if err := Check(in, p); err != nil {
+				t.Fatal(err)
+			}
+			for i := range p.Actions {
+				a := &p.Actions[i]
+				if a.Kind != engine.Move {
+					continue
+				}
+				key := string(a.VM) + ">" + string(a.To.Host)
+				if vetoed[key] {
+					t.Fatalf("%s was vetoed", a)
+				}
+				if c.r.IntN(3) == 0 {
+					vetoed[key] = true
+					in.Vetoes = append(in.Vetoes, engine.Veto{VM: a.VM, To: a.To.Host, Code: "no", Reason: "no", Policy: "p", Mode: engine.Enforce})
+				}
+			}
+		}
+	})
+}
+
+// TestBudgets: moves outside demands and standbys stay within every budget, spent and open ones counted.
+func TestBudgets(t *testing.T) {
+	propCases(t, 50, func(t *testing.T, c *propCase) {
+		in := input(c.s, c.o)
+		in.Config.MovesPerCycle, in.Config.MovesPerHour, in.Config.MovesPerDay, in.Config.PowerPerHour = int32(c.r.IntN(9)), 8, 11, 2
+		for i := range 5 {
+			in.History.Spent = append(in.History.Spent, engine.Spend{At: in.Now - engine.Unix(i*1500), Kind: engine.Move})
+		}
+		in.History.Spent = append(in.History.Spent, engine.Spend{At: in.Now - 60, Kind: engine.Standby})
+		p := Build(in)
+		var moves, standby int32
+		for i := range p.Actions {
+			a := &p.Actions[i]
+			if a.Demand.Kind == "" && a.Kind == engine.Move {
+				moves++
+			}
+			if a.Kind == engine.Standby {
+				standby++
+			}
+		}
+		// Three of five moves were made within the hour.
+		if limit := min(in.Config.MovesPerCycle, 8-3, 11-5); moves > limit || standby > 1 {
+			t.Errorf("%d moves of %d, %d standbys of 1", moves, limit, standby)
+		}
+	})
+}
+
+// TestFrozen: no wish touches a frozen place.
+func TestFrozen(t *testing.T) {
+	propCases(t, 50, func(t *testing.T, c *propCase) {
+		site := c.s.Sites[c.r.IntN(len(c.s.Sites))].ID
+		c.o.Freezes = append(c.o.Freezes, engine.Freeze{Place: engine.Subject{Kind: "site", ID: string(site)}, By: c.o.by("freeze", engine.RuleFreeze, "frozen", 0, true)})
+		p := Build(input(c.s, c.o))
+		for i := range p.Actions {
+			a := &p.Actions[i]
+			if a.Demand.Kind == "" && (a.From.Site == site || a.To.Site == site) {
+				t.Errorf("%s touches frozen %s", a, site)
+			}
+		}
+	})
+}
+
+// TestMonotone: a larger evaluation budget never moves fewer VMs out of a doomed site.
+func TestMonotone(t *testing.T) {
+	s := sim.Fleet(3, sim.FleetConfig{LoadPct: 50})
+	o := &opinions{}
+	o.evacuate("site", string(s.Sites[0].ID), 0)
+	last := -1
+	for _, budget := range []int64{1, 10, 100, 1000, 100_000} {
+		in := input(s, o)
+		in.Budget = budget
+		if n := count(Build(in), engine.Move); n < last {
+			t.Errorf("budget %d: %d moves, fewer than %d", budget, n, last)
+		} else {
+			last = n
+		}
+	}
+}
+
+// TestRelabelled: with other names for the VMs, as many of them are saved and held.
+func TestRelabelled(t *testing.T) {
+	propCases(t, 20, func(t *testing.T, c *propCase) {
+		o := &opinions{}
+		o.evacuate("site", string(c.s.Sites[0].ID), 0)
+		c.s.Rules = nil // they name VMs by index
+		a := Build(input(c.s, o))
+		other := relabel(c.s)
+		b := Build(input(other, o))
+		if x, y := count(a, engine.Move), count(b, engine.Move); x != y || !maps.Equal(holds(a), holds(b)) {
+			t.Errorf("%d moves and holds %v, relabelled %d and %v", x, holds(a), y, holds(b))
+		}
+	})
+}
+
+// relabel gives the VMs new IDs in the opposite order.
+func relabel(s *engine.Snapshot) *engine.Snapshot {
+	out := &engine.Snapshot{
+		At: s.At, Sites: s.Sites, VCenters: s.VCenters, Clusters: s.Clusters, Hosts: s.Hosts, Datastores: s.Datastores, Networks: s.Networks, Links: s.Links, VMs: slices.Clone(s.VMs),
+	}
+	slices.Reverse(out.VMs)
+	for i := range out.VMs {
+		out.VMs[i].ID = engine.VMID(fmt.Sprintf("%08d", i))
+	}
+	return out
+}
