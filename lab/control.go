@@ -19,12 +19,11 @@ var controlRef = types.ManagedObjectReference{Type: "LabControl", Value: "lab-co
 // request still names the object that was meant. Every method runs under the
 // lab's lock.
 type control struct {
+	mo.ExtensibleManagedObject // the simulator looks for a managed object in whatever is registered
+
 	v        *vcenter
 	sessions map[string]*simulator.Session
 }
-
-// Reference implements mo.Reference.
-func (*control) Reference() types.ManagedObjectReference { return controlRef }
 
 // Lock and Unlock keep the simulator from serialising calls to the control: the lab's lock does.
 func (*control) Lock() {}
@@ -51,6 +50,7 @@ var changing = []string{"CancelTask", "SetField", "AddCustomFieldDef", "RemoveCu
 
 func newControl(v *vcenter) *control {
 	c := &control{v: v, sessions: map[string]*simulator.Session{}}
+	c.Self = controlRef
 	r := v.registry()
 	r.Put(c)
 	r.Handler = c.handle

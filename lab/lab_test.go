@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"testing"
@@ -80,8 +81,12 @@ func login(t testing.TB, l *Lab, i int, a Account) (*govmomi.Client, error) {
 	}
 	c := &govmomi.Client{Client: vc, SessionManager: session.NewManager(vc)}
 	t.Cleanup(vc.CloseIdleConnections)
-	return c, c.Login(t.Context(), url.UserPassword(a.Username, a.Password))
+	return c, c.Login(t.Context(), userinfo(a))
 }
+
+func userinfo(a Account) *url.Userinfo { return url.UserPassword(a.Username, a.Password) }
+
+func sprintType(v any) string { return fmt.Sprintf("%T", v) }
 
 var reader, mover = DefaultAccounts[0], DefaultAccounts[1]
 

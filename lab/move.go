@@ -243,6 +243,7 @@ func (l *Lab) proceed(mv *move) {
 			l.end(mv, f)
 			return
 		}
+		l.take(mv, -1) // while its datastores are still the old ones
 		l.arrive(mv)
 		l.end(mv, nil)
 		return
