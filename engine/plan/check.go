@@ -72,6 +72,7 @@ type checker struct {
 	asleep  map[engine.HostID]bool     // hosts that a policy permits to put in standby
 	wake    map[engine.HostID]bool     // hosts that a policy permits to wake
 
+	order  []int32 // by action: its place in one order that the edges allow
 	errs   []error
 	seen   map[checkFault]bool
 	broken bool // something does not exist or goes in circles: it cannot be replayed
@@ -176,7 +177,9 @@ func (c *checker) circles() {
 			ready = append(ready, int32(i))
 		}
 	}
+	c.order = make([]int32, len(waits))
 	for k := 0; k < len(ready); k++ {
+		c.order[ready[k]] = int32(k)
 		for _, j := range next[ready[k]] {
 			if waits[j]--; waits[j] == 0 {
 				ready = append(ready, j)
@@ -355,25 +358,28 @@ func (c *checker) busy(i int32, a *engine.Action, e checkEnds) {
 // modes takes the weakest of kind, sites and tag. The decision has been cut to
 // the policies of this level before.
 func (c *checker) modes(i int32, a *engine.Action, e checkEnds) {
-	weak := func(what string, m engine.Mode) {
-		if m < c.in.Level {
+	allow := func(what string, m engine.Mode) {
+		if c.weak(m) {
 			c.refuse(i, engine.HoldMode, "%s allows %s, the plan is for %s", what, m, c.in.Level)
 		}
 	}
-	weak("the kind "+a.Kind.String(), c.in.Config.Modes.Of(a.Kind))
+	allow("the kind "+a.Kind.String(), c.in.Config.Modes.Of(a.Kind))
 	for _, h := range []int32{e.from, e.to} {
 		if h >= 0 && c.s.Hosts[h].Site >= 0 {
 			site := &c.s.Sites[c.s.Hosts[h].Site]
-			weak("site "+string(site.ID), site.Mode)
+			allow("site "+string(site.ID), site.Mode)
 			if site.Frozen {
 				c.refuse(i, engine.HoldFrozen, "an operator froze site %s", site.ID)
 			}
 		}
 	}
 	if e.vm >= 0 {
-		weak("the VM's tag", c.s.VMs[e.vm].Mode)
+		allow("the VM's tag", c.s.VMs[e.vm].Mode)
 	}
 }
+
+// weak reports whether a mode keeps an action out of a plan of this level.
+func (c *checker) weak(m engine.Mode) bool { return m < max(c.in.Level, engine.Shadow) }
 
 // evacuates reports whether the action carries out an evacuation: vetoes that
 // yield give way to it, and it may cross vCenters without being asked.

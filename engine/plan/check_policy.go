@@ -52,7 +52,7 @@ func (c *checker) gaps() {
 func (c *checker) vetoes() {
 	for k := range c.in.Vetoes {
 		v := &c.in.Vetoes[k]
-		if v.Mode < c.in.Level && (c.in.Shadow == "" || v.Policy != c.in.Shadow) {
+		if c.weak(v.Mode) && (c.in.Shadow == "" || v.Policy != c.in.Shadow) {
 			continue
 		}
 		for _, i := range c.touched[engine.Subject{Kind: "vm", ID: string(v.VM)}] {
@@ -156,7 +156,9 @@ func (c *checker) budgets() {
 			}
 		}
 		for k := range c.in.Open {
-			if o := &c.in.Open[k]; !o.State.Terminal() && o.Action.Kind == kind && o.Action.Demand.Kind == "" && int64(c.in.Now-o.Started) < within {
+			// What is not known to have started may start now.
+			o := &c.in.Open[k]
+			if !o.State.Terminal() && o.Action.Kind == kind && o.Action.Demand.Kind == "" && (o.Started == 0 || int64(c.in.Now-o.Started) < within) {
 				n++
 			}
 		}

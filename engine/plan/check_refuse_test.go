@@ -157,15 +157,15 @@ var checkRefusals = []struct {
 	{"a replicated datastore left", checkDisks, func(f *checkFleet) { f.in.Snapshot.Datastores[0].Replicated = true }, "obstacle: datastore va/d1 is replicated"},
 
 	// Cool-downs and budgets.
-	{"too soon again", checkInside, func(f *checkFleet) { f.remember("w1").MovedAt = checkNow - 7199 }, "cooldown: moved 7199 s ago, rests for 7200"},
+	{"too soon again", checkInside, func(f *checkFleet) { f.remember().MovedAt = checkNow - 7199 }, "cooldown: moved 7199 s ago, rests for 7200"},
 	{"back to the host", checkInside, func(f *checkFleet) {
-		*f.remember("w1") = engine.VMHistory{ID: "w1", MovedAt: checkNow - 8000, LeftHost: "va/h2", LeftSite: "a"}
+		*f.remember() = engine.VMHistory{ID: "w1", MovedAt: checkNow - 8000, LeftHost: "va/h2", LeftSite: "a"}
 	}, "cooldown: returns to a va/h2 after 8000 s, not before 14400"},
 	{"back to the site", checkAcross, func(f *checkFleet) {
-		*f.remember("w1") = engine.VMHistory{ID: "w1", MovedAt: checkNow - 8000, LeftHost: "vb/h5", LeftSite: "b"}
+		*f.remember() = engine.VMHistory{ID: "w1", MovedAt: checkNow - 8000, LeftHost: "vb/h5", LeftSite: "b"}
 	}, "cooldown: returns to b vb/h6 after 8000 s, not before 14400"},
 	{"failed lately", checkInside, func(f *checkFleet) {
-		*f.remember("w1") = engine.VMHistory{ID: "w1", FailedAt: checkNow - 1000, Failures: 2}
+		*f.remember() = engine.VMHistory{ID: "w1", FailedAt: checkNow - 1000, Failures: 2}
 	}, "cooldown: failed 2 times, last 1000 s ago, rests for 1800"},
 	{"the cycle's budget", checkPair, func(f *checkFleet) { f.in.Config.MovesPerCycle = 1 }, "c7-2: move w2 va/h1 -> va/h2 (vmotion): budget: is number 2 of at most 1 moves a cycle"},
 	{"the hour's budget", checkInside, func(f *checkFleet) {
@@ -216,10 +216,14 @@ var checkRefusals = []struct {
 
 	// What only shows while the plan is carried out.
 	{"no room on the way", checkSwap, func(f *checkFleet) { f.p.Actions[1].After = nil }, "c7-2: move w1 va/h1 -> va/h2 (vmotion): capacity: host va/h2 would carry 43000 MHz of 50000, at most 80 %"},
+	{"an order that only slots give, and a failure", checkSwap, func(f *checkFleet) {
+		f.in.Config.Limits.HostUnits = 1 // h2 takes one move at a time, and the lower rank first
+		f.p.Actions[1].After = nil
+	}, "capacity: host va/h2 would carry 43000 MHz of 50000, at most 80 %, with 1 moves under way"},
 	{"no memory", checkInside, func(f *checkFleet) { f.host(2).UsedMiB += 145_000 }, "capacity: host va/h2 would carry 181000 MiB of 200000, at most 90 %"},
 	{"too many vCPUs", checkInside, func(f *checkFleet) { f.in.Config.VCPUPerCoreX10 = 3 }, "capacity: host va/h2 would carry 8 vCPUs on 20 cores, at most 3 tenths a core"},
 	{"packed on the percentile", checkInside, func(f *checkFleet) {
-		h := f.remember("w1")
+		h := f.remember()
 		h.CPU.Add(checkNow-600, 40_000)
 	}, "capacity: host va/h2 would carry 45000 MHz of 50000, at most 80 %"},
 	{"no room for an evacuation", checkEvacuation, func(f *checkFleet) { f.host(6).UsedMHz += 43_000 }, "c7-2: move w2 va/h1 -> vb/h6 (cross-vCenter): capacity: host vb/h6 would carry 48000 MHz of 50000, at most 95 %"},
@@ -247,8 +251,10 @@ var checkRefusals = []struct {
 			f.host(n).Maintenance = true
 		}
 	}, "c7-1: standby h4: last_host: leaves cluster va/c1 without a host"},
-	{"standby before the VM has left", checkConsolidate, func(f *checkFleet) { f.p.Actions[1].After = nil }, "c7-2: standby h3: not_empty: starts while 1 VMs run on the host"},
-	{"maintenance before a VM has left", checkDrain, func(f *checkFleet) { f.p.Actions[2].After = []int32{1} }, "c7-3: enter_maintenance h1: not_empty: starts while 1 VMs run on the host"},
+	{"standby with a VM on it", checkConsolidate, func(f *checkFleet) { f.host(3).UsedMHz += 4000; f.vm("w3").Host = 2 }, "c7-2: standby h3: not_empty: starts while 1 VMs run on the host"},
+	{"standby and an arrival", checkSleep, func(f *checkFleet) { f.move("w1", 4) }, "c7-2: move w1 va/h1 -> va/h4 (vmotion): unavailable: goes to host va/h4, for which there is c7-1 too"},
+	{"standby before the VM has left", checkConsolidate, func(f *checkFleet) { f.p.Actions[1].After = nil }, "c7-2: standby h3: not_empty: need not wait for c7-1, which takes w4 off the host"},
+	{"maintenance before a VM has left", checkDrain, func(f *checkFleet) { f.p.Actions[2].After = []int32{1} }, "c7-3: enter_maintenance h1: not_empty: need not wait for c7-1, which takes w1 off the host"},
 	{"a DRS cluster without room for a host's VMs", checkDelegated, func(f *checkFleet) {
 		for n := 2; n <= 4; n++ {
 			f.host(n).UsedMHz += 42_000
@@ -258,7 +264,7 @@ var checkRefusals = []struct {
 	{"a DRS cluster and a pin", checkDelegated, func(f *checkFleet) { f.in.Decision.Pins = []engine.Pin{{VM: 1}} }, "c7-1: enter_maintenance h1: pinned: VM w2: test.rule: because"},
 	{"a DRS cluster and a VM's tag", checkDelegated, func(f *checkFleet) { f.vm("w2").Mode = engine.Advise }, "c7-1: enter_maintenance h1: mode: the tag of VM w2 on it allows advise"},
 	{"a DRS cluster and a task on a VM", checkDelegated, func(f *checkFleet) { f.vm("w2").Task = "backup" }, "c7-1: enter_maintenance h1: busy: a task runs on VM w2 on it: backup"},
-	{"arrival before the host is awake", checkWake, func(f *checkFleet) { f.p.Actions[1].After = nil }, "c7-2: move w1 va/h1 -> va/h4 (vmotion): unavailable: starts while host va/h4 is standby"},
+	{"arrival before the host is awake", checkWake, func(f *checkFleet) { f.p.Actions[1].After = nil }, "c7-2: move w1 va/h1 -> va/h4 (vmotion): unavailable: need not wait for c7-1, which readies host va/h4"},
 	{"arrival at a host in maintenance", checkInside, func(f *checkFleet) { f.host(2).Maintenance = true }, "unavailable: starts while host va/h2 is on, maintenance true"},
 	{"arrival while the host leaves", checkInside, func(f *checkFleet) {
 		f.in.Open = []engine.ActionRecord{{State: engine.StateStarted, Action: engine.Action{ID: "c6-1", Kind: engine.Standby, From: f.at(1)}}}
