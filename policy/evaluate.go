@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"heliostat/engine"
 )
@@ -76,9 +78,17 @@ func (q *query) failed(err error, s *engine.Snapshot, c int32) *answer {
 	return a
 }
 
-// explain says where the rule is, for errors that do not say where they are from.
+// explain says where the rule failed, or where the rule is when the error does
+// not know.
 func (q *query) explain(err error) string {
-	return fmt.Sprintf("%s:%d:%d: %s: %v", q.loc.File, q.loc.Row, q.loc.Col, q.rule, err)
+	loc, msg := q.loc, err.Error()
+	if e, ok := errors.AsType[*topdown.Error](err); ok {
+		msg = e.Message
+		if e.Location != nil && e.Location.File != "" {
+			loc = e.Location
+		}
+	}
+	return faultAt(loc, "%s: %s", q.rule, msg).Error()
 }
 
 // parallel calls f for 0..n-1 on as many goroutines as there are processors,

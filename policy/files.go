@@ -67,14 +67,15 @@ func readFiles(fsys fs.FS, dir string) *files {
 			return nil
 		}
 		switch {
+		case name == ".manifest":
+			f.readManifest(fsys, name, label(name))
+		case strings.HasPrefix(path.Base(name), "."): // an editor's lock or copy
 		case path.Ext(name) == ".rego":
 			f.readModule(fsys, name, label(name))
 		case name == "params/data.json":
 			f.readData(fsys, name, label(name), f.params)
 		case path.Base(name) == "data.json" && strings.HasPrefix(name, "facts/"):
 			f.readData(fsys, name, label(name), descend(f.facts, path.Dir(strings.TrimPrefix(name, "facts/"))))
-		case name == ".manifest":
-			f.readManifest(fsys, name, label(name))
 		}
 		return nil
 	})

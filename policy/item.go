@@ -89,8 +89,8 @@ func (it *item) reason() string {
 	return s
 }
 
-func (it *item) number(key string, required bool) (ast.Number, bool) {
-	v := it.get(key, required)
+func (it *item) number(key string) (ast.Number, bool) {
+	v := it.get(key, true)
 	n, ok := v.(ast.Number)
 	if !ok && v != nil {
 		it.fail("%q is %s, not a number", key, ast.ValueName(v))
@@ -100,7 +100,7 @@ func (it *item) number(key string, required bool) (ast.Number, bool) {
 
 // whole reads an integer between the bounds.
 func (it *item) whole(key string, lo, hi int64) int64 {
-	n, ok := it.number(key, true)
+	n, ok := it.number(key)
 	if !ok {
 		return 0
 	}
@@ -113,7 +113,7 @@ func (it *item) whole(key string, lo, hi int64) int64 {
 
 // scaled reads a number between the bounds and returns it times scale, rounded.
 func (it *item) scaled(key string, lo, hi, scale float64) int64 {
-	n, ok := it.number(key, true)
+	n, ok := it.number(key)
 	if !ok {
 		return 0
 	}

@@ -19,7 +19,12 @@ alarms contains alert if {
 	alert.status == "firing"
 	alert.kind in params.kinds
 	alert.site in known
-	data.fleet.now < alert.expires_at
+	not expired(alert)
+}
+
+expired(alert) if {
+	alert.expires_at > 0
+	alert.expires_at <= data.fleet.now
 }
 
 deadline(alert) := alert.deadline if is_number(alert.deadline)

@@ -18,6 +18,7 @@ test_evacuate[name] if {
 		"resolved": {"change": {"status": "resolved"}, "want": set()},
 		"stale": {"change": {"status": "stale"}, "want": set()},
 		"past its time": {"change": {"expires_at": 2000}, "want": set()},
+		"without a time": {"change": {"expires_at": 0}, "want": {["fra", later]}},
 		"another kind": {"change": {"kind": "disk_full"}, "want": set()},
 		"no site": {"change": {"site": null}, "want": set()},
 		"a site that is not ours": {"change": {"site": "moon"}, "want": set()},

@@ -11,19 +11,19 @@ package placement.pinned
 
 params := data.params.pinned
 
-says_so(labels) if lower(object.get(labels, params.key, "")) in params.values
-
 # METADATA
 # title: VMs that stay on their host
 # entrypoint: true
 # custom:
 #   reads: cluster
-pin contains {"vm": vm.id, "reason": $"tag {params.key}"} if {
+pin contains {"vm": vm.id, "reason": $"tag {key}"} if {
+	key := params.key
 	some vm in input.vms
-	says_so(vm.tags)
+	lower(vm.tags[key]) in params.values
 }
 
-pin contains {"vm": vm.id, "reason": $"attribute {params.key}"} if {
+pin contains {"vm": vm.id, "reason": $"attribute {key}"} if {
+	key := params.key
 	some vm in input.vms
-	says_so(vm.attributes)
+	lower(vm.attributes[key]) in params.values
 }

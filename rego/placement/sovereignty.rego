@@ -9,7 +9,7 @@
 #   policy: sovereignty
 package placement.sovereignty
 
-regions := {vm.residency | some vm in input.vms; vm.residency != "any"}
+regions := {site.region | some site in data.fleet.sites}
 
 allowed := {region: sites |
 	some region in regions
@@ -21,7 +21,7 @@ allowed := {region: sites |
 # entrypoint: true
 # custom:
 #   reads: cluster
-allow_sites contains {"vm": vm.id, "sites": allowed[vm.residency], "reason": $"residency {vm.residency}"} if {
+allow_sites contains {"vm": vm.id, "sites": object.get(allowed, vm.residency, []), "reason": $"residency {vm.residency}"} if {
 	some vm in input.vms
 	vm.residency != "any"
 }
