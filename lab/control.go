@@ -35,15 +35,13 @@ func (*control) Unlock() {}
 var redirected = map[string]bool{
 	"RelocateVM_Task": true, "CancelTask": true, "PlaceVm": true,
 	"EnterMaintenanceMode_Task": true, "ExitMaintenanceMode_Task": true, "PowerDownHostToStandBy_Task": true, "PowerUpHostFromStandBy_Task": true,
-	"PowerOnVM_Task": true, "PowerOffVM_Task": true,
+	"PowerOnVM_Task": true, "PowerOffVM_Task": true, "ReconfigVM_Task": true,
 	"TerminateSession": true, "Logout": true, "CurrentTime": true, "LogUserEvent": true, "SetField": true, "QueryPerf": true,
 }
 
 // foreign are the tasks that the simulator may carry out: they change nothing
-// that the lab keeps a model of.
-var foreign = []string{
-	"ReconfigVM_Task", "CreateSnapshot_Task", "RemoveAllSnapshots_Task", "RemoveSnapshot_Task", "ReconfigureComputeResource_Task", "Rename_Task",
-}
+// that the lab keeps a model of, and do not panic, which would end the process.
+var foreign = []string{"ReconfigureComputeResource_Task"}
 
 // changing are the methods that a reader may not call, beside all tasks.
 var changing = []string{"CancelTask", "SetField", "AddCustomFieldDef", "RemoveCustomFieldDef", "RenameCustomFieldDef", "LogUserEvent", "PostEvent", "CreateTask"}
@@ -215,6 +213,61 @@ func (v *vcenter) store(ref *types.ManagedObjectReference) *store {
 		}
 	}
 	return nil
+}
+
+// settle waits for the simulator's own tasks, so that what they change is done
+// under the lab's lock, which the call that started them still holds, and tells
+// of it, which the simulator does not.
+func (v *vcenter) settle() {
+	v.hub.mu.Lock()
+	tasks := v.hub.foreign
+	v.hub.foreign = nil
+	v.hub.mu.Unlock()
+	for _, t := range tasks {
+		t.Wait()
+		if k := lookup[*simulator.ClusterComputeResource](v.registry(), *t.Info.Entity); k != nil {
+			v.update(k, types.PropertyChange{Name: "configurationEx", Val: k.ConfigurationEx})
+		}
+	}
+}
+
+// ReconfigVMTask sets what a client may change of a VM without touching its
+// devices: advanced settings, the annotation, latency sensitivity, its manager.
+func (c *control) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM_Task) soap.HasFault {
+	body := &methods.ReconfigVM_TaskBody{}
+	m := c.v.machine(req.This)
+	switch {
+	case m == nil:
+		body.Fault_ = asFault(&types.ManagedObjectNotFound{Obj: req.This})
+		return body
+	case m.move != nil:
+		body.Fault_ = asFault(&types.TaskInProgress{Task: m.move.task.Self})
+		return body
+	case len(req.Spec.DeviceChange) > 0 || req.Spec.NumCPUs != 0 || req.Spec.MemoryMB != 0:
+		body.Fault_ = asFault(because(&types.NotSupported{}, "the lab does not change devices"))
+		return body
+	}
+	t := c.v.newTask(ctx.Session.UserName, m.obj, "ReconfigVM_Task", "VirtualMachine.reconfigure")
+	c.v.startTask(t)
+	cfg := m.obj.Config
+	for _, o := range req.Spec.ExtraConfig {
+		key := o.GetOptionValue().Key
+		cfg.ExtraConfig = append(slices.DeleteFunc(slices.Clone(cfg.ExtraConfig), func(b types.BaseOptionValue) bool { return b.GetOptionValue().Key == key }), o)
+	}
+	changes := []types.PropertyChange{{Name: "config.extraConfig", Val: cfg.ExtraConfig}}
+	if req.Spec.Annotation != "" {
+		changes = append(changes, types.PropertyChange{Name: "config.annotation", Val: req.Spec.Annotation})
+	}
+	if s := req.Spec.LatencySensitivity; s != nil {
+		changes = append(changes, types.PropertyChange{Name: "config.latencySensitivity", Val: *s})
+	}
+	if b := req.Spec.ManagedBy; b != nil {
+		changes = append(changes, types.PropertyChange{Name: "config.managedBy", Val: *b})
+	}
+	c.v.update(m.obj, changes...)
+	c.v.endTask(t, nil)
+	body.Res = &types.ReconfigVM_TaskResponse{Returnval: t.Self}
+	return body
 }
 
 // PlaceVm recommends the host of the cluster with the most free memory, and the

@@ -175,7 +175,7 @@ func (v *vcenter) serve(r *http.Request) (a *answer) {
 	v.lab.advance(v.lab.clock.Now())
 	v.request = r.Context()
 	v.mux.ServeHTTP(a, r)
-	v.hub.settle()
+	v.settle()
 	return a
 }
 

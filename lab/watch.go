@@ -263,18 +263,6 @@ func (h *hub) ofSession(key string) (out []*collector) {
 	return out
 }
 
-// settle waits for the simulator's own tasks, so that what they change is done
-// under the lab's lock, which the call that started them still holds.
-func (h *hub) settle() {
-	h.mu.Lock()
-	tasks := h.foreign
-	h.foreign = nil
-	h.mu.Unlock()
-	for _, t := range tasks {
-		t.Wait()
-	}
-}
-
 // Reference names the hub among the registry's handlers.
 func (h *hub) Reference() types.ManagedObjectReference {
 	return types.ManagedObjectReference{Type: "LabHub", Value: "lab-hub"}
