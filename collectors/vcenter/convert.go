@@ -231,7 +231,7 @@ func (b *builder) clusterConfig(c *engine.Cluster, cfg *types.ClusterConfigInfoE
 			c.DRS = engine.DRSManual
 		case types.DrsBehaviorPartiallyAutomated:
 			c.DRS = engine.DRSPartial
-		case types.DrsBehaviorFullyAutomated:
+		case types.DrsBehaviorFullyAutomated, "": // the level that a cluster has unless another is chosen
 			c.DRS = engine.DRSFull
 		}
 	}

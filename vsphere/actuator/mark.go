@@ -78,11 +78,11 @@ func setField(ctx context.Context, c *vsphere.Conn, entity types.ManagedObjectRe
 	if m == nil {
 		return errors.New("the vCenter has no custom attributes")
 	}
-	key, err := fieldKey(ctx, c, *m, entity.Type, name)
+	key, ok, err := fieldKey(ctx, c, *m, entity.Type, name)
 	if err != nil {
 		return err
 	}
-	if key == 0 {
+	if !ok {
 		res, err := methods.AddCustomFieldDef(ctx, c, &types.AddCustomFieldDef{This: *m, Name: name, MoType: entity.Type})
 		if err != nil {
 			return fmt.Errorf("define the custom attribute %s: %w", name, err)
@@ -95,17 +95,17 @@ func setField(ctx context.Context, c *vsphere.Conn, entity types.ManagedObjectRe
 	return nil
 }
 
-// fieldKey finds an attribute by name for objects of a type; 0 when there is none.
-func fieldKey(ctx context.Context, c *vsphere.Conn, m types.ManagedObjectReference, kind, name string) (int32, error) {
+// fieldKey finds an attribute by name for objects of a type.
+func fieldKey(ctx context.Context, c *vsphere.Conn, m types.ManagedObjectReference, kind, name string) (key int32, ok bool, err error) {
 	props, err := properties(ctx, c, m, "field")
 	if err != nil {
-		return 0, fmt.Errorf("read the custom attributes: %w", err)
+		return 0, false, fmt.Errorf("read the custom attributes: %w", err)
 	}
 	list, _ := props["field"].(types.ArrayOfCustomFieldDef)
 	for _, d := range list.CustomFieldDef {
 		if d.Name == name && (d.ManagedObjectType == "" || d.ManagedObjectType == kind) {
-			return d.Key, nil
+			return d.Key, true, nil
 		}
 	}
-	return 0, nil
+	return 0, false, nil
 }

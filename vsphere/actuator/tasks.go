@@ -108,8 +108,8 @@ func history(ctx context.Context, c *vsphere.Conn, entity types.ManagedObjectRef
 	return collect(ctx, c, filter, &entity)
 }
 
-// collect reads a task history from its oldest entry. Only tasks on the object
-// only are kept, if one is given.
+// collect reads a task history, oldest first. Only tasks on the object are kept,
+// if one is given.
 func collect(ctx context.Context, c *vsphere.Conn, filter types.TaskFilterSpec, only *types.ManagedObjectReference) (list []execute.Task, err error) {
 	res, err := methods.CreateCollectorForTasks(ctx, c, &types.CreateCollectorForTasks{This: *c.ServiceContent.TaskManager, Filter: filter})
 	if err != nil {
@@ -123,22 +123,51 @@ func collect(ctx context.Context, c *vsphere.Conn, filter types.TaskFilterSpec, 
 			err = errors.Join(err, fmt.Errorf("destroy a task collector: %w", derr))
 		}
 	}()
-	if _, err := methods.RewindCollector(ctx, c, &types.RewindCollector{This: collector}); err != nil {
+	found, err := scroll(ctx, c, collector)
+	if err != nil {
 		return nil, fmt.Errorf("read the task history: %w", err)
 	}
-	for {
-		page, err := methods.ReadNextTasks(ctx, c, &types.ReadNextTasks{This: collector, MaxCount: 100})
-		if err != nil {
-			return nil, fmt.Errorf("read the task history: %w", err)
+	slices.SortStableFunc(found, func(x, y types.TaskInfo) int { return x.QueueTime.Compare(y.QueueTime) })
+	for i := range found {
+		if info := &found[i]; only == nil || (info.Entity != nil && *info.Entity == *only) {
+			list = append(list, taskOf(c.VCenter, info))
 		}
-		if len(page.Returnval) == 0 {
-			return list, nil
-		}
-		for i := range page.Returnval {
-			info := &page.Returnval[i]
-			if only == nil || (info.Entity != nil && *info.Entity == *only) {
-				list = append(list, taskOf(c.VCenter, info))
+	}
+	return list, nil
+}
+
+// scroll reads all of a collector. A new one stands before its latest page, so
+// it is read onwards from there and then backwards; where the two overlap, each
+// task counts once.
+func scroll(ctx context.Context, c *vsphere.Conn, collector types.ManagedObjectReference) (found []types.TaskInfo, err error) {
+	const page = 100
+	seen := map[string]bool{}
+	keep := func(list []types.TaskInfo) {
+		for i := range list {
+			if !seen[list[i].Key] {
+				seen[list[i].Key] = true
+				found = append(found, list[i])
 			}
 		}
+	}
+	for {
+		res, err := methods.ReadNextTasks(ctx, c, &types.ReadNextTasks{This: collector, MaxCount: page})
+		if err != nil {
+			return nil, err
+		}
+		if len(res.Returnval) == 0 {
+			break
+		}
+		keep(res.Returnval)
+	}
+	for {
+		res, err := methods.ReadPreviousTasks(ctx, c, &types.ReadPreviousTasks{This: collector, MaxCount: page})
+		if err != nil {
+			return nil, err
+		}
+		if len(res.Returnval) == 0 {
+			return found, nil
+		}
+		keep(res.Returnval)
 	}
 }
