@@ -220,6 +220,8 @@ var checkRefusals = []struct {
 		f.in.Config.Limits.HostUnits = 1 // h2 takes one move at a time, and the lower rank first
 		f.p.Actions[1].After = nil
 	}, "capacity: host va/h2 would carry 43000 MHz of 50000, at most 80 %, with 1 moves under way"},
+	{"one departure of ten need not have happened", checkTen, func(f *checkFleet) { f.last().After = f.last().After[:9] },
+		"c7-11: move w1 va/h1 -> va/h2 (vmotion): capacity: host va/h2 would carry 44000 MHz of 50000, at most 80 %"},
 	{"no memory", checkInside, func(f *checkFleet) { f.host(2).UsedMiB += 145_000 }, "capacity: host va/h2 would carry 181000 MiB of 200000, at most 90 %"},
 	{"too many vCPUs", checkInside, func(f *checkFleet) { f.in.Config.VCPUPerCoreX10 = 3 }, "capacity: host va/h2 would carry 8 vCPUs on 20 cores, at most 3 tenths a core"},
 	{"packed on the percentile", checkInside, func(f *checkFleet) {
@@ -233,6 +235,9 @@ var checkRefusals = []struct {
 		a := f.add(engine.Action{Kind: engine.Move, VM: "w2", Name: "w2", Moid: "vm-w2", From: f.at(0), To: f.at(0)})
 		f.disks(a, 1)
 	}, "space: datastore va/d2 would have 388000 MiB free of 4000000, at least 10 %, with 2 moves under way"},
+	{"no space on a volume that two vCenters see", checkVolume, func(f *checkFleet) {
+		f.in.Snapshot.Datastores[1].URL, f.in.Snapshot.Datastores[2].URL = "ds:///one/", "ds:///one/"
+	}, "would have 388000 MiB free of 4000000, at least 10 %, with 2 moves under way"},
 	{"no reserve for a failure", checkAcross, func(f *checkFleet) {
 		for n := 5; n <= 7; n++ {
 			f.host(n).UsedMHz += 30_000

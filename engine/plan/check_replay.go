@@ -56,6 +56,7 @@ type checkWorld struct {
 	queues   []checkQueue
 	of       [][]int32 // queues by counter
 
+	twins    map[string][]int32 // datastores by URL, where two vCenters see one volume
 	groups   []checkGroup
 	groupsOf [][]int32          // by action
 	short    map[int32][2]int64 // by cluster: MHz and MiB that its reserve lacks at the start
@@ -92,6 +93,7 @@ func (c *checker) world() *checkWorld {
 		}
 	}
 	w.opens()
+	w.twins = checkTwins(c.s)
 	w.readyAt = [2][]int32{make([]int32, len(c.s.Clusters)), make([]int32, len(c.s.Sites))}
 	for h := range c.s.Hosts {
 		if w.base.Ready(int32(h)) {
@@ -140,6 +142,17 @@ func (w *checkWorld) opens() {
 		w.acts, w.ends = append(w.acts, &o.Action), append(w.ends, e)
 		w.waits, w.next = append(w.waits, 0), append(w.next, nil)
 	}
+}
+
+// checkTwins finds the volumes that several vCenters see, each under an ID of its own.
+func checkTwins(s *engine.Snapshot) map[string][]int32 {
+	twins := map[string][]int32{}
+	for d := range s.Datastores {
+		if url := s.Datastores[d].URL; url != "" {
+			twins[url] = append(twins[url], int32(d))
+		}
+	}
+	return twins
 }
 
 // count adds n to the hosts that are ready in h's cluster and site.

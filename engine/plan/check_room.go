@@ -130,8 +130,13 @@ func (r *checkRun) space(i int32, a *engine.Action) {
 		if !ok || !brings {
 			return
 		}
-		ds := &r.c.s.Datastores[d]
-		if free := r.st.Free[d]; free*100 < ds.CapacityMiB*int64(r.c.in.Config.DatastoreFreePct) {
+		ds, free := &r.c.s.Datastores[d], r.st.Free[d]
+		for _, t := range r.twins[ds.URL] {
+			if t != d { // one volume: what is taken there is missing here
+				free += r.st.Free[t] - r.c.s.Datastores[t].FreeMiB
+			}
+		}
+		if free*100 < ds.CapacityMiB*int64(r.c.in.Config.DatastoreFreePct) {
 			r.c.refuse(i, engine.HoldSpace, "datastore %s would have %d MiB free of %d, at least %d %%, with %d moves under way",
 				id, free, ds.CapacityMiB, r.c.in.Config.DatastoreFreePct, r.flight)
 		}

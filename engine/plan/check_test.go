@@ -247,6 +247,27 @@ func checkSwap(f *checkFleet) {
 	f.host(1).UsedMHz += 4000
 }
 
+// checkTen is ten VMs that must all have left h2 before w1 fits there.
+func checkTen(f *checkFleet) {
+	f.host(2).UsedMHz += 31_000
+	var all []int32
+	for i := range 10 {
+		name := fmt.Sprintf("x%d", i)
+		f.addVM(name, 1)
+		f.move(name, 3+i%2)
+		all = append(all, int32(i))
+	}
+	f.move("w1", 2).After = all
+}
+
+// checkVolume writes to two datastores with room for one VM each.
+func checkVolume(f *checkFleet) {
+	f.in.Snapshot.Datastores[1].FreeMiB, f.in.Snapshot.Datastores[2].FreeMiB = 500_000, 500_000
+	checkAcross(f)
+	a := f.add(engine.Action{Kind: engine.Move, VM: "w2", Name: "w2", Moid: "vm-w2", From: f.at(0), To: f.at(0)})
+	f.disks(a, 1)
+}
+
 // checkPair moves two VMs that must stay together.
 func checkPair(f *checkFleet) {
 	f.group(engine.GroupTogether, "host", "w1", "w2")
@@ -270,7 +291,7 @@ func TestCheckAccepts(t *testing.T) {
 	for name, base := range map[string]func(*checkFleet){
 		"nothing": func(*checkFleet) {}, "inside": checkInside, "across": checkAcross, "disks": checkDisks, "cold": checkCold,
 		"evacuation": checkEvacuation, "drain": checkDrain, "sleep": checkSleep, "consolidate": checkConsolidate, "wake": checkWake,
-		"exit": checkExit, "swap": checkSwap, "pair": checkPair, "into a DRS cluster": checkFully,
+		"exit": checkExit, "swap": checkSwap, "ten": checkTen, "volume": checkVolume, "pair": checkPair, "into a DRS cluster": checkFully,
 		"a DRS cluster empties a host": checkDelegated,
 		"an old wound does not grow": func(f *checkFleet) {
 			f.host(1).UsedMHz += 60_000 // far beyond its capacity

@@ -77,14 +77,14 @@ func (w *checkWorld) worst() {
 		for _, j := range done {
 			key = binary.LittleEndian.AppendUint32(key, uint32(j))
 		}
-		if moments[string(key)] {
-			continue
+		if !moments[string(key)] {
+			moments[string(key)] = true
+			w.run().moment(done)
+			left -= w.open + len(done)
 		}
-		moments[string(key)] = true
-		if left -= 2*len(done) + w.open; left < 0 {
+		if left -= len(done); left < 0 {
 			return
 		}
-		w.run().moment(done)
 	}
 }
 
