@@ -10,21 +10,29 @@ import (
 	"heliostat/vsphere"
 )
 
-// fieldsEvery is how old the names of custom attributes may become; a key that
-// is not known is looked up at once.
-const fieldsEvery = 10 * time.Minute
+const (
+	// fieldsEvery is how old the names of custom attributes may become; a key that
+	// is not known is looked up at once.
+	fieldsEvery = 10 * time.Minute
+	// fieldsRetry is how long a vCenter that refused is left alone.
+	fieldsRetry = time.Minute
+)
 
 // A fieldCache is the names of custom attributes by key.
 type fieldCache struct {
 	version uint64
-	at      time.Time
+	at      time.Time // of the last attempt; zero to force one
 	err     error
 	names   map[int32]string
 }
 
 func (f *fieldCache) refresh(ctx context.Context, conn *vsphere.Conn) {
 	m := conn.ServiceContent.CustomFieldsManager
-	if m == nil || time.Since(f.at) < fieldsEvery {
+	every := fieldsEvery
+	if f.err != nil {
+		every = fieldsRetry
+	}
+	if m == nil || time.Since(f.at) < every {
 		return
 	}
 	f.at = time.Now()

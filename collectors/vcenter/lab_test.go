@@ -7,6 +7,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/types"
+
 	"heliostat/engine"
 	"heliostat/lab"
 	"heliostat/vsphere"
@@ -48,7 +51,7 @@ func bubble(t *testing.T, cfg lab.Config, test func(t *testing.T, l *lab.Lab, r 
 			t.Fatal(err)
 		}
 		defer func() { _ = s.Close() }()
-		r := &rig{woken: make(chan string, 1000)}
+		r := &rig{woken: make(chan string, 1000), every: time.Second}
 		r.source = New(Config{Movers: []string{"mover@lab"}, Power: []PowerModel{{Match: "Lab R1", IdleW: 150, MaxW: 400}}, Wake: func(why string) { r.woken <- why }}, s)
 		runCtx, stop := context.WithCancel(ctx)
 		done := make(chan struct{})
@@ -205,6 +208,141 @@ func TestHostsOfTheLab(t *testing.T) {
 		n := inv.Networks[0]
 		if !n.Distributed || n.Switch == "" || n.Key == "" {
 			t.Errorf("network: %+v", n)
+		}
+	})
+}
+
+// mover is a session with the account that may change things, of user mover@lab.
+func mover(t *testing.T, l *lab.Lab) *vsphere.Conn {
+	t.Helper()
+	e := l.Endpoints()[0]
+	a := vsphere.Account{Username: e.Accounts[1].Username, PasswordFile: "-"}
+	s, err := vsphere.Dial(t.Context(), vsphere.Config{Name: e.Name, URL: e.URL, Thumbprint: e.Thumbprint}, &a, vsphere.Options{
+		DialContext: l.Dial, Password: func(vsphere.Account) (vsphere.Secret, error) { return vsphere.NewSecret(e.Accounts[1].Password), nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	c, err := s.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// relocate starts a move of a VM to another host.
+func relocate(t *testing.T, c *vsphere.Conn, v *engine.VM, to engine.HostID) {
+	t.Helper()
+	_, moid := engine.SplitRef(to)
+	host := types.ManagedObjectReference{Type: "HostSystem", Value: moid}
+	_, err := methods.RelocateVM_Task(t.Context(), c, &types.RelocateVM_Task{
+		This: types.ManagedObjectReference{Type: "VirtualMachine", Value: v.Moid}, Spec: types.VirtualMachineRelocateSpec{Host: &host},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func named(o engine.Observation, name string) *engine.VM {
+	i := slices.IndexFunc(o.Inventory.VMs, func(v engine.VM) bool { return v.Name == name })
+	return &o.Inventory.VMs[i]
+}
+
+// TestFollows sees a move by somebody else: the task while it runs, a wake-up
+// when it is over, and none for loads.
+func TestFollows(t *testing.T) {
+	bubble(t, labConfig(), func(t *testing.T, l *lab.Lab, r *rig) {
+		before := r.until(t, func(engine.Observation) bool { return true })
+		time.Sleep(10 * time.Minute) // loads change every minute
+		for len(r.woken) > 0 {
+			if why := <-r.woken; time.Since(before.At.Time()) > time.Minute {
+				t.Errorf("woken for loads: %s", why)
+			}
+		}
+		after := r.until(t, func(engine.Observation) bool { return true })
+		if after.At <= before.At || &before.Inventory.VMs[0] == &after.Inventory.VMs[0] {
+			t.Errorf("observed at %v, then at %v", before.At, after.At)
+		}
+
+		name := lab.VMName("hou", 0)
+		to := slices.IndexFunc(after.Inventory.Hosts, func(h engine.Host) bool { return h.Name == "hou-esx03.lab" })
+		r.source.cfg.Movers = nil
+		relocate(t, mover(t, l), named(after, name), after.Inventory.Hosts[to].ID)
+		r.until(t, func(o engine.Observation) bool { return named(o, name).Task == "VirtualMachine.relocate" })
+		r.source.cfg.Movers = []string{"LAB\\mover"}
+		if o := r.until(t, func(engine.Observation) bool { return true }); named(o, name).Task != "" {
+			t.Error("our own task is taken for that of another")
+		}
+		r.until(t, func(o engine.Observation) bool { return named(o, name).Host == int32(to) })
+	})
+}
+
+// TestResync loses the session, and with it every view and collector.
+func TestResync(t *testing.T) {
+	bubble(t, labConfig(), func(t *testing.T, l *lab.Lab, r *rig) {
+		o := r.until(t, func(engine.Observation) bool { return true })
+		first, err := r.source.session.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := mover(t, l)
+		if _, err := methods.TerminateSession(t.Context(), c, &types.TerminateSession{This: *c.ServiceContent.SessionManager, SessionId: []string{first.Key}}); err != nil {
+			t.Fatal(err)
+		}
+		to := slices.IndexFunc(o.Inventory.Hosts, func(h engine.Host) bool { return h.Name == "hou-esx03.lab" })
+		relocate(t, c, named(o, lab.VMName("hou", 0)), o.Inventory.Hosts[to].ID)
+		last := r.until(t, func(o engine.Observation) bool { return named(o, lab.VMName("hou", 0)).Host == int32(to) })
+		if second, err := r.source.session.Conn(t.Context()); err != nil || second.Gen != first.Gen+1 {
+			t.Errorf("generation %d after %d, %v", second.Gen, first.Gen, err)
+		}
+		validate(t, last.Inventory)
+		for _, g := range last.Gaps {
+			t.Errorf("gap after the resync: %+v", g)
+		}
+	})
+}
+
+// TestBlind keeps answering while the vCenter is away, and says since when it is blind.
+func TestBlind(t *testing.T) {
+	bubble(t, labConfig(), func(t *testing.T, l *lab.Lab, r *rig) {
+		before := r.until(t, func(engine.Observation) bool { return true })
+		l.SetFaults(func(lab.Call) lab.Fault { return lab.Fault{Lose: true} })
+		time.Sleep(10 * time.Minute)
+		o := r.until(t, func(engine.Observation) bool { return true })
+		if o.At > before.At+120 {
+			t.Errorf("claims to have seen the topology at %v", o.At)
+		}
+		if h := &o.Inventory.Hosts[0]; h.Seen() || h.LoadAt != 0 || h.PowerW != engine.Unknown {
+			t.Errorf("host: %+v", h)
+		}
+		if len(o.Gaps) < 2 {
+			t.Errorf("gaps: %+v", o.Gaps)
+		}
+		l.SetFaults(nil)
+		r.until(t, func(o engine.Observation) bool { return len(o.Gaps) == 0 && o.Inventory.Hosts[0].Seen() })
+	})
+}
+
+// TestMark reads what the actuator writes on a host that it put away.
+func TestMark(t *testing.T) {
+	bubble(t, labConfig(), func(t *testing.T, l *lab.Lab, r *rig) {
+		o := r.until(t, func(engine.Observation) bool { return true })
+		c := mover(t, l)
+		m := *c.ServiceContent.CustomFieldsManager
+		def, err := methods.AddCustomFieldDef(t.Context(), c, &types.AddCustomFieldDef{This: m, Name: markField, MoType: "HostSystem"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, moid := engine.SplitRef(o.Inventory.Hosts[1].ID)
+		for _, want := range []string{"standby c7-1", ""} {
+			_, err = methods.SetField(t.Context(), c, &types.SetField{
+				This: m, Entity: types.ManagedObjectReference{Type: "HostSystem", Value: moid}, Key: def.Returnval.Key, Value: want,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.until(t, func(o engine.Observation) bool { return o.Inventory.Hosts[1].Mark == want })
 		}
 	})
 }

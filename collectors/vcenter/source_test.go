@@ -30,6 +30,7 @@ type rig struct {
 	model  *simulator.Model
 	source *Source
 	woken  chan string
+	every  time.Duration // between observations
 }
 
 func newRig(t testing.TB, tweak func(*simulator.Model)) *rig {
@@ -60,7 +61,7 @@ func newRig(t testing.TB, tweak func(*simulator.Model)) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	r := &rig{model: m, woken: make(chan string, 1000)}
+	r := &rig{model: m, woken: make(chan string, 1000), every: 20 * time.Millisecond}
 	r.source = New(Config{Movers: []string{"mover@vsphere.local"}, Wake: func(why string) {
 		select {
 		case r.woken <- why:
@@ -89,7 +90,7 @@ func (r *rig) run(t testing.TB) {
 // until observes until ok, and returns that observation.
 func (r *rig) until(t testing.TB, ok func(engine.Observation) bool) engine.Observation {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 1000*r.every)
 	defer cancel()
 	for {
 		o, err := r.source.Observe(ctx)
@@ -101,7 +102,7 @@ func (r *rig) until(t testing.TB, ok func(engine.Observation) bool) engine.Obser
 		}
 		select {
 		case <-r.woken:
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(r.every):
 		case <-ctx.Done():
 			t.Fatalf("never observed; last error %v, %d gaps", err, len(o.Gaps))
 		}
