@@ -221,7 +221,9 @@ func (l *Lab) fixVM(m *machine, name, value string) error {
 	case "template":
 		l.powerOffObject(m)
 		m.template, cfg.Template, o.Summary.Config.Template = true, true, true
+		l.unlist(m)
 		o.ResourcePool = nil
+		l.list(m)
 	case "powered_off":
 		l.powerOffObject(m)
 	case "suspended":

@@ -162,3 +162,63 @@ func TestLocalRelocate(t *testing.T) {
 		}
 	})
 }
+
+// loaded asks for most of its CPU.
+type loaded struct{}
+
+func (loaded) At(int, time.Time) (cpuPct, activePct float64) { return 60, 10 }
+
+func sleepHours(n int) { time.Sleep(time.Duration(n) * time.Hour) }
+
+func TestClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Date(2026, 11, 2, 8, 0, 0, 0, time.UTC)
+		c := NewClock(start, 60)
+		time.Sleep(time.Second)
+		if got := c.Now(); !got.Equal(start.Add(time.Minute)) {
+			t.Errorf("a second later it is %v", got)
+		}
+		begin := time.Now()
+		if err := c.Sleep(t.Context(), time.Hour); err != nil || time.Since(begin) > time.Minute+time.Millisecond || c.Now().Before(start.Add(61*time.Minute)) {
+			t.Errorf("slept an hour in %v, to %v: %v", time.Since(begin), c.Now(), err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := c.Sleep(ctx, time.Hour); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("cancelled: %v", err)
+		}
+	})
+}
+
+func TestValidate(t *testing.T) {
+	for name, spoil := range map[string]func(*Config){
+		"no sites":     func(c *Config) { c.Sites = nil },
+		"twice":        func(c *Config) { c.Sites[1].Name = "east" },
+		"name":         func(c *Config) { c.Sites[1].Name = "a b" },
+		"no store":     func(c *Config) { c.Sites[0].Datastores = nil },
+		"only local":   func(c *Config) { c.Sites[0].Datastores = []DatastoreConfig{{Name: "x", GiB: 1, Host: "h"}} },
+		"cluster":      func(c *Config) { c.Sites[1].Clusters[0].Name = "east-c" },
+		"no hosts":     func(c *Config) { c.Sites[0].Clusters[0].Hosts = 0 },
+		"drs":          func(c *Config) { c.Sites[0].Clusters[0].DRS = "sometimes" },
+		"evc":          func(c *Config) { c.Sites[0].Clusters[0].EVC = 7 },
+		"watts":        func(c *Config) { c.Sites[0].Clusters[0].IdleW = 900 },
+		"zone":         func(c *Config) { c.Sites[0].TimeZone = "Mars/Olympus" },
+		"link":         func(c *Config) { c.Links[0].B = "north" },
+		"bandwidth":    func(c *Config) { c.Links[0].Mbps = 0 },
+		"rule":         func(c *Config) { c.Rules = []RuleConfig{{Cluster: "east-c", Kind: "near", VMs: []string{"x"}}} },
+		"fixture":      func(c *Config) { c.Fixtures = []FixtureConfig{{Name: "nonsense", VM: "x"}} },
+		"fixture's VM": func(c *Config) { c.Fixtures = []FixtureConfig{{Name: "usb", VM: "nobody"}} },
+		"rule's VM":    func(c *Config) { c.Rules = []RuleConfig{{Cluster: "east-c", Kind: "apart", VMs: []string{"nobody"}}} },
+		"account":      func(c *Config) { c.Accounts = []Account{{Username: "a", Password: "b", Role: "king"}} },
+	} {
+		cfg := small()
+		spoil(&cfg)
+		if l, err := New(cfg); err == nil {
+			t.Errorf("%s: built %v", name, l.Endpoints())
+		}
+	}
+	cfg := small()
+	if err := cfg.Validate(); err != nil {
+		t.Error(err)
+	}
+}

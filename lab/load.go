@@ -28,11 +28,13 @@ const (
 // minute sets every VM's and host's load. As in a real vCenter nobody is told
 // of it: quick statistics are polled.
 func (l *Lab) minute(t time.Time) {
-	for _, m := range l.machines {
+	on := make([][]int, len(l.hosts))
+	for i, m := range l.machines {
 		l.measure(m, t)
+		on[m.host] = append(on[m.host], i)
 	}
-	for _, h := range l.hosts {
-		l.measureHost(h, t)
+	for i, h := range l.hosts {
+		l.sumHost(h, on[i], t)
 		h.samples = append(h.samples, powerSample{at: t, watts: h.watts})
 		if old := len(h.samples) - int(realtime/time.Minute); old > 0 {
 			h.samples = h.samples[old:]
@@ -55,10 +57,11 @@ func (l *Lab) measure(m *machine, t time.Time) {
 	m.consumed = min(max(int64(float64(m.mem)*m.base), m.active), m.mem) + overheadMiB
 }
 
-// measureHost adds up a host's load, and grants its VMs what it has.
-func (l *Lab) measureHost(h *host, t time.Time) {
+func (l *Lab) measureHost(h *host, t time.Time) { l.sumHost(h, l.machinesOn(h.index), t) }
+
+// sumHost adds up a host's load, and grants its VMs what it has.
+func (l *Lab) sumHost(h *host, vms []int, t time.Time) {
 	var cpu, mem int64
-	vms := l.machinesOn(h.index)
 	for _, i := range vms {
 		cpu += l.machines[i].cpuMHz
 		mem += l.machines[i].consumed

@@ -138,7 +138,9 @@ func TestRelocateRefused(t *testing.T) {
 		}, "InvalidLogin", false},
 		{"vcenter", func(_ *Lab, _ *machine, s *spec) { s.Service.InstanceUuid = "none" }, "InvalidArgument", false},
 		{"no pool", func(_ *Lab, _ *machine, s *spec) { s.Pool = nil }, "InvalidArgument", false},
-		{"host", func(_ *Lab, _ *machine, s *spec) { s.Host = &types.ManagedObjectReference{Type: "HostSystem", Value: "none"} }, "ManagedObjectNotFound", false},
+		{"host", func(_ *Lab, _ *machine, s *spec) {
+			s.Host = &types.ManagedObjectReference{Type: "HostSystem", Value: "none"}
+		}, "ManagedObjectNotFound", false},
 		{"no network", func(_ *Lab, _ *machine, s *spec) { s.DeviceChange = nil }, "CannotAccessNetwork", true},
 		{"maintenance", func(l *Lab, _ *machine, s *spec) { l.vcs[1].host(s.Host).maint = true }, "InvalidState", true},
 		{"standby", func(l *Lab, _ *machine, s *spec) { l.vcs[1].host(s.Host).phase = hostAsleep }, "HostNotConnected", true},
