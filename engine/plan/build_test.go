@@ -81,6 +81,8 @@ func BenchmarkBuild(b *testing.B) {
 			b.ReportMetric(float64(len(p.Actions)), "actions")
 			b.ReportMetric(float64(len(p.Holds)), "holds")
 			b.ReportMetric(float64(p.Evaluated), "evaluated")
+			b.ReportMetric(float64(p.Effect.MakespanS), "makespan_s")
+			b.ReportMetric(float64(p.Effect.LowerBoundS), "bound_s")
 		})
 	}
 }

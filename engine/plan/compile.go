@@ -58,6 +58,7 @@ type builder struct {
 	leaving []bool  // by VM: a demand wants it away
 	waking  []int32 // by host: index of its wake in actions + 1
 	drained []bool  // by host: this plan empties or switches it
+	sleepy  []bool  // by host: a policy permits its standby
 	rooms   []room  // by cluster
 	work    []int64 // by host: slot-seconds planned
 	queue   []int64 // by link: MiB planned
@@ -141,6 +142,12 @@ func compile(in Input) *builder {
 	b.dest, b.moved, b.held, b.leaving = filled(nv, engine.None), make([]int32, nv), make([]bool, nv), make([]bool, nv)
 	b.openVM, b.openHost, b.openTo = make([]bool, nv), make([]bool, nh), make([]bool, nh)
 	b.waking, b.drained, b.work, b.doomed = make([]int32, nh), make([]bool, nh), make([]int64, nh), make([]bool, nh)
+	b.sleepy = make([]bool, nh)
+	for i := range d.Drains {
+		if d.Drains[i].Then == engine.ThenStandby {
+			b.sleepy[d.Drains[i].Host] = true
+		}
+	}
 	b.hostDemand, b.doomedDS = filled(nh, engine.None), make([]int32, len(s.Datastores))
 	b.queue, b.unmet = make([]int64, len(s.Links)), make([]unmetWish, len(s.Clusters))
 	b.left = BudgetLeft(b.c, hy, in.Now)

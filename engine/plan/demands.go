@@ -356,6 +356,10 @@ func (b *builder) maintain() {
 		a := b.hostAction(engine.EnterMaintenance, h, dm.why)
 		a.Demand, a.Deadline = dm.subject, dm.deadline
 		a.After = b.movesFrom(h)
+		if b.s.Clusters[b.s.Hosts[h].Cluster].DRS == engine.DRSFull {
+			secs, _ := b.delegate(h)
+			a.Estimate.Seconds += secs
+		}
 		b.addHostAction(a, h, k, 0)
 	}
 }

@@ -311,6 +311,9 @@ func (b *builder) openReason(w *want, h int32) reason {
 	if h == b.s.VMs[w.v].Host && !w.here {
 		return reason{code: engine.HoldNowhere, stage: stNowhere, form: "there is no other host"}
 	}
+	if own := b.s.VMs[w.v].Host; h != own && b.s.Hosts[h].Cluster == b.s.Hosts[own].Cluster && b.s.Clusters[b.s.Hosts[h].Cluster].DRS == engine.DRSFull {
+		return reason{code: engine.HoldDRS, stage: stHost, form: "cluster %[1]s places VMs inside itself", where: b.s.Clusters[b.s.Hosts[h].Cluster].Name}
+	}
 	if h == w.avoid {
 		return reason{code: engine.HoldCooldown, stage: stHost, form: "it left %[1]s less than %[3]d s ago", where: b.s.Hosts[h].Name, a: b.c.ReturnS}
 	}

@@ -81,6 +81,25 @@ func (b *builder) hostAction(kind engine.ActionKind, h int32, why []engine.Why) 
 	return a
 }
 
+// delegate estimates what a cluster's own scheduler needs to empty host h: for
+// how long, with its slots full, and at what cost.
+func (b *builder) delegate(h int32) (secs, cost int64) {
+	units := int64(max(b.c.Limits.HostUnits/max(b.c.Limits.Cost[engine.ClassVMotion].Host, 1), 1))
+	longest := int64(0)
+	for _, v := range b.s.VMsOn(h) {
+		if vm := &b.s.VMs[v]; vm.Power != engine.VMOn || vm.Obstacles&engine.ObAgent != 0 || b.moved[v] > 0 {
+			continue
+		}
+		rate := b.rate(h, h, false, false)
+		e := b.c.Cost.Estimate(&b.s.VMs[v], rate, 0, 0)
+		secs += e.Seconds
+		longest = max(longest, e.Seconds)
+		cost += b.moveCost(v, h, h, &e, rate)
+	}
+	return max(secs/units, longest), cost
+}
+
+// addHostAction plans an action on host h that changes its power by so much.
 func (b *builder) addHostAction(a engine.Action, h, demand int32, watts int64) {
 	b.actions = append(b.actions, a)
 	b.acts = append(b.acts, act{vm: engine.None, from: h, to: engine.None, link: engine.None, demand: demand, watts: watts})

@@ -293,6 +293,9 @@ func (b *builder) findIn(w *want, c, site int32, why *reason) (int32, reason) {
 		if w.tight {
 			work, fill = 0, -fill
 		}
+		if b.sleepy[h] && !w.lax {
+			work += 1 << 40 // the last resort: it may be the next to be emptied
+		}
 		if best < 0 || work < bestWork || (work == bestWork && fill < bestFill) {
 			best, bestWork, bestFill = h, work, fill
 		}

@@ -184,6 +184,10 @@ func (b *builder) sleep(x *sleeper) reason {
 	}
 	a := b.hostAction(engine.Standby, x.h, x.why)
 	a.After, a.Ledger = b.movesFrom(x.h), ledger
+	if b.s.Clusters[c].DRS == engine.DRSFull {
+		secs, _ := b.delegate(x.h)
+		a.Estimate.Seconds += secs
+	}
 	b.addHostAction(a, x.h, engine.None, -x.idle)
 	b.left.PowerHour, b.left.PowerDay = b.left.PowerHour-1, b.left.PowerDay-1
 	return reason{}
@@ -299,7 +303,8 @@ func (b *builder) emptyFor(x *sleeper) (int64, reason) {
 		list = append(list, v)
 	}
 	if drs {
-		return 0, reason{}
+		_, cost = b.delegate(x.h)
+		return cost, reason{}
 	}
 	if int32(len(list)) > b.wishes {
 		return 0, reason{code: engine.HoldBudget, form: "%[3]d moves would empty it, %[1]s allows %[4]d more", where: b.budgetName, a: int64(len(list)), b: int64(max(b.wishes, 0))}

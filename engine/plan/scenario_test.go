@@ -151,6 +151,15 @@ func (x *scenario) fleet() {
 	x.each("ds", name, func(l *line) {
 		d := &s.Datastores[x.find("ds", name(l))]
 		d.FreeMiB, d.Replicated = l.num("free", d.FreeMiB), l.has("replicated")
+		for _, n := range l.list("sites") { // stretched: readable and surviving at all of them
+			d.Sites = d.Sites.With(x.site(n))
+		}
+		d.Survives = d.Sites
+		for _, h := range x.hosts(l) {
+			host := &s.Hosts[h]
+			host.Datastores = append(slices.Clone(host.Datastores), x.find("ds", name(l)))
+			slices.Sort(host.Datastores)
+		}
 	})
 	x.each("net", name, func(l *line) {
 		s.Networks[x.find("net", name(l))].Segment = l.opts["seg"]
