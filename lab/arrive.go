@@ -231,7 +231,7 @@ func (l *Lab) postStart(mv *move) {
 func (l *Lab) postArrival(mv *move, from eventSource) {
 	e := l.vmEvent(mv.m)
 	h, dc, s := *hostArgument(from.host), datacenterArgument(from.dc), storeArgument(from.store)
-	if mv.live && !(mv.to == mv.from) {
+	if mv.live && mv.to != mv.from {
 		mv.dst.post(mv.user, &types.VmMigratedEvent{VmEvent: e, SourceHost: h, SourceDatacenter: dc, SourceDatastore: s})
 		return
 	}

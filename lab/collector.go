@@ -175,7 +175,7 @@ func (pc *collector) retrieve(ctx *simulator.Context, specs []types.PropertyFilt
 		if f := res.Fault(); f != nil {
 			return nil, f
 		}
-		return res.(*methods.RetrievePropertiesExBody).Res.Returnval, nil //nolint:forcetypeassert // its only result
+		return res.(*methods.RetrievePropertiesExBody).Res.Returnval, nil
 	}
 	pc.bind(ctx)
 	result := &types.RetrieveResult{}

@@ -1,9 +1,12 @@
 package lab
 
 import (
+	"bytes"
 	"reflect"
 	"testing"
 	"time"
+
+	"go.yaml.in/yaml/v4"
 )
 
 // The demonstration has to be worth watching, and possible.
@@ -70,6 +73,23 @@ func TestDeterministic(t *testing.T) {
 	}
 	if a, b := world(3), world(4); reflect.DeepEqual(a.VMs, b.VMs) {
 		t.Error("two seeds, one lab")
+	}
+}
+
+// A configuration written as YAML is read back as it was.
+func TestConfigYAML(t *testing.T) {
+	cfg := DemoConfig(9)
+	text, err := yaml.Marshal(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Config
+	if err := yaml.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	again, err := yaml.Marshal(got)
+	if err != nil || !bytes.Equal(text, again) || got.Links[0].RTT != 143*time.Millisecond || got.Validate() != nil {
+		t.Errorf("read back, %v:\n%s", err, again)
 	}
 }
 

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -185,7 +186,17 @@ func TestPower(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Logf("%+v", res.Returnval[0])
+			switch x := res.Returnval[0].(type) {
+			case *types.PerfEntityMetric:
+				v, ok := x.Value[0].(*types.PerfMetricIntSeries)
+				if !ok || len(v.Value) != 15 || len(x.SampleInfo) != 15 || float64(v.Value[14]) != math.Round(h.watts) {
+					t.Errorf("samples %+v", x)
+				}
+			case *types.PerfEntityMetricCSV:
+				if n := strings.Count(x.Value[0].Value, ","); format != "csv" || n != 14 {
+					t.Errorf("csv %+v", x)
+				}
+			}
 		}
 		var use float64
 		for _, i := range l.machinesOn(0) {

@@ -4,7 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha1" //nolint:gosec // older clients pin SHA-1 thumbprints
+	"crypto/sha1" // older clients pin SHA-1 thumbprints
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -43,7 +43,7 @@ func newIdentity(name string, serial uint64) (identity, error) {
 	if err != nil {
 		return identity{}, fmt.Errorf("sign the certificate of %s: %w", name, err)
 	}
-	one, two := sha1.Sum(der), sha256.Sum256(der) //nolint:gosec // see the import
+	one, two := sha1.Sum(der), sha256.Sum256(der)
 	return identity{
 		cert: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key},
 		pem:  pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),

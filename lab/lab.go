@@ -56,7 +56,6 @@ type Lab struct {
 // A vcenter is one simulated vCenter.
 type vcenter struct {
 	lab      *Lab
-	index    int
 	name     string
 	site     int
 	uuid     string
@@ -66,7 +65,7 @@ type vcenter struct {
 	url      string
 	control  *control
 	hub      hub
-	request  context.Context // of the call being served, under the lab's lock //nolint:containedctx // it is the call's own
+	request  context.Context //nolint:containedctx // of the call being served, under the lab's lock
 	recorded bool            // a dump: nothing can be changed
 	pipe     *pipeListener
 

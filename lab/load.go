@@ -150,7 +150,7 @@ func (c *control) QueryPerf(ctx *simulator.Context, req *types.QueryPerf) soap.H
 			body.Fault_ = f
 			return body
 		}
-		body.Res.Returnval = append(body.Res.Returnval, res.(*methods.QueryPerfBody).Res.Returnval...) //nolint:forcetypeassert // its only result
+		body.Res.Returnval = append(body.Res.Returnval, res.(*methods.QueryPerfBody).Res.Returnval...)
 	}
 	return body
 }

@@ -77,7 +77,6 @@ type move struct {
 	total   float64 // MiB, of disks and memory at once
 	mem     float64 // MiB sent
 	disk    float64 // MiB sent
-	queued  time.Time
 	started time.Time
 	stun    time.Duration
 }
@@ -100,7 +99,6 @@ func (mv *move) world() WorldMove {
 // submit queues a move, or has it fail shortly when it cannot be.
 func (l *Lab) submit(mv *move) {
 	mv.task = mv.v.newTask(mv.user, mv.m.obj, "RelocateVM_Task", "VirtualMachine.relocate")
-	mv.queued = l.now
 	mv.m.move = mv
 	l.moves = append(l.moves, mv)
 	if f := l.check(mv); f != nil {
@@ -209,6 +207,7 @@ func (l *Lab) updateSpace(s *store) {
 // proceed takes a move whose phase is over to the next.
 func (l *Lab) proceed(mv *move) {
 	switch mv.phase {
+	case queued: // is never due
 	case refused:
 		l.end(mv, mv.fail)
 		return

@@ -223,7 +223,7 @@ func (l *Lab) checkHosts(mv *move) types.BaseMethodFault {
 	if mv.to.unplug || mv.to.phase != hostUp {
 		return because(&types.HostNotConnected{}, "host %s does not answer", mv.to.name)
 	}
-	if mv.to != mv.from && !mv.to.ready() {
+	if mv.to != mv.from && !mv.slots && !mv.to.ready() { // what is on its way arrives
 		return because(&types.InvalidState{}, "host %s is in maintenance, or on its way there", mv.to.name)
 	}
 	if mv.live && mv.to != mv.from {

@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/vmware/govmomi/simulator"
@@ -155,7 +156,7 @@ func content(ctx *simulator.Context, spec *types.PropertyFilterSpec, ref types.M
 // read adds the named properties to an object's content.
 func read(v reflect.Value, names []string, c *types.ObjectContent) {
 	for i, name := range names {
-		if seenBefore(names[:i], name) || hasProperty(c, name) {
+		if slices.Contains(names[:i], name) || hasProperty(c, name) {
 			continue
 		}
 		val, ok := pathValue(v, name)
@@ -168,22 +169,8 @@ func read(v reflect.Value, names []string, c *types.ObjectContent) {
 	}
 }
 
-func seenBefore(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
-}
-
 func hasProperty(c *types.ObjectContent, name string) bool {
-	for i := range c.PropSet {
-		if c.PropSet[i].Name == name {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(c.PropSet, func(p types.DynamicProperty) bool { return p.Name == name })
 }
 
 // everything adds all set properties of an object, embedded types' included.

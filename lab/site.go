@@ -20,7 +20,7 @@ import (
 func (l *Lab) addSite(i int) error {
 	cfg := &l.cfg.Sites[i]
 	l.sites = append(l.sites, WorldSite{Name: cfg.Name, Region: cfg.Region, PUE: cfg.PUE, EURPerKWh: cfg.EURPerKWh, GramPerKWh: cfg.GramPerKWh})
-	v := &vcenter{lab: l, index: i, name: cfg.Name, site: i, uuid: l.uuid("vcenter", cfg.Name)}
+	v := &vcenter{lab: l, name: cfg.Name, site: i, uuid: l.uuid("vcenter", cfg.Name)}
 	content := vpx.ServiceContent
 	content.About.InstanceUuid = v.uuid
 	content.About.Name, content.About.FullName = "VMware vCenter Server", "VMware vCenter Server 8.0.3 (lab)"

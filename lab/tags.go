@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vapi/tags"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
@@ -167,5 +166,3 @@ func (l *Lab) addRule(info *types.ClusterConfigInfoEx, key int, r RuleConfig, vm
 		info.Rule = append(info.Rule, rule)
 	}
 }
-
-var _ = (*simulator.Registry)(nil)

@@ -64,7 +64,7 @@ func (pc *collector) wait(ctx *simulator.Context, version string, limit int, pat
 			return pc.answer(limit), nil
 		}
 		if patience == 0 {
-			return nil, nil //nolint:nilnil // nothing has changed
+			return nil, nil // nothing has changed
 		}
 		cancel := make(chan struct{})
 		pc.cancel = cancel
