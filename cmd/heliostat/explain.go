@@ -1,0 +1,436 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"heliostat/engine"
+	"heliostat/engine/cycle"
+	"heliostat/engine/plan"
+)
+
+func newExplain(g *globals) *cobra.Command {
+	var state string
+	var number uint64
+	cmd := &cobra.Command{
+		Use:   "explain vm|host|site NAME",
+		Short: "Say what the policies said about one VM, host or site, and what came of it",
+		Long: `Explain reads the journal: which rule said what about the object, whether it is to
+move or held and why, with the ledger, and what was done with it of late.`,
+		Example: `  heliostat explain vm web-017
+  heliostat explain host esx-04 --cycle 118 --state /var/lib/heliostat`,
+		Args:      cobra.ExactArgs(2),
+		ValidArgs: []string{"vm", "host", "site"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !slices.Contains([]string{"vm", "host", "site"}, args[0]) {
+				return codeError{exitUsage, fmt.Errorf("explain what? vm, host or site, not %q", args[0])}
+			}
+			j, err := g.openJournal(cmd.Context(), state)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = j.Close() }()
+			e, err := explain(j, args[0], args[1], number)
+			if err != nil {
+				return err
+			}
+			if g.json {
+				return printJSON(cmd.OutOrStdout(), e)
+			}
+			return e.print(cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().StringVar(&state, "state", "", "state folder of a stopped daemon (default: the configured one)")
+	cmd.Flags().Uint64Var(&number, "cycle", 0, "as of this cycle (default: the last)")
+	return cmd
+}
+
+// explanation is all that a journal says about one object in one cycle.
+type explanation struct {
+	Cycle    uint64                `json:"cycle"`
+	At       engine.Unix           `json:"at"`
+	Kind     string                `json:"kind"`
+	ID       string                `json:"id"`
+	Name     string                `json:"name"`
+	Revision string                `json:"revision"`
+	Facts    []string              `json:"facts"`
+	Said     []said                `json:"said"`
+	Actions  []engine.Action       `json:"actions"`
+	Holds    []engine.Hold         `json:"holds"`
+	Recent   []engine.ActionRecord `json:"recent"` // newest first
+}
+
+// said is one opinion.
+type said struct {
+	Policy string      `json:"policy"`
+	Rule   string      `json:"rule"`
+	Mode   engine.Mode `json:"mode"`
+	What   string      `json:"what"`
+	Reason string      `json:"reason"`
+}
+
+// explain reads the plan of the cycle (the last one when number is 0), of the
+// widest level made in it.
+func explain(j journal, kind, name string, number uint64) (*explanation, error) {
+	if number == 0 {
+		e, ok, err := j.LastOf(engine.EntryPlan)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return nil, errors.New("the journal has no plan yet")
+		}
+		number = e.Cycle
+	}
+	var last planned
+	found := false
+	for p, err := range plans(j, number) {
+		if err != nil {
+			return nil, err
+		}
+		if p.input.Level != engine.Shadow {
+			last, found = p, true
+		}
+	}
+	if !found {
+		return nil, fmt.Errorf("cycle %d has no plan in the journal", number)
+	}
+	in, err := cycle.ReadInput(j, last.input)
+	if err != nil {
+		return nil, err
+	}
+	p, err := readPlan(j, last.record.Digest)
+	if err != nil {
+		return nil, err
+	}
+	// What is only advised or in shadow is worth knowing too.
+	var d engine.Decision
+	b, err := j.Get(last.input.Decision)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(b, &d); err != nil {
+		return nil, err
+	}
+	e := &explanation{Cycle: number, At: in.Now, Kind: kind, Revision: d.Revision}
+	o, err := e.find(&in, name)
+	if err != nil {
+		return nil, err
+	}
+	e.opinions(&in, &d, o)
+	for i := range p.Actions {
+		a := &p.Actions[i]
+		if e.concerns(string(a.VM), string(a.From.Host), string(a.To.Host), string(a.From.Site), string(a.To.Site)) {
+			e.Actions = append(e.Actions, *a)
+		}
+	}
+	for _, h := range p.Holds {
+		if h.Subject.Kind == kind && h.Subject.ID == e.ID {
+			e.Holds = append(e.Holds, h)
+		}
+	}
+	return e, e.recent(j, number)
+}
+
+// concerns reports whether the object is one of those named.
+func (e *explanation) concerns(vm, from, to, fromSite, toSite string) bool {
+	switch e.Kind {
+	case "vm":
+		return vm == e.ID
+	case "host":
+		return from == e.ID || to == e.ID
+	default:
+		return fromSite == e.ID || toSite == e.ID
+	}
+}
+
+// object is what an explanation is about, by index; None where it is another kind.
+type object struct{ vm, host, site int32 }
+
+// find looks the object up by name or ID and states what was seen of it.
+func (e *explanation) find(in *plan.Input, name string) (object, error) {
+	s := in.Snapshot
+	o := object{engine.None, engine.None, engine.None}
+	fact := func(format string, args ...any) { e.Facts = append(e.Facts, fmt.Sprintf(format, args...)) }
+	switch e.Kind {
+	case "vm":
+		for i := range s.VMs {
+			if s.VMs[i].Name == name || string(s.VMs[i].ID) == name {
+				o.vm = int32(i)
+			}
+		}
+		if o.vm < 0 {
+			return o, fmt.Errorf("vm %s: %w", name, errNotThere)
+		}
+		v := &s.VMs[o.vm]
+		e.ID, e.Name = string(v.ID), v.Name
+		if v.Host >= 0 {
+			h := &s.Hosts[v.Host]
+			o.host, o.site = v.Host, h.Site
+			fact("runs on %s in %s, %s", h.Name, s.Clusters[h.Cluster].Name, siteName(s, h.Site))
+		}
+		fact("%s; %d vCPUs, %d MHz now; %d MiB configured, %s used; %d MiB of disks", v.Power, v.VCPUs, v.UsedMHz, v.MemoryMiB, known(v.UsedMiB, "MiB"), v.DiskMiB())
+		if v.Obstacles != 0 {
+			fact("bound by: %s", v.Obstacles)
+		}
+		if len(v.Tags) > 0 {
+			fact("tags: %s", strings.Join(v.Tags, ", "))
+		}
+		if h := in.History.VM(v.ID); h.MovedAt != 0 {
+			fact("last moved by us at %s, from %s; %d moves in all", h.MovedAt, h.LeftSite, h.Moves)
+		}
+	case "host":
+		for i := range s.Hosts {
+			if s.Hosts[i].Name == name || string(s.Hosts[i].ID) == name {
+				o.host = int32(i)
+			}
+		}
+		if o.host < 0 {
+			return o, fmt.Errorf("host %s: %w", name, errNotThere)
+		}
+		h := &s.Hosts[o.host]
+		o.site = h.Site
+		e.ID, e.Name = string(h.ID), h.Name
+		hist := in.History.Host(h.ID)
+		fact("%s, in %s, %s; %d VMs", h.Power, s.Clusters[h.Cluster].Name, siteName(s, h.Site), len(s.VMsOn(o.host)))
+		fact("CPU %s of %d MHz, memory %s of %d MiB, power %s", known(h.UsedMHz, "MHz"), h.CPUMHz, known(h.UsedMiB, "MiB"), h.MemoryMiB, known(h.PowerW, "W"))
+		fact("demand over 40 min: CPU %s, memory %s; low for %d s; ours: %s", permille(hist.CPU.Mean(8)), permille(hist.Mem.Mean(8)), hist.LowFor(in.Now), hist.Own)
+	default:
+		i, ok := s.FindSite(engine.SiteID(name))
+		if !ok {
+			return o, fmt.Errorf("site %s: %w", name, errNotThere)
+		}
+		o.site = i
+		e.ID, e.Name = name, name
+		x := &s.Sites[i]
+		fact("mode %s; sun %s; price %s; carbon %s", x.Mode, milli(x.SunMilliDeg, "deg"), micro(x.PriceMicroEURPerKWh), known(x.CarbonGPerKWh, "g/kWh"))
+		for _, z := range s.Hazards {
+			if z.Site == x.ID {
+				fact("hazard %s: %s, %s, from %s (%s)", z.ID, z.Kind, z.Severity, z.Earliest, z.Source)
+			}
+		}
+	}
+	return o, nil
+}
+
+func siteName(s *engine.Snapshot, i int32) string {
+	if i < 0 {
+		return "at no site"
+	}
+	return string(s.Sites[i].ID)
+}
+
+func known(v int32, unit string) string {
+	if v == engine.Unknown {
+		return "unknown"
+	}
+	return fmt.Sprintf("%d %s", v, unit)
+}
+
+func permille(v int32) string {
+	if v == engine.Unknown {
+		return "unknown"
+	}
+	return fmt.Sprintf("%.1f %%", float64(v)/10)
+}
+
+func milli(v int32, unit string) string {
+	if v == engine.Unknown {
+		return "unknown"
+	}
+	return fmt.Sprintf("%.1f %s", float64(v)/1000, unit)
+}
+
+func micro(v int32) string {
+	if v == engine.Unknown {
+		return "unknown"
+	}
+	return fmt.Sprintf("%.3f EUR/kWh", float64(v)/1e6)
+}
+
+// opinions gathers what the policies said about the object.
+func (e *explanation) opinions(in *plan.Input, d *engine.Decision, o object) {
+	s := in.Snapshot
+	say := func(b engine.By, format string, args ...any) {
+		v := d.Voices[b.Voice]
+		e.Said = append(e.Said, said{v.Policy, v.Rule, v.Mode, fmt.Sprintf(format, args...), d.Reasons[b.Reason]})
+	}
+	vm := e.Kind == "vm"
+	for _, x := range d.SiteScores {
+		if x.Site == o.site || vm {
+			worth := ""
+			if vm {
+				w := d.Voices[x.By.Voice].WeightMicroEUR
+				worth = fmt.Sprintf(", worth %.4f EUR/h to this VM", float64(w*int64(x.Milli)*int64(s.VMs[o.vm].VCPUs))/1e9)
+			}
+			say(x.By, "site %s scores %.2f%s", s.Sites[x.Site].ID, float64(x.Milli)/1000, worth)
+		}
+	}
+	for _, x := range d.Prefers {
+		if vm && x.VM == o.vm {
+			say(x.By, "prefers %s, worth %.4f EUR/h", x.To, float64(x.MicroEUR)/1e6)
+		}
+	}
+	for _, x := range d.Evacuations {
+		if e.about(s, o, x.Place) {
+			say(x.By, "evacuate %s by %s", x.Place, x.Deadline)
+		}
+	}
+	for _, x := range d.Drains {
+		if x.Host == o.host && e.Kind != "site" {
+			say(x.By, "drain its host %s, then %s", s.Hosts[x.Host].Name, x.Then)
+		}
+	}
+	for _, x := range d.Wakes {
+		if x.Host == o.host && e.Kind == "host" {
+			say(x.By, "may be woken")
+		}
+	}
+	for _, x := range d.Priorities {
+		if vm && x.VM == o.vm {
+			say(x.By, "leaves in tier %d", x.Tier)
+		}
+	}
+	for _, x := range d.Groups {
+		if vm && slices.Contains(x.VMs, o.vm) {
+			say(x.By, "%s at %s level with %d others in group %s", x.Kind, x.Scope, len(x.VMs)-1, x.Name)
+		}
+	}
+	for _, x := range d.AllowSites {
+		if vm && x.VM == o.vm {
+			var names []string
+			for i := range s.Sites {
+				if x.Sites.Has(int32(i)) {
+					names = append(names, string(s.Sites[i].ID))
+				}
+			}
+			say(x.By, "only at %s", strings.Join(names, ", "))
+		}
+	}
+	for _, x := range d.AllowHosts {
+		if vm && x.VM == o.vm {
+			say(x.By, "only on %d hosts", len(x.Hosts))
+		}
+	}
+	for _, x := range d.Pins {
+		if vm && x.VM == o.vm {
+			say(x.By, "pinned to its host")
+		}
+	}
+	for _, x := range d.KeepOns {
+		if x.Host == o.host && e.Kind == "host" {
+			say(x.By, "keep it on")
+		}
+	}
+	for _, x := range d.Freezes {
+		if e.about(s, o, x.Place) {
+			say(x.By, "%s is frozen", x.Place)
+		}
+	}
+	for _, x := range in.Vetoes {
+		if string(x.VM) == e.ID {
+			e.Said = append(e.Said, said{x.Policy, engine.RuleDeny, x.Mode, "may not move to " + cmpOr(string(x.To), "anywhere"), x.Code + ": " + x.Reason})
+		}
+	}
+}
+
+func cmpOr(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// about reports whether the place is the object, or contains it.
+func (e *explanation) about(s *engine.Snapshot, o object, p engine.Subject) bool {
+	switch p.Kind {
+	case "fleet":
+		return true
+	case "site":
+		return o.site >= 0 && string(s.Sites[o.site].ID) == p.ID
+	case "cluster":
+		return o.host >= 0 && string(s.Clusters[s.Hosts[o.host].Cluster].ID) == p.ID
+	case "host":
+		return o.host >= 0 && string(s.Hosts[o.host].ID) == p.ID
+	default:
+		return p.ID == e.ID
+	}
+}
+
+// recent finds the last actions on the object up to the cycle.
+func (e *explanation) recent(j journal, until uint64) error {
+	entries, err := j.Kind(engine.EntryEnded)
+	if err != nil {
+		return err
+	}
+	for _, x := range slices.Backward(entries) {
+		if x.Cycle > until || len(e.Recent) == 5 {
+			continue
+		}
+		var r engine.ActionRecord
+		if err := json.Unmarshal(x.Data, &r); err != nil {
+			return fmt.Errorf("entry %d: %w", x.Seq, err)
+		}
+		a := &r.Action
+		if e.concerns(string(a.VM), string(a.From.Host), string(a.To.Host), string(a.From.Site), string(a.To.Site)) {
+			e.Recent = append(e.Recent, r)
+		}
+	}
+	return nil
+}
+
+func (e *explanation) print(w io.Writer) error {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line("%s %s (%s), cycle %d at %s, policies %.12s", e.Kind, e.Name, e.ID, e.Cycle, e.At, e.Revision)
+	for _, f := range e.Facts {
+		line("  %s", f)
+	}
+	line("said:")
+	for _, x := range e.Said {
+		line("  %s.%s (%s): %s: %s", x.Policy, x.Rule, x.Mode, x.What, x.Reason)
+	}
+	if len(e.Said) == 0 {
+		line("  nothing: no policy has an opinion on it")
+	}
+	if len(e.Actions) > 0 {
+		line("planned:")
+	}
+	for i := range e.Actions {
+		a := &e.Actions[i]
+		line("  %s %s: about %d s, %d MiB", a.ID, a.String(), a.Estimate.Seconds, a.Estimate.MemoryMiB+a.Estimate.DiskMiB)
+		if a.Ledger != (engine.Ledger{}) {
+			line("    saves %.4f EUR/h, costs %.4f EUR once, pays back in %d s, expected to hold %d s", float64(a.Ledger.SavesPerH)/1e6, float64(a.Ledger.CostOnce)/1e6, a.Ledger.PaybackS, a.Ledger.HoldsS)
+		}
+		for _, y := range a.Why {
+			line("    %s", y)
+		}
+	}
+	if len(e.Holds) > 0 {
+		line("held:")
+	}
+	for _, h := range e.Holds {
+		line("  %s: %s (%s)", h.Want, h.Detail, h.Code)
+		for _, y := range h.Why {
+			line("    %s", y)
+		}
+	}
+	if len(e.Actions) == 0 && len(e.Holds) == 0 {
+		line("nothing is planned for it and nothing is held: it may stay as it is")
+	}
+	if len(e.Recent) > 0 {
+		line("of late:")
+	}
+	for i := range e.Recent {
+		r := &e.Recent[i]
+		line("  %s %s: %s %s", r.Ended, r.Action.String(), r.State, r.Error)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

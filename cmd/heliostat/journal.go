@@ -1,0 +1,172 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"heliostat/engine"
+)
+
+func newJournal(g *globals) *cobra.Command {
+	var state string
+	cmd := &cobra.Command{
+		Use:   "journal",
+		Short: "Read the journal",
+		Example: `  heliostat journal ls --kind ended
+  heliostat journal show 118
+  heliostat journal verify --state /var/lib/heliostat`,
+	}
+	cmd.PersistentFlags().StringVar(&state, "state", "", "state folder of a stopped daemon (default: the configured one)")
+	cmd.AddCommand(newJournalLs(g, &state), newJournalShow(g, &state), newJournalVerify(g, &state))
+	return cmd
+}
+
+func newJournalLs(g *globals, state *string) *cobra.Command {
+	var kind string
+	var number, from uint64
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "ls",
+		Short: "List entries, a line each",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			j, err := g.openJournal(cmd.Context(), *state)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = j.Close() }()
+			n := 0
+			for e, err := range j.Entries(max(from, 1)) {
+				if err != nil {
+					return err
+				}
+				if (kind != "" && string(e.Kind) != kind) || (number != 0 && e.Cycle != number) {
+					continue
+				}
+				if n++; limit > 0 && n > limit {
+					break
+				}
+				if g.json {
+					b, err := engine.Encode(e)
+					if err != nil {
+						return err
+					}
+					_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", b)
+					continue
+				}
+				_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%6d  %s  cycle %-5d %-9s %s\n", e.Seq, e.At.UTC().Format(time.DateTime), e.Cycle, e.Kind, gist(&e))
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&kind, "kind", "", "only this kind: input, decision, vetoes, plan, intent, task, ended, alert, approval, revision, operator, cycle")
+	cmd.Flags().Uint64Var(&number, "cycle", 0, "only this cycle")
+	cmd.Flags().Uint64Var(&from, "from", 1, "from this entry on")
+	cmd.Flags().IntVar(&limit, "limit", 0, "at most so many (0: all)")
+	return cmd
+}
+
+// gist says in a few words what an entry records.
+func gist(e *engine.Entry) string {
+	switch e.Kind {
+	case engine.EntryIntent, engine.EntryTask, engine.EntryEnded:
+		var r engine.ActionRecord
+		if json.Unmarshal(e.Data, &r) == nil {
+			s := fmt.Sprintf("%s %s: %s", r.Action.ID, r.Action.String(), r.State)
+			if r.Error != "" {
+				s += ": " + r.Error
+			}
+			return s
+		}
+	case engine.EntryPlan:
+		var r engine.PlanRecord
+		if json.Unmarshal(e.Data, &r) == nil {
+			s := fmt.Sprintf("%s: %d actions, %d holds, %s", r.Level, r.Actions, r.Holds, r.Hash[:min(8, len(r.Hash))])
+			if r.Refused != "" {
+				s += ", refused: " + r.Refused
+			}
+			return s
+		}
+	case engine.EntryCycle:
+		var r engine.CycleRecord
+		if json.Unmarshal(e.Data, &r) == nil {
+			return fmt.Sprintf("%d VMs, %d of %d hosts on, %d W, %d open, %d gaps, %d ms", r.VMs, r.HostsOn, r.Hosts, r.PowerW, r.Open, r.Gaps, r.MS)
+		}
+	case engine.EntryAlert:
+		var r engine.Alert
+		if json.Unmarshal(e.Data, &r) == nil {
+			return fmt.Sprintf("%s at %s: %s %s", r.Name, r.Site, r.Status, r.Severity)
+		}
+	case engine.EntryInput:
+		var r engine.InputRecord
+		if json.Unmarshal(e.Data, &r) == nil {
+			return fmt.Sprintf("%s: snapshot %s", r.Level, r.Snapshot[:min(8, len(r.Snapshot))])
+		}
+	default:
+	}
+	return string(e.Data[:min(len(e.Data), 120)])
+}
+
+func newJournalShow(g *globals, state *string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "show NUMBER|DIGEST",
+		Short:   "Show an entry whole, or a large value by its digest",
+		Example: "  heliostat journal show 118\n  heliostat journal show 3f9a0c... | jq .vms[0]",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			j, err := g.openJournal(cmd.Context(), *state)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = j.Close() }()
+			n, err := strconv.ParseUint(args[0], 10, 64)
+			if err != nil || len(args[0]) == 64 {
+				b, err := j.Get(args[0])
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", b)
+				return err
+			}
+			for e, err := range j.Entries(n) {
+				if err != nil {
+					return err
+				}
+				if e.Seq == n {
+					return printJSON(cmd.OutOrStdout(), e)
+				}
+				break
+			}
+			return fmt.Errorf("no entry %d", n)
+		},
+	}
+	return cmd
+}
+
+func newJournalVerify(g *globals, state *string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "verify",
+		Short: "Check the chain of hashes and every value that it refers to",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			j, err := g.openJournal(cmd.Context(), *state)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = j.Close() }()
+			r, err := j.Verify(cmd.Context())
+			if err != nil {
+				return fmt.Errorf("the journal is damaged: %w", err)
+			}
+			if g.json {
+				return printJSON(cmd.OutOrStdout(), r)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d entries and %d values (%d MiB) are as they were written; %d actions open; head %s\n", r.Entries, r.Blobs, r.Bytes>>20, r.Open, r.Head)
+			return err
+		},
+	}
+}

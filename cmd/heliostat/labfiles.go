@@ -1,0 +1,132 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"heliostat/lab"
+)
+
+// labFiles are the files of a daemon that runs against a lab.
+type labFiles struct {
+	dir      string
+	config   string // heliostat.yaml
+	hazards  string
+	token    string // of the alert intake
+	policies string // the operator's own bundle, empty at first
+}
+
+// labOptions are what the configuration of a lab's daemon may vary in.
+type labOptions struct {
+	every       time.Duration // between cycles
+	enforce     bool
+	listen      string // of the web server; "" for none
+	maintenance *maintenance
+}
+
+// maintenance is an agreed window for one host.
+type maintenance struct {
+	host     string
+	from, to time.Time
+}
+
+// writeLabFiles writes a configuration for the lab as it is served now into dir:
+// heliostat.yaml, the accounts' passwords, an empty list of hazards, a token.
+func writeLabFiles(dir string, cfg lab.Config, endpoints []lab.Endpoint, o labOptions) (labFiles, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return labFiles{}, err
+	}
+	f := labFiles{dir: dir, config: filepath.Join(dir, "heliostat.yaml"), hazards: filepath.Join(dir, "hazards.json"), token: filepath.Join(dir, "alerts.token"), policies: filepath.Join(dir, "policies")}
+	for _, d := range []string{dir, f.policies} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return f, err
+		}
+	}
+	write := func(path, text string) {
+		if err == nil {
+			err = os.WriteFile(path, []byte(text), 0o600)
+		}
+	}
+	write(f.hazards, "[]\n")
+	write(f.token, "lab-token\n")
+	accounts := map[string]string{} // role to user name
+	for _, a := range endpoints[0].Accounts {
+		accounts[a.Role] = a.Username
+		write(filepath.Join(dir, a.Role+".password"), a.Password+"\n")
+	}
+	write(f.config, labYAML(f, cfg, endpoints, accounts, o))
+	return f, err
+}
+
+// labYAML is the text of the configuration.
+func labYAML(f labFiles, cfg lab.Config, endpoints []lab.Endpoint, accounts map[string]string, o labOptions) string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	mode := "advise"
+	if o.enforce {
+		mode = "enforce"
+	}
+	line("# A daemon for a lab of simulated vCenters. See 'heliostat init' for what each key means.")
+	line("sites:")
+	vcenterOf := map[string]string{}
+	for _, e := range endpoints {
+		vcenterOf[e.Site] = e.Name
+	}
+	for _, s := range cfg.Sites {
+		line("  - id: %s", s.Name)
+		line("    latitude: %v\n    longitude: %v", s.Lat, s.Lon)
+		line("    region: %q\n    time_zone: %q", s.Region, s.TimeZone)
+		line("    pue: %v\n    price_eur_per_kwh: %v\n    carbon_g_per_kwh: %v", max(s.PUE, 1), s.EURPerKWh, s.GramPerKWh)
+		line("    mode: %s", mode)
+		line("    hosts: [{vcenter: %s}]", vcenterOf[s.Name])
+	}
+	line("vcenters:")
+	for _, e := range endpoints {
+		line("  - name: %s\n    url: %s\n    thumbprint: %q", e.Name, e.URL, e.Thumbprint)
+		for _, role := range []string{lab.RoleReader, lab.RoleMover} {
+			line("    %s: {username: %q, password_file: %q}", role, accounts[role], filepath.Join(f.dir, role+".password"))
+		}
+	}
+	line("segments:")
+	seen := map[string]bool{}
+	for _, s := range cfg.Sites {
+		for _, name := range s.Segments {
+			if !seen[name] {
+				seen[name] = true
+				line("  - name: %s\n    networks: [{name: %q}]", name, name)
+			}
+		}
+	}
+	if len(cfg.Links) > 0 {
+		line("links:")
+	}
+	for _, k := range cfg.Links {
+		line("  - {between: [%s, %s], rtt_ms: %v, mbps: %d}", k.A, k.B, float64(k.RTT.Microseconds())/1000, int(k.Mbps))
+	}
+	line("power:")
+	for _, s := range cfg.Sites {
+		if k := s.Clusters[0]; k.MaxW > 0 {
+			line("  - {model: \"*\", idle_w: %d, max_w: %d}", int(k.IdleW), int(k.MaxW))
+			break
+		}
+	}
+	line("policy:\n  dir: %q\n  modes:", f.policies)
+	for _, p := range []string{"follow_the_sun", "dpm", "hurricane", "maintenance", "emergency", "quiet_hours", "sovereignty", "pinned"} {
+		line("    %s: %s", p, mode)
+	}
+	line("plan:\n  modes: {move: %s, standby: %s, wake: %s, maintenance: %s}", mode, mode, mode, mode)
+	line("alerts:\n  token_file: %q", f.token)
+	line("  rules:\n    - {match: {alertname: \"CoolingFailure\"}, kind: cooling, site_label: site, deadline_annotation: deadline, deadline_after: 4h}")
+	line("hazards:\n  file: %q", f.hazards)
+	line("schedule:\n  every: %s", o.every)
+	if m := o.maintenance; m != nil {
+		line("windows:\n  - {id: firmware, kind: maintenance, host: %q, from: %q, to: %q, note: \"firmware of one host\"}", m.host, m.from.UTC().Format(time.RFC3339), m.to.UTC().Format(time.RFC3339))
+	}
+	line("web:\n  listen: %q", o.listen)
+	line("state:\n  dir: %q\n  socket: %q", filepath.Join(f.dir, "state"), filepath.Join(f.dir, "heliostat.sock"))
+	return b.String()
+}

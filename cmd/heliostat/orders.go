@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"heliostat/configs"
+	"heliostat/web"
+)
+
+// daemon reaches the daemon of the configuration over its socket.
+func (g *globals) daemon(ctx context.Context) (*web.Client, error) {
+	cfg, err := configs.Load(g.config)
+	if err != nil {
+		return nil, codeError{exitConfig, err}
+	}
+	return dialDaemon(ctx, cfg.State.Socket)
+}
+
+// order makes a command that gives the daemon one order.
+func order(g *globals, use, short, long, example, done string, args cobra.PositionalArgs, give func(context.Context, *web.Client, []string, string) error) *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use: use, Short: short, Long: long, Example: example, Args: args,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := g.daemon(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if err := give(cmd.Context(), c, args, reason); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), done)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the journal")
+	return cmd
+}
+
+func newApprove(g *globals) *cobra.Command {
+	return order(g, "approve HASH", "Let an advised plan be carried out",
+		"Approve the plan that waits. HASH is the beginning of its hash, at least six digits, as 'heliostat status' shows it.",
+		"  heliostat approve 3f9a0c", "approved", cobra.ExactArgs(1),
+		func(ctx context.Context, c *web.Client, args []string, _ string) error {
+			return c.Approve(ctx, args[0])
+		})
+}
+
+func newReject(g *globals) *cobra.Command {
+	return order(g, "reject HASH", "Drop an advised plan",
+		"Drop the plan that waits. The same actions are not proposed again for a while.",
+		"  heliostat reject 3f9a0c --reason 'month end'", "rejected", cobra.ExactArgs(1),
+		func(ctx context.Context, c *web.Client, args []string, reason string) error {
+			return c.Reject(ctx, args[0], reason)
+		})
+}
+
+func newPause(g *globals) *cobra.Command {
+	return order(g, "pause", "Start no more actions until resumed",
+		"Start no more actions, from now on and over restarts. Actions in flight go on to their end.",
+		"  heliostat pause --reason 'storage maintenance'", "paused: nothing more is started until 'heliostat resume'", cobra.NoArgs,
+		func(ctx context.Context, c *web.Client, _ []string, reason string) error { return c.Pause(ctx, reason) })
+}
+
+func newResume(g *globals) *cobra.Command {
+	return order(g, "resume", "End a pause", "", "  heliostat resume", "resumed", cobra.NoArgs,
+		func(ctx context.Context, c *web.Client, _ []string, _ string) error { return c.Resume(ctx) })
+}
+
+func newVersion(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if g.json {
+				return printJSON(cmd.OutOrStdout(), map[string]string{"version": version, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "heliostat %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}
+
+func newCheck(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "check",
+		Short: "Check the configuration and the policies, as the daemon would load them",
+		Long: `Check loads the configuration and the policies exactly as the daemon does, and
+prints every fault at once as file:line:column. It connects to nothing.
+It exits with 0 when the daemon would start, and with 3 otherwise.`,
+		Example: "  heliostat check --config heliostat.yaml",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := configs.Load(g.config)
+			if err != nil {
+				return codeError{exitConfig, err}
+			}
+			policies, err := loadPolicies(cmd.Context(), cfg)
+			if err != nil {
+				return codeError{exitConfig, err}
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: sound: %d sites, %d vCenters; policies %s\n", g.config, len(cfg.Sites), len(cfg.VCenters), policies.Revision()[:12])
+			return err
+		},
+	}
+}
+
+func newInit() *cobra.Command {
+	return &cobra.Command{
+		Use:     "init",
+		Short:   "Print a commented configuration to start from",
+		Example: "  heliostat init > heliostat.yaml",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := cmd.OutOrStdout().Write(configs.Example)
+			return err
+		},
+	}
+}
+
+func newStatus(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:     "status",
+		Short:   "Show what the daemon is doing",
+		Example: "  heliostat status\n  heliostat status --json | jq .open",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := g.daemon(cmd.Context())
+			if err != nil {
+				return err
+			}
+			s, err := c.Status(cmd.Context())
+			if err != nil {
+				return codeError{exitDaemon, err}
+			}
+			if g.json {
+				return printJSON(cmd.OutOrStdout(), s)
+			}
+			_, err = fmt.Fprint(cmd.OutOrStdout(), statusText(s))
+			return err
+		},
+	}
+}
+
+// statusText is the status for people: what needs them first.
+func statusText(s *web.Status) string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	if s.Paused != nil {
+		line("PAUSED by %s: %s", s.Paused.Who, s.Paused.Reason)
+	}
+	if s.Error != "" {
+		line("LAST CYCLE FAILED: %s", s.Error)
+	}
+	if s.Refused != "" {
+		line("POLICY EDIT REFUSED, revision %.12s serves on: %s", s.Revision, s.Refused)
+	}
+	if p := s.Pending; p != nil {
+		line("PLAN %.12s WAITS for %d approval(s), until %s: 'heliostat approve %.8s'", p.Hash, p.Approvers, p.Expires.UTC().Format("15:04:05"), p.Hash)
+		for i := range p.Plan.Actions {
+			line("    %s", p.Plan.Actions[i].String())
+		}
+	}
+	line("heliostat %s, cycle %d at %s took %d ms, next at %s; policies %.12s; journal %d entries",
+		s.Version, s.Cycle, s.At.UTC().Format("15:04:05"), s.TookMS, s.Next.UTC().Format("15:04:05"), s.Revision, s.Journal.Entries)
+	line("")
+	line("%-14s %-8s %6s %8s %6s %9s %7s", "SITE", "MODE", "ON", "STANDBY", "VMS", "POWER", "SUN")
+	for _, x := range s.Sites {
+		sun := "-"
+		if x.SunDeg != nil {
+			sun = fmt.Sprintf("%.0f deg", *x.SunDeg)
+		}
+		line("%-14s %-8s %6d %8d %6d %7.1f kW %7s", x.Site, x.Mode, x.Hosts.On, x.Hosts.Standby, x.VMs, float64(x.PowerW)/1000, sun)
+	}
+	if len(s.Open) > 0 {
+		line("")
+		for i := range s.Open {
+			line("%3d %%  %s  %s", s.Open[i].Percent, s.Open[i].Record.Action.ID, s.Open[i].Record.Action.String())
+		}
+	}
+	for _, src := range s.Sources {
+		if !src.Up {
+			line("source %s is silent: %s", src.Name, src.Error)
+		}
+	}
+	if len(s.Holds) > 0 {
+		var counts []string
+		for _, c := range web.HoldCounts(s.Holds) {
+			counts = append(counts, fmt.Sprintf("%d %s", c.N, c.Name))
+		}
+		line("")
+		line("held: %s ('heliostat explain vm NAME' says why)", strings.Join(counts, ", "))
+	}
+	for i, gap := range s.Gaps {
+		if i == 10 {
+			line("... and %d more gaps", len(s.Gaps)-i)
+			break
+		}
+		line("not seen: %s: %s (%s)", gap.Subject, gap.Reason, gap.Source)
+	}
+	return b.String()
+}
+
+var errNotThere = errors.New("not in the last snapshot")

@@ -1,0 +1,260 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"heliostat/configs"
+	"heliostat/engine"
+	"heliostat/engine/cycle"
+	"heliostat/engine/plan"
+	"heliostat/store"
+)
+
+func newPlan(g *globals) *cobra.Command {
+	var drain []string
+	var state string
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "Show what would be done now, without doing it",
+		Long: `Plan runs one dry cycle: it collects, asks the policies, plans and checks, and
+prints the plan. It changes nothing and journals nothing. What is advised counts
+as well as what is enforced.
+
+With --drain it also asks to empty a host, and says of each VM on it where it
+would go or why it cannot.`,
+		Example: "  heliostat plan --config heliostat.yaml\n  heliostat plan --drain esx-04.example.net",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			for _, d := range drain {
+				if d == "" {
+					return codeError{exitUsage, errors.New("--drain: the name of a host is empty")}
+				}
+			}
+			cfg, err := configs.Load(g.config)
+			if err != nil {
+				return codeError{exitConfig, err}
+			}
+			in, p, err := dryPlan(cmd.Context(), cfg, drain)
+			if p == nil {
+				return err
+			}
+			if err != nil {
+				err = fmt.Errorf("the check refuses this plan, so the daemon would not carry it out: %w", err)
+			}
+			if g.json {
+				return errors.Join(err, printJSON(cmd.OutOrStdout(), p))
+			}
+			return errors.Join(err, printPlan(cmd.OutOrStdout(), in, p))
+		},
+	}
+	cmd.Flags().StringArrayVar(&drain, "drain", nil, "empty this host, by name or ID (may be repeated)")
+	cmd.AddCommand(&cobra.Command{
+		Use: "show", Short: "Show the last plan in the journal", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return showLastPlan(cmd, g, state) },
+	})
+	cmd.PersistentFlags().StringVar(&state, "state", "", "show: state folder of a stopped daemon (default: the configured one)")
+	return cmd
+}
+
+// dryPlan runs one dry cycle in a state folder of its own, since the daemon may
+// own the real one: what it needs is what the fleet looks like now.
+func dryPlan(ctx context.Context, cfg *configs.Config, drain []string) (plan.Input, *engine.Plan, error) {
+	dir, err := os.MkdirTemp("", "heliostat-plan-")
+	if err != nil {
+		return plan.Input{}, nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	j, err := store.Open(dir, store.Options{})
+	if err != nil {
+		return plan.Input{}, nil, err
+	}
+	defer func() { _ = j.Close() }()
+	d, err := newDaemon(ctx, cfg, j, surroundings{noSockets: true})
+	if err != nil {
+		return plan.Input{}, nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	g, ctx := errgroup.WithContext(ctx)
+	for _, w := range d.watches {
+		g.Go(func() error { return quiet(ctx, w.Run(ctx)) })
+	}
+	d.ready(ctx)
+	memory, err := remembered(cfg)
+	if err == nil {
+		d.loop.Restore(ctx, memory)
+	}
+	var in plan.Input
+	var p *engine.Plan
+	if err == nil {
+		in, p, err = d.loop.Dry(ctx, engine.Advise, func(s *engine.Snapshot) ([]engine.HostID, error) { return hostsNamed(s, drain) })
+	}
+	cancel()
+	return in, p, errors.Join(err, g.Wait(), d.close())
+}
+
+// remembered is the history in the configured state folder, empty when there is
+// none or the daemon is using it.
+func remembered(cfg *configs.Config) (cycle.Memory, error) {
+	empty := cycle.Memory{History: &engine.History{}}
+	j, err := store.Open(cfg.State.Dir, store.Options{ReadOnly: true})
+	if err != nil {
+		return empty, nil //nolint:nilerr // without a readable journal there is nothing to remember
+	}
+	defer func() { _ = j.Close() }()
+	m, err := cycle.Remember(j)
+	m.Open = nil // a dry run adopts nothing
+	return m, err
+}
+
+// hostsNamed finds hosts by ID or by name.
+func hostsNamed(s *engine.Snapshot, names []string) ([]engine.HostID, error) {
+	var ids []engine.HostID
+	for _, name := range names {
+		n := len(ids)
+		for i := range s.Hosts {
+			if h := &s.Hosts[i]; h.Name == name || string(h.ID) == name {
+				ids = append(ids, h.ID)
+			}
+		}
+		switch len(ids) - n {
+		case 0:
+			return nil, fmt.Errorf("--drain: no host %q; there are %s", name, hostNames(s))
+		case 1:
+		default:
+			return nil, fmt.Errorf("--drain: %d hosts are named %q: give the ID, such as %s", len(ids)-n, name, ids[n])
+		}
+	}
+	return ids, nil
+}
+
+func hostNames(s *engine.Snapshot) string {
+	var names []string
+	for i := range s.Hosts {
+		if i == 8 {
+			names = append(names, fmt.Sprintf("and %d more", len(s.Hosts)-i))
+			break
+		}
+		names = append(names, s.Hosts[i].Name)
+	}
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+// printPlan writes a plan for people.
+func printPlan(w io.Writer, in plan.Input, p *engine.Plan) error {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	s := in.Snapshot
+	on := 0
+	for i := range s.VMs {
+		if s.VMs[i].Power == engine.VMOn {
+			on++
+		}
+	}
+	line("%d sites, %d hosts, %d VMs (%d running), %d rules, %d gaps, as of %s", len(s.Sites), len(s.Hosts), len(s.VMs), on, len(s.Rules), len(s.Gaps), s.At)
+	for i, gap := range s.Gaps {
+		if i == 10 {
+			line("  ... and %d more gaps", len(s.Gaps)-i)
+			break
+		}
+		line("  not seen: %s: %s (%s)", gap.Subject, gap.Reason, gap.Source)
+	}
+	writeActions(&b, p, hostNamer(s))
+	if len(p.Actions) == 0 && len(p.Holds) == 0 {
+		line("nothing to do: no policy asks for anything, and nothing is violated")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// hostNamer gives hosts the names that people know.
+func hostNamer(s *engine.Snapshot) func(engine.HostID) string {
+	return func(id engine.HostID) string {
+		if i, ok := s.FindHost(id); ok {
+			return s.Hosts[i].Name
+		}
+		return string(id)
+	}
+}
+
+func writeActions(b *strings.Builder, p *engine.Plan, host func(engine.HostID) string) {
+	line := func(format string, args ...any) { fmt.Fprintf(b, format+"\n", args...) }
+	if len(p.Actions) > 0 {
+		line("\nto do, in this order (plan %.12s):", p.Hash())
+	}
+	for i := range p.Actions {
+		a := &p.Actions[i]
+		what := fmt.Sprintf("%s %s", a.Kind, a.Name)
+		if a.Kind == engine.Move {
+			what = fmt.Sprintf("move %s from %s to %s", a.Name, host(a.From.Host), host(a.To.Host))
+			if a.From.Site != a.To.Site {
+				what += fmt.Sprintf(" (%s to %s)", a.From.Site, a.To.Site)
+			}
+		}
+		line("  %-10s %s, about %v", a.ID, what, time.Duration(a.Estimate.Seconds)*time.Second)
+		if mib := a.Estimate.MemoryMiB + a.Estimate.DiskMiB; mib > 0 {
+			line("             %d MiB of memory, %d MiB of disks; saves %.4f EUR/h, costs %.4f EUR once", a.Estimate.MemoryMiB, a.Estimate.DiskMiB, float64(a.Ledger.SavesPerH)/1e6, float64(a.Ledger.CostOnce)/1e6)
+		}
+		if len(a.After) > 0 {
+			var after []string
+			for _, j := range a.After {
+				after = append(after, p.Actions[j].ID)
+			}
+			line("             after %s", strings.Join(after, ", "))
+		}
+		for _, y := range a.Why {
+			line("             %s", y)
+		}
+	}
+	if len(p.Holds) > 0 {
+		line("\nheld:")
+	}
+	for _, h := range p.Holds {
+		line("  %-24s %s: %s (%s)", h.Name, h.Want, h.Detail, h.Code)
+	}
+}
+
+func showLastPlan(cmd *cobra.Command, g *globals, state string) error {
+	j, err := g.openJournal(cmd.Context(), state)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = j.Close() }()
+	e, ok, err := j.LastOf(engine.EntryPlan)
+	if err != nil || !ok {
+		return errors.Join(err, errors.New("the journal has no plan yet"))
+	}
+	for p, err := range plans(j, e.Cycle) {
+		if err != nil {
+			return err
+		}
+		in, err := cycle.ReadInput(j, p.input)
+		if err != nil {
+			return err
+		}
+		body, err := readPlan(j, p.record.Digest)
+		if err != nil {
+			return err
+		}
+		if g.json {
+			err = printJSON(cmd.OutOrStdout(), body)
+		} else {
+			err = printPlan(cmd.OutOrStdout(), in, body)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
