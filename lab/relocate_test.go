@@ -159,7 +159,9 @@ func TestRelocateRefused(t *testing.T) {
 				c := connect(t, l, 0, mover)
 				m := l.machines[0]
 				s := l.across(m, 1)
+				l.lock()
 				tc.change(l, m, &s)
+				l.unlock()
 				free := l.World().Datastores
 				task, err := l.vmObject(c, m.name).Relocate(t.Context(), s, types.VirtualMachineMovePriorityDefaultPriority)
 				if (err == nil) != tc.task {
