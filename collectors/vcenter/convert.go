@@ -16,8 +16,8 @@ import (
 
 // A buildKey says what an inventory was made from.
 type buildKey struct {
-	topo                  *topology
-	version, tags, fields uint64
+	topo                            *topology
+	version, tags, fields, profiles uint64
 }
 
 // An inventory is the topology in the engine's words, without loads. It is made

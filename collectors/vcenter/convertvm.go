@@ -67,7 +67,7 @@ func (b *builder) vm(v *engine.VM, r *vm, homes map[string]*vm) {
 	v.Disks = make([]engine.Disk, len(r.dev.disks))
 	for i := range r.dev.disks {
 		d := &r.dev.disks[i]
-		v.Disks[i] = engine.Disk{Key: d.key, Datastore: at(b.stores, d.datastore), MiB: mib(d.bytes), Used: r.used(d), Thin: d.thin}
+		v.Disks[i] = engine.Disk{Key: d.key, Datastore: at(b.stores, d.datastore), MiB: mib(d.bytes), Used: r.used(d), Thin: d.thin, Profile: b.s.profiles.of(r.ref.Value, d.key)}
 	}
 	v.NICs = make([]engine.NIC, len(r.dev.nics))
 	for i := range r.dev.nics {

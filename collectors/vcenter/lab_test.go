@@ -3,6 +3,7 @@ package vcenter
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -345,4 +346,40 @@ func TestMark(t *testing.T) {
 			r.until(t, func(o engine.Observation) bool { return o.Inventory.Hosts[1].Mark == want })
 		}
 	})
+}
+
+// TestTagsUnread: a VM whose tags cannot be read may be pinned, so it stays.
+func TestTagsUnread(t *testing.T) {
+	bubble(t, labConfig(), func(t *testing.T, l *lab.Lab, r *rig) {
+		refuse := func(c lab.Call) lab.Fault {
+			if strings.HasPrefix(c.Path, "/rest") {
+				return lab.Fault{Refuse: 503}
+			}
+			return lab.Fault{}
+		}
+		l.SetFaults(refuse)
+		o := r.until(t, func(engine.Observation) bool { return true })
+		if v := &o.Inventory.VMs[0]; v.Mode != engine.Enforce {
+			t.Errorf("tags read a moment ago are forgotten: %+v", v)
+		}
+		delete(r.source.tags.byVM, o.Inventory.VMs[0].Moid) // as of a VM that has just come
+		r.source.tags.version++
+		o = r.until(t, func(engine.Observation) bool { return true })
+		if v := &o.Inventory.VMs[0]; v.Mode != engine.Off || !gapOn(o, "vm", string(v.ID)) {
+			t.Errorf("a VM whose tags are unread: %s, %+v", v.Mode, o.Gaps)
+		}
+		if !gapOn(o, "feed", r.source.Name()) || gapOn(o, "vcenter", string(o.Inventory.VCenter.ID)) {
+			t.Errorf("gaps while tags are merely old: %+v", o.Gaps)
+		}
+		time.Sleep(tagsStale)
+		if o = r.until(t, func(engine.Observation) bool { return true }); !gapOn(o, "vcenter", string(o.Inventory.VCenter.ID)) {
+			t.Errorf("gaps when tags are too old: %+v", o.Gaps)
+		}
+		l.SetFaults(nil)
+		r.until(t, func(o engine.Observation) bool { return len(o.Gaps) == 0 && o.Inventory.VMs[0].Mode == engine.Enforce })
+	})
+}
+
+func gapOn(o engine.Observation, kind, id string) bool {
+	return slices.ContainsFunc(o.Gaps, func(g engine.Gap) bool { return g.Subject == engine.Subject{Kind: kind, ID: id} })
 }

@@ -41,7 +41,9 @@ const (
 	storeFree    = "summary.freeSpace"
 )
 
-// poll writes the loads of this moment into inv.
+// poll writes the loads of this moment into inv. A gap of the vCenter blinds
+// every move there, so only what makes moves unsafe is one; what merely leaves
+// a number unknown is a gap of this feed.
 func (s *Source) poll(ctx context.Context, conn *vsphere.Conn, b *inventory, inv *engine.Inventory, g *gaps) {
 	now := engine.At(time.Now())
 	s.idle(inv, now)
@@ -51,17 +53,34 @@ func (s *Source) poll(ctx context.Context, conn *vsphere.Conn, b *inventory, inv
 	} else {
 		unseen(inv, g)
 	}
-	if err := s.pollPower(ctx, conn, b, inv, now); err != nil {
-		g.add("vcenter", vc, "power cannot be read: %v", err)
-	}
 	if err := s.pollTasks(ctx, conn, b, inv, now); err != nil {
 		g.add("vcenter", vc, "running tasks cannot be read: %v", err)
 	}
-	if err := s.tags.err; err != nil {
-		g.add("vcenter", vc, "tags cannot be read: %v", err)
+	if err := s.pollPower(ctx, conn, b, inv, now); err != nil {
+		g.add("feed", s.Name(), "power cannot be read: %v", err)
 	}
-	if err := s.fields.err; err != nil {
-		g.add("vcenter", vc, "custom attributes cannot be read: %v", err)
+	s.slow(vc, g)
+}
+
+// slow reports on what is read every few minutes. While it is merely getting
+// older it is still good; what was never read might forbid anything.
+func (s *Source) slow(vc string, g *gaps) {
+	for _, x := range []struct {
+		what string
+		err  error
+		read bool
+	}{
+		{"tags", s.tags.err, time.Since(s.tags.at) < tagsStale},
+		{"custom attributes", s.fields.err, s.fields.names != nil},
+		{"storage policies", s.profiles.err, s.profiles.read},
+	} {
+		switch {
+		case x.err == nil:
+		case x.read:
+			g.add("feed", s.Name(), "%s cannot be read again: %v", x.what, x.err)
+		default:
+			g.add("vcenter", vc, "%s cannot be read: %v", x.what, x.err)
+		}
 	}
 }
 

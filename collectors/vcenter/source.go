@@ -77,6 +77,7 @@ type Source struct {
 	loads     loadView
 	tags      tagCache
 	fields    fieldCache
+	profiles  profileCache
 	counter   powerCounter
 }
 
@@ -130,8 +131,8 @@ func (s *Source) Observe(ctx context.Context) (engine.Observation, error) {
 	b := s.built
 	obs := engine.Observation{Source: s.Name(), At: b.at}
 	g := gaps{source: s.Name(), at: engine.At(time.Now()), list: append([]engine.Gap(nil), b.gaps...)}
-	if b.broken != nil {
-		g.add("vcenter", string(conn.VCenter), "topology is not watched: %v", b.broken)
+	if b.broken != nil { // how old it has become is for the loop to judge
+		g.add("feed", s.Name(), "topology is not watched: %v", b.broken)
 	}
 	inv := b.overlay()
 	s.poll(ctx, conn, b, inv, &g)
@@ -152,8 +153,10 @@ func (s *Source) refresh(ctx context.Context) (*vsphere.Conn, error) {
 		conn = now
 	}
 	s.fields.refresh(ctx, conn)
+	vms := s.vmRefs()
+	s.profiles.refresh(ctx, conn, len(vms))
 	if !s.cfg.NoTags {
-		s.tags.refresh(ctx, conn, s.vmRefs())
+		s.tags.refresh(ctx, conn, vms)
 	}
 	s.rebuild(conn)
 	if s.built.strange { // an attribute whose name is not known yet
@@ -168,7 +171,7 @@ func (s *Source) refresh(ctx context.Context) (*vsphere.Conn, error) {
 func (s *Source) rebuild(conn *vsphere.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := buildKey{topo: s.topo, version: s.topo.version, tags: s.tags.version, fields: s.fields.version}
+	key := buildKey{topo: s.topo, version: s.topo.version, tags: s.tags.version, fields: s.fields.version, profiles: s.profiles.version}
 	if s.built == nil || s.built.key != key {
 		s.built = s.convert(conn, key)
 	}

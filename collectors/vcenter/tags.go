@@ -2,6 +2,7 @@ package vcenter
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,8 @@ const (
 	// tagsEvery is how old the tags of a VM may become. vCenter does not report
 	// their changes.
 	tagsEvery = 10 * time.Minute
+	// tagsStale is when tags are too old to trust: a person may have pinned VMs since.
+	tagsStale = 3 * tagsEvery
 	// tagsRetry is how long a vCenter that refused is left alone.
 	tagsRetry = time.Minute
 	// tagsBatch is the most objects that one call may name. Source: vSphere
@@ -56,16 +59,13 @@ func (t *tagCache) refresh(ctx context.Context, conn *vsphere.Conn, vms []types.
 
 func (t *tagCache) read(ctx context.Context, c *rest.Client, vms []types.ManagedObjectReference, whole bool) error {
 	m := tags.NewManager(c)
-	byVM := map[string][]string{}
-	if !whole {
-		byVM = t.byVM
-	}
 	names := map[string]string{} // read anew each time: tags are renamed
+	byVM := make(map[string][]string, len(vms))
 	for batch := range slices.Chunk(vms, tagsBatch) {
 		objects := make([]mo.Reference, len(batch))
 		for i := range batch {
 			objects[i] = batch[i]
-			byVM[batch[i].Value] = nil
+			byVM[batch[i].Value] = nil // those without a tag are not in the answer
 		}
 		attached, err := m.ListAttachedTagsOnObjects(ctx, objects)
 		if err != nil {
@@ -83,6 +83,12 @@ func (t *tagCache) read(ctx context.Context, c *rest.Client, vms []types.Managed
 			slices.Sort(list)
 			byVM[a.ObjectID.Reference().Value] = list
 		}
+	}
+	// Only what was read to its end counts: a VM of a broken reading has no tags
+	// that are known, rather than none.
+	if !whole {
+		maps.Copy(t.byVM, byVM)
+		byVM = t.byVM
 	}
 	t.byVM = byVM
 	t.version++
