@@ -83,9 +83,13 @@ func (c *Conn) ContainerView(ctx context.Context, kinds ...string) (types.Manage
 	return res.Returnval, nil
 }
 
-// DestroyView gives a view back.
-func (c *Conn) DestroyView(ctx context.Context, view types.ManagedObjectReference) error {
-	if _, err := methods.DestroyView(ctx, c, &types.DestroyView{This: view}); err != nil {
+// DestroyView gives a view back. It has a deadline of its own, so it may follow
+// a cancelled ctx.
+func (c *Conn) DestroyView(view types.ManagedObjectReference) error {
+	ctx, cancel := context.WithTimeout(context.Background(), logoutTimeout)
+	defer cancel()
+	_, err := methods.DestroyView(ctx, c, &types.DestroyView{This: view})
+	if err != nil && !IsGone(err) && !IsNotAuthenticated(err) {
 		return fmt.Errorf("destroy a view of the inventory: %w", err)
 	}
 	return nil

@@ -74,6 +74,10 @@ func connectionError(err error) bool {
 	return !Answered(err) && !soap.IsCertificateUntrusted(err) && !errors.Is(err, ErrPin)
 }
 
+// Unreachable reports whether a call failed for want of an answer, so that the
+// next one is likely to wait in vain as well.
+func Unreachable(err error) bool { return err != nil && !Answered(err) }
+
 // Answered reports whether the server itself answered, with a fault. Any other
 // error leaves open whether the call arrived.
 func Answered(err error) bool {

@@ -46,10 +46,13 @@ const (
 // a number unknown is a gap of this feed.
 func (s *Source) poll(ctx context.Context, conn *vsphere.Conn, b *inventory, inv *engine.Inventory, g *gaps) {
 	now := engine.At(time.Now())
-	s.idle(inv, now)
 	vc := string(conn.VCenter)
+	defer s.slow(vc, g)
 	if err := s.pollStats(ctx, conn, b, inv, now); err != nil {
 		g.add("vcenter", vc, "loads cannot be read: %v", err)
+		if vsphere.Unreachable(err) {
+			return // nor would it answer the rest
+		}
 	} else {
 		unseen(inv, g)
 	}
@@ -59,7 +62,6 @@ func (s *Source) poll(ctx context.Context, conn *vsphere.Conn, b *inventory, inv
 	if err := s.pollPower(ctx, conn, b, inv, now); err != nil {
 		g.add("feed", s.Name(), "power cannot be read: %v", err)
 	}
-	s.slow(vc, g)
 }
 
 // slow reports on what is read every few minutes. While it is merely getting

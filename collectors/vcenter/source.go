@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path"
+	"slices"
 	"sync"
 	"time"
 
@@ -111,9 +112,13 @@ func (s *Source) publish(conn *vsphere.Conn, t *topology) {
 	s.topo, s.conn, s.broken = t, conn, nil
 }
 
+// fail notes that the watch is broken, and says so once until it stands again.
 func (s *Source) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.broken == nil {
+		s.log.Warn("topology watch broken", "error", err)
+	}
 	s.broken = err
 }
 
@@ -124,47 +129,52 @@ func (s *Source) fail(err error) {
 func (s *Source) Observe(ctx context.Context) (engine.Observation, error) {
 	s.observing.Lock()
 	defer s.observing.Unlock()
-	conn, err := s.refresh(ctx)
-	if err != nil {
-		return engine.Observation{}, fmt.Errorf("observe vCenter %s: %w", s.session.Name(), err)
-	}
-	b := s.built
-	obs := engine.Observation{Source: s.Name(), At: b.at}
-	g := gaps{source: s.Name(), at: engine.At(time.Now()), list: append([]engine.Gap(nil), b.gaps...)}
-	if b.broken != nil { // how old it has become is for the loop to judge
-		g.add("feed", s.Name(), "topology is not watched: %v", b.broken)
-	}
-	inv := b.overlay()
-	s.poll(ctx, conn, b, inv, &g)
-	obs.Inventory, obs.Gaps = inv, g.list
-	return obs, ctx.Err()
-}
-
-// refresh brings the converted inventory, the tags and the attribute names up to date.
-func (s *Source) refresh(ctx context.Context) (*vsphere.Conn, error) {
 	s.mu.Lock()
-	ready, conn := s.topo != nil, s.conn
-	broken := s.broken
+	ready, conn, broken := s.topo != nil, s.conn, s.broken
 	s.mu.Unlock()
 	if !ready {
-		return nil, errors.Join(ErrNotReady, broken)
+		return engine.Observation{}, fmt.Errorf("observe vCenter %s: %w", s.session.Name(), errors.Join(ErrNotReady, broken))
 	}
-	if now, err := s.session.Conn(ctx); err == nil {
+	now, down := s.session.Live(ctx)
+	if down == nil {
 		conn = now
-	}
-	s.fields.refresh(ctx, conn)
-	vms := s.vmRefs()
-	s.profiles.refresh(ctx, conn, len(vms))
-	if !s.cfg.NoTags {
-		s.tags.refresh(ctx, conn, vms)
+		s.refresh(ctx, conn)
 	}
 	s.rebuild(conn)
-	if s.built.strange { // an attribute whose name is not known yet
+	if s.built.strange && down == nil { // an attribute whose name is not known yet
 		s.fields.at = time.Time{}
 		s.fields.refresh(ctx, conn)
 		s.rebuild(conn)
 	}
-	return conn, nil
+
+	b := s.built
+	g := gaps{source: s.Name(), at: engine.At(time.Now()), list: slices.Clone(b.gaps)}
+	if b.broken != nil { // how old it has become is for the loop to judge
+		g.add("feed", s.Name(), "topology is not watched: %v", b.broken)
+	}
+	inv := b.overlay()
+	s.idle(inv, g.at)
+	if down == nil {
+		s.poll(ctx, conn, b, inv, &g)
+	} else {
+		g.add("vcenter", string(conn.VCenter), "it does not answer: %v", down)
+	}
+	return engine.Observation{Source: s.Name(), At: b.at, Inventory: inv, Gaps: g.list}, ctx.Err()
+}
+
+// refresh brings what is read every few minutes up to date. Where the vCenter
+// does not answer one question, it is not asked the next.
+func (s *Source) refresh(ctx context.Context, conn *vsphere.Conn) {
+	vms := s.vmRefs()
+	if s.fields.refresh(ctx, conn); vsphere.Unreachable(s.fields.err) {
+		return
+	}
+	if s.profiles.refresh(ctx, conn, len(vms)); vsphere.Unreachable(s.profiles.err) {
+		return
+	}
+	if !s.cfg.NoTags {
+		s.tags.refresh(ctx, conn, vms)
+	}
 }
 
 // rebuild converts the topology, if anything that it is made from has changed.

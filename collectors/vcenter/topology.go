@@ -97,7 +97,6 @@ func (s *Source) Run(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		s.fail(err)
-		s.log.Warn("topology watch broken", "error", err)
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -116,6 +115,7 @@ func (s *Source) watch(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, conn.DestroyView(view)) }()
 	keyed := true
 	w, err := conn.Watch(ctx, vsphere.Viewed(view, watched(keyed)...))
 	if err != nil && vsphere.Answered(err) && !vsphere.IsNotAuthenticated(err) {
