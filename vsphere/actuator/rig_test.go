@@ -244,4 +244,3 @@ func (r *rig) arrived(t *testing.T, a *engine.Action) execute.Sight {
 	}
 	return s
 }
-
