@@ -66,6 +66,7 @@ type reason struct {
 	form         string
 	where, other string
 	a, b, c      int64
+	by           *engine.By // who said so: put before other
 }
 
 // The stages of a refusal, in the order of the checks: of all candidates, the
@@ -89,7 +90,10 @@ const (
 func (r *reason) ok() bool { return r.code == "" }
 
 // text puts the reason into words.
-func (r *reason) text() string {
+func (b *builder) text(r *reason) string {
+	if r.by != nil {
+		r.other = b.d.Why(*r.by).String() + r.other
+	}
 	for i := range len(r.form) {
 		if r.form[i] == '%' {
 			return fmt.Sprintf(r.form, r.where, r.other, r.a, r.b, r.c)
@@ -110,7 +114,7 @@ func (b *builder) holdVM(v int32, r reason, want string, demand engine.Subject, 
 	b.held[v] = true
 	vm := &b.s.VMs[v]
 	b.holds = append(b.holds, engine.Hold{
-		Subject: engine.Subject{Kind: "vm", ID: string(vm.ID)}, Name: vm.Name, Code: r.code, Detail: r.text(), Want: want, Demand: demand, Why: why,
+		Subject: engine.Subject{Kind: "vm", ID: string(vm.ID)}, Name: vm.Name, Code: r.code, Detail: b.text(&r), Want: want, Demand: demand, Why: why,
 	})
 }
 
@@ -118,7 +122,7 @@ func (b *builder) holdVM(v int32, r reason, want string, demand engine.Subject, 
 func (b *builder) holdHost(h int32, r reason, want string, demand engine.Subject, why []engine.Why) {
 	host := &b.s.Hosts[h]
 	b.holds = append(b.holds, engine.Hold{
-		Subject: engine.Subject{Kind: "host", ID: string(host.ID)}, Name: host.Name, Code: r.code, Detail: r.text(), Want: want, Demand: demand, Why: why,
+		Subject: engine.Subject{Kind: "host", ID: string(host.ID)}, Name: host.Name, Code: r.code, Detail: b.text(&r), Want: want, Demand: demand, Why: why,
 	})
 }
 

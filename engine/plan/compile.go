@@ -21,12 +21,13 @@ type builder struct {
 
 	// What the Decision, the gaps and the open actions say, by index.
 	fleetFreeze freezeMark
+	freezeTexts []string
 	hostFreeze  []freezeMark // folded: the host, its cluster, its site
 	vmFreeze    []freezeMark // the VM alone; nil when no VM is frozen
 	vmHist      []int32      // by VM: index in History.VMs, None
 	hostHist    []int32      // by host: index in History.Hosts, None
 	gapVM       []bool
-	gapHost     []bool // the host, its cluster or its vCenter is a gap
+	gapHost     []int32 // by host: index of a gap of it, its cluster or its vCenter + 1
 	gapDS       []bool
 	fleetGap    int // index of a gap of the whole fleet + 1
 	openVM      []bool
@@ -59,10 +60,12 @@ type builder struct {
 	waking  []int32 // by host: index of its wake in actions + 1
 	drained []bool  // by host: this plan empties or switches it
 	sleepy  []bool  // by host: a policy permits its standby
+	going   []bool  // by host: its reserve allows the cluster to lose it as well
 	rooms   []room  // by cluster
 	work    []int64 // by host: slot-seconds planned
 	queue   []int64 // by link: MiB planned
 	bars    [2][]bar
+	asleep  []int32     // hosts that an evacuation may wake, once asked for
 	unmet   []unmetWish // by cluster: wishes that found no room
 	left    engine.BudgetLeft
 	wishes  int32 // moves outside demands still allowed in this cycle
@@ -142,7 +145,7 @@ func compile(in Input) *builder {
 	b.dest, b.moved, b.held, b.leaving = filled(nv, engine.None), make([]int32, nv), make([]bool, nv), make([]bool, nv)
 	b.openVM, b.openHost, b.openTo = make([]bool, nv), make([]bool, nh), make([]bool, nh)
 	b.waking, b.drained, b.work, b.doomed = make([]int32, nh), make([]bool, nh), make([]int64, nh), make([]bool, nh)
-	b.sleepy = make([]bool, nh)
+	b.sleepy, b.going = make([]bool, nh), make([]bool, nh)
 	for i := range d.Drains {
 		if d.Drains[i].Then == engine.ThenStandby {
 			b.sleepy[d.Drains[i].Host] = true
@@ -296,6 +299,7 @@ func (b *builder) arrive(v, to int32) {
 
 func (b *builder) compileFreezes() {
 	nc, ns := len(b.s.Clusters), len(b.s.Sites)
+	b.freezeTexts = make([]string, len(b.d.Freezes))
 	site, cluster, host := make([]freezeMark, ns), make([]freezeMark, nc), make([]freezeMark, len(b.s.Hosts))
 	for i := range b.d.Freezes {
 		f := &b.d.Freezes[i]
@@ -345,48 +349,49 @@ func (b *builder) compileFreezes() {
 // freezeText says who freezes what, for a freeze's index + 1.
 func (b *builder) freezeText(i int32) string {
 	f := &b.d.Freezes[i-1]
+	if text := b.freezeTexts[i-1]; text != "" {
+		return text
+	}
 	text := f.Place.String() + " is frozen by " + b.d.Why(f.By).String()
 	if f.Until != 0 {
 		text += ", until " + f.Until.String()
 	}
+	b.freezeTexts[i-1] = text
 	return text
 }
 
 func (b *builder) compileGaps() {
-	b.gapVM, b.gapHost, b.gapDS = make([]bool, len(b.s.VMs)), make([]bool, len(b.s.Hosts)), make([]bool, len(b.s.Datastores))
-	var clusters, centers []int32
+	b.gapVM, b.gapHost, b.gapDS = make([]bool, len(b.s.VMs)), make([]int32, len(b.s.Hosts)), make([]bool, len(b.s.Datastores))
+	clusters, centers := make([]int32, len(b.s.Clusters)), make([]int32, len(b.s.VCenters))
 	for i := range b.s.Gaps {
 		switch id := b.s.Gaps[i].Subject.ID; b.s.Gaps[i].Subject.Kind {
 		case "fleet":
 			b.fleetGap = i + 1
 		case "datastore":
-			if i, ok := b.s.FindDatastore(engine.DatastoreID(id)); ok {
-				b.gapDS[i] = true
+			if k, ok := b.s.FindDatastore(engine.DatastoreID(id)); ok {
+				b.gapDS[k] = true
 			}
 		case "vm":
-			if i, ok := b.s.FindVM(engine.VMID(id)); ok {
-				b.gapVM[i] = true
+			if k, ok := b.s.FindVM(engine.VMID(id)); ok {
+				b.gapVM[k] = true
 			}
 		case "host":
-			if i, ok := b.s.FindHost(engine.HostID(id)); ok {
-				b.gapHost[i] = true
+			if k, ok := b.s.FindHost(engine.HostID(id)); ok {
+				b.gapHost[k] = int32(i) + 1
 			}
 		case "cluster":
-			if i, ok := b.s.FindCluster(engine.ClusterID(id)); ok {
-				clusters = append(clusters, i)
+			if k, ok := b.s.FindCluster(engine.ClusterID(id)); ok {
+				clusters[k] = int32(i) + 1
 			}
 		case "vcenter":
-			if i, ok := b.s.FindVCenter(engine.VCenterID(id)); ok {
-				centers = append(centers, i)
+			if k, ok := b.s.FindVCenter(engine.VCenterID(id)); ok {
+				centers[k] = int32(i) + 1
 			}
 		}
 	}
-	if len(clusters) == 0 && len(centers) == 0 {
-		return
-	}
 	for h := range b.s.Hosts {
 		x := &b.s.Hosts[h]
-		b.gapHost[h] = b.gapHost[h] || slices.Contains(clusters, x.Cluster) || slices.Contains(centers, x.VCenter)
+		b.gapHost[h] = cmp.Or(b.gapHost[h], clusters[x.Cluster], centers[x.VCenter])
 	}
 }
 

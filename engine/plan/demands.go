@@ -310,12 +310,16 @@ func (b *builder) refuges(v int32, dm *demand) engine.SiteMask {
 
 // wakeRefuge wakes a host that this daemon put in standby, if VM w.v can go there then.
 func (b *builder) wakeRefuge(w *want) int32 {
-	for i := range b.s.Hosts {
-		h := int32(i)
-		if !w.sites.Has(b.s.Hosts[h].Site) || b.doomed[h] || b.waking[h] > 0 {
-			continue
+	if b.asleep == nil {
+		b.asleep = []int32{}
+		for h := range b.s.Hosts {
+			if r := b.wakeable(int32(h), true); r.ok() && !b.doomed[h] {
+				b.asleep = append(b.asleep, int32(h))
+			}
 		}
-		if r := b.wakeable(h, w.evac); !r.ok() {
+	}
+	for _, h := range b.asleep {
+		if !w.sites.Has(b.s.Hosts[h].Site) || b.waking[h] > 0 {
 			continue
 		}
 		c := b.s.Hosts[h].Cluster

@@ -16,6 +16,7 @@ type want struct {
 	lax    bool  // a demand's terms: the reserve may be used down to the evacuation floor
 	tight  bool  // fill the fullest host that holds it, to empty others
 	inside bool  // only within its cluster
+	mend   *con  // the violated constraint that the move is to mend
 	here   bool  // its own host is a destination too: disks must leave a datastore
 
 	sites   engine.SiteMask // candidate sites
@@ -73,7 +74,7 @@ func (b *builder) barOf(h int32, evac bool) bar {
 		return barOff
 	case !x.Connected:
 		return barDisconnected
-	case b.gapHost[h]:
+	case b.gapHost[h] > 0:
 		return barGap
 	case b.st.Maint[h]:
 		return barMaintenance
@@ -104,7 +105,8 @@ func (b *builder) barReason(h int32, x bar, evac bool) reason {
 	case barNoSite:
 		r.code, r.form = engine.HoldGap, "the configuration places %[1]s at no site"
 	case barGap:
-		r.code, r.form = engine.HoldGap, "%[1]s is not fully seen: "+b.gapText(h)
+		r.code, r.form = engine.HoldGap, "%[1]s is not fully seen: %[2]s"
+		r.other = b.s.Gaps[b.gapHost[h]-1].Reason
 	case barUnseen:
 		r.code, r.form = engine.HoldGap, "the load of %[1]s is not seen"
 	case barOld:
@@ -127,18 +129,6 @@ func (b *builder) frozenText(h int32, evac bool) string {
 		return b.freezeText(f)
 	}
 	return "site " + string(b.s.Sites[b.s.Hosts[h].Site].ID) + " is frozen by an operator"
-}
-
-// gapText is what the first gap about the host, its cluster or its vCenter says.
-func (b *builder) gapText(h int32) string {
-	x := &b.s.Hosts[h]
-	for i := range b.s.Gaps {
-		g := &b.s.Gaps[i]
-		if id := g.Subject.ID; id == string(x.ID) || id == string(b.s.Clusters[x.Cluster].ID) || id == string(b.s.VCenters[x.VCenter].ID) {
-			return g.Reason + " (" + g.Source + ")"
-		}
-	}
-	return "a gap"
 }
 
 // vmReason says why VM v may not move wherever it goes.
@@ -332,17 +322,13 @@ func (b *builder) openReason(w *want, h int32) reason {
 
 // allowedReason applies allow_sites, allow_hosts and vetoes.
 func (b *builder) allowedReason(w *want, h int32) reason {
-	site := b.s.Hosts[h].Site
-	for i := range w.allowSites(b) {
-		x := &w.allowSites(b)[i]
-		if !x.Sites.Has(site) && !b.yields(w, x.By) {
-			return reason{code: engine.HoldSites, stage: stAllowed, form: "site %[1]s is not allowed by %[2]s", where: string(b.s.Sites[site].ID), other: b.d.Why(x.By).String()}
-		}
+	if r := b.allowedSite(w, b.s.Hosts[h].Site); !r.ok() {
+		return r
 	}
 	allow := of(b.d.AllowHosts, w.v, func(x *engine.AllowHosts) int32 { return x.VM })
 	for i := range allow {
 		if _, ok := slices.BinarySearch(allow[i].Hosts, h); !ok && !b.yields(w, allow[i].By) {
-			return reason{code: engine.HoldHosts, stage: stAllowed, form: "%[1]s is not allowed by %[2]s", where: b.s.Hosts[h].Name, other: b.d.Why(allow[i].By).String()}
+			return reason{code: engine.HoldHosts, stage: stAllowed, form: "%[1]s is not allowed by %[2]s", where: b.s.Hosts[h].Name, by: &allow[i].By}
 		}
 	}
 	if len(b.vetoes) == 0 {
@@ -362,8 +348,15 @@ func (b *builder) allowedReason(w *want, h int32) reason {
 	return reason{}
 }
 
-func (w *want) allowSites(b *builder) []engine.AllowSites {
-	return of(b.d.AllowSites, w.v, func(x *engine.AllowSites) int32 { return x.VM })
+// allowedSite applies allow_sites.
+func (b *builder) allowedSite(w *want, site int32) reason {
+	allow := of(b.d.AllowSites, w.v, func(x *engine.AllowSites) int32 { return x.VM })
+	for i := range allow {
+		if !allow[i].Sites.Has(site) && !b.yields(w, allow[i].By) {
+			return reason{code: engine.HoldSites, stage: stAllowed, form: "site %[1]s is not allowed by %[2]s", where: string(b.s.Sites[site].ID), by: &allow[i].By}
+		}
+	}
+	return reason{}
 }
 
 func (b *builder) yields(w *want, by engine.By) bool { return w.evac && b.d.Voices[by.Voice].Yields }

@@ -85,6 +85,17 @@ func (b *builder) markApart(w *want, k *con) {
 	}
 }
 
+// nowhere is where two groups ask a VM to be that are in different places.
+const nowhere int32 = -2
+
+// now is where VM x counts as being: what is under way counts as arrived.
+func (b *builder) now(x int32) int32 {
+	if b.openVM[x] && b.dest[x] >= 0 {
+		return b.dest[x]
+	}
+	return b.st.Host[x]
+}
+
 // settled is where a mate will be: where it is going or, unless a demand will
 // move it too, where it is.
 func (b *builder) settled(x int32, evac bool) int32 {
@@ -105,23 +116,23 @@ func (b *builder) markTogether(w *want, k *con) {
 		if x == w.v || b.s.VMs[x].Power != engine.VMOn || b.st.Host[x] < 0 {
 			continue
 		}
-		if b.scopeOf(k.scope, b.st.Host[x]) != b.scopeOf(k.scope, b.st.Host[w.v]) && b.dest[x] < 0 {
-			continue // split already: it gets no worse
-		}
 		h := b.settled(x, w.lax)
-		if h < 0 {
+		if h < 0 || b.apartAnyway(k, x, h, b.st.Host[w.v]) {
 			continue
 		}
 		m.together = k.name
-		switch k.scope {
-		case scopeHost:
-			m.must[scopeHost] = h
-		case scopeCluster:
-			m.must[scopeCluster] = b.s.Hosts[h].Cluster
-		case scopeSite:
-			m.must[scopeSite] = b.s.Hosts[h].Site
+		p := b.scopeOf(k.scope, h)
+		if old := m.must[k.scope]; old != engine.None && old != p {
+			p = nowhere
 		}
+		m.must[k.scope] = p
 	}
+}
+
+// apartAnyway reports whether mate x, now and when it is settled at h, is not as
+// the group asks with a VM on host at: then that VM's leaving makes it no worse.
+func (b *builder) apartAnyway(k *con, x, h, at int32) bool {
+	return b.parted(k, b.now(x), at) && b.parted(k, h, at)
 }
 
 // markNear forbids the sites beyond the group's round trip from any mate that is
@@ -131,11 +142,13 @@ func (b *builder) markNear(w *want, k *con) {
 		if x == w.v || b.s.VMs[x].Power != engine.VMOn || b.st.Host[x] < 0 {
 			continue
 		}
-		if b.dest[x] < 0 && b.far(b.s.VMSite(w.v), b.s.VMSite(x), k) {
+		h := b.settled(x, w.lax)
+		if h < 0 || b.apartAnyway(k, x, h, b.st.Host[w.v]) {
 			continue
 		}
-		if h := b.settled(x, w.lax); h >= 0 {
-			b.farFrom(b.s.Hosts[h].Site, k)
+		b.farFrom(b.s.Hosts[h].Site, k)
+		if !w.lax { // only a demand may split them on the way
+			b.farFrom(b.s.Hosts[b.st.Host[x]].Site, k)
 		}
 	}
 }
@@ -172,12 +185,14 @@ func (b *builder) ruleReason(w *want, h int32) reason {
 		m.cluster[host.Cluster] == m.stamp && host.Cluster != src.Cluster,
 		m.site[host.Site] == m.stamp && host.Site != src.Site:
 		r.form, r.other = "%[2]s keeps it apart from a VM at %[1]s", m.apart
-	case m.must[scopeHost] >= 0 && m.must[scopeHost] != h,
-		m.must[scopeCluster] >= 0 && m.must[scopeCluster] != host.Cluster,
-		m.must[scopeSite] >= 0 && m.must[scopeSite] != host.Site:
+	case m.must[scopeHost] != engine.None && m.must[scopeHost] != h,
+		m.must[scopeCluster] != engine.None && m.must[scopeCluster] != host.Cluster,
+		m.must[scopeSite] != engine.None && m.must[scopeSite] != host.Site:
 		r.form, r.other = "%[2]s keeps it together with a VM that is not at %[1]s", m.together
 	case m.nearBad.Has(host.Site) && host.Site != src.Site:
 		r.form, r.other = "%[2]s keeps it near a VM that is too far from %[1]s", m.near
+	case w.mend != nil && w.mend.kind == conApart && !b.parted(w.mend, from, h):
+		r.form, r.other = "%[2]s would still be violated at %[1]s", w.mend.name
 	default:
 		return b.vmHostReason(w, h)
 	}

@@ -19,7 +19,7 @@ func (b *builder) hostActionReason(h int32, mode engine.Mode, kind string, evac 
 		return b.barReason(h, x, evac)
 	case barNone, barUnknown, barStandby, barOff, barDisconnected, barMaintenance, barGap, barUnseen, barOld, barFailover:
 	}
-	if b.gapHost[h] {
+	if b.gapHost[h] > 0 {
 		return b.barReason(h, barGap, evac)
 	}
 	if b.openTo[h] {

@@ -132,6 +132,10 @@ func (b *builder) find(w *want) (int32, reason) {
 		return engine.None, why
 	}
 	for _, site := range b.siteOrder(w) {
+		if r := b.siteReason(w, site); !r.ok() {
+			why.further(r)
+			continue
+		}
 		order := append(b.mark.order[:0], b.siteClust[site]...)
 		b.mark.order = order
 		if len(order) > 1 {
@@ -154,6 +158,18 @@ func (b *builder) find(w *want) (int32, reason) {
 
 func (b *builder) exhausted() reason {
 	return reason{code: engine.HoldBudget, stage: stReserve, form: "the budget of %[3]d candidate evaluations is used up", a: b.budget}
+}
+
+// siteReason says why no host at the site will do, without looking at its clusters.
+func (b *builder) siteReason(w *want, site int32) reason {
+	b.evaluated++
+	if r := b.allowedSite(w, site); !r.ok() {
+		return r
+	}
+	if from := b.s.VMSite(w.v); from != site {
+		return b.siteLinkReason(from, site, w.live(b))
+	}
+	return reason{}
 }
 
 // headroom is the permille of a cluster's limit that is free, of CPU or memory, the scarcer.
@@ -285,6 +301,9 @@ func (b *builder) findIn(w *want, c, site int32, why *reason) (int32, reason) {
 			continue
 		}
 		r := b.hostReason(w, h)
+		if r.ok() && w.tight && b.going[h] {
+			r = reason{code: engine.HoldReserve, stage: stReserve, form: "%[1]s is to be emptied next", where: b.s.Hosts[h].Name}
+		}
 		if !r.ok() {
 			why.further(r)
 			continue
@@ -408,7 +427,7 @@ func (b *builder) fillStorage(a *engine.Action, w *want, h int32) {
 	vm := &b.s.VMs[w.v]
 	c, r := b.chooseStorage(w, h, b.mark.disks)
 	if !r.ok() {
-		panic("plan: " + vm.Name + " has no room at " + b.s.Hosts[h].Name + ": " + r.text())
+		panic("plan: " + vm.Name + " has no room at " + b.s.Hosts[h].Name + ": " + b.text(&r))
 	}
 	b.mark.disks = c.disks
 	if c.home >= 0 {

@@ -132,12 +132,39 @@ func (b *builder) consolidateStage() {
 		slices.SortStableFunc(list, func(x, y sleeper) int {
 			return cmp.Or(cmp.Compare(x.mem, y.mem), cmp.Compare(x.vms, y.vms), cmp.Compare(y.idle, x.idle))
 		})
+		b.chooseSleepers(list)
 		for i := range list {
 			if r := b.sleep(&list[i]); !r.ok() {
 				b.holdHost(list[i].h, r, "standby", engine.Subject{}, list[i].why)
 			}
 		}
 	}
+}
+
+// chooseSleepers tells which hosts of a cluster should all go in the end, as far
+// as its reserve allows: none of them may take the VMs of another, or these would
+// move twice.
+func (b *builder) chooseSleepers(list []sleeper) {
+	if len(list) == 0 {
+		return
+	}
+	c := b.s.Hosts[list[0].h].Cluster
+	for i := range list {
+		h := list[i].h
+		if r := b.sleepReason(&list[i]); !r.ok() {
+			continue
+		}
+		b.drained[h], b.rooms[c].fresh = true, false
+		if r := b.roomReason(c, engine.Footprint{}, false); !r.ok() {
+			b.drained[h] = false
+		} else {
+			b.going[h] = true
+		}
+	}
+	for i := range list {
+		b.drained[list[i].h] = false
+	}
+	b.rooms[c].fresh = false
 }
 
 func (b *builder) sleeper(h int32, why engine.Why) sleeper {
@@ -298,7 +325,7 @@ func (b *builder) emptyFor(x *sleeper) (int64, reason) {
 			r = b.coolReason(v, b.s.Hosts[x.h].Site)
 		}
 		if !r.ok() {
-			return 0, reason{code: engine.HoldNotEmpty, form: "%[1]s cannot leave it: %[2]s", where: vm.Name, other: r.text()}
+			return 0, reason{code: engine.HoldNotEmpty, form: "%[1]s cannot leave it: %[2]s", where: vm.Name, other: b.text(&r)}
 		}
 		list = append(list, v)
 	}
@@ -315,7 +342,7 @@ func (b *builder) emptyFor(x *sleeper) (int64, reason) {
 		w := want{v: v, demand: engine.None, tight: true, inside: true, cluster: engine.None, host: engine.None, avoid: b.leftRecently(v)}
 		h, r := b.find(&w)
 		if !r.ok() {
-			return 0, reason{code: cmp.Or(notEmptyCode(r.code), engine.HoldNotEmpty), form: "%[1]s cannot leave it: %[2]s", where: b.s.VMs[v].Name, other: r.text()}
+			return 0, reason{code: cmp.Or(notEmptyCode(r.code), engine.HoldNotEmpty), form: "%[1]s cannot leave it: %[2]s", where: b.s.VMs[v].Name, other: b.text(&r)}
 		}
 		e := b.estimate(v, h, b.storageNeeded(&w, h), b.diskCopy(&w, h))
 		once := b.moveCost(v, x.h, h, &e, b.rate(x.h, h, b.storageNeeded(&w, h), false))

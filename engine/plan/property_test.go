@@ -27,7 +27,7 @@ func propCases(t *testing.T, n uint64, f func(t *testing.T, c *propCase)) {
 			r := rand.New(rand.NewPCG(seed, 99))
 			s := sim.Fleet(seed, sim.FleetConfig{
 				Sites: 2 + r.IntN(3), Hosts: 9 + r.IntN(24), VMs: 60 + r.IntN(200), HostsPerCluster: 3 + r.IntN(6), OffPct: 5, TemplatePct: 2, ObstaclePct: 6,
-				AcrossPct: 70, RulePct: 60, GapPct: 2, StandbyPct: 20, DRSPct: 0, LoadPct: 20 + r.IntN(50),
+				AcrossPct: 70, RulePct: 60, GapPct: 2, StandbyPct: 20, DRSPct: r.IntN(2) * 40, LoadPct: 20 + r.IntN(50),
 			})
 			f(t, &propCase{s: s, o: randomOpinions(r, s), r: r})
 		})
@@ -62,7 +62,23 @@ func randomOpinions(r *rand.Rand, s *engine.Snapshot) *opinions {
 	}
 	for i := range 3 {
 		o.Groups = append(o.Groups, engine.Group{Kind: engine.GroupApart, Name: fmt.Sprint("apart", i), Scope: "host", VMs: pick(4), By: apart})
-		o.Groups = append(o.Groups, engine.Group{Kind: engine.GroupNear, Name: fmt.Sprint("near", i), Scope: "site", MaxRTTMicros: 30_000, VMs: pick(3), By: near})
+		o.Groups = append(o.Groups, engine.Group{
+			Kind: engine.GroupNear, Name: fmt.Sprint("near", i), Scope: "site", MaxRTTMicros: 30_000, MaxSplitS: int32(r.IntN(2) * 900), VMs: pick(3), By: near,
+		})
+		scope := []string{"host", "cluster", "site"}[i]
+		o.Groups = append(o.Groups, engine.Group{Kind: engine.GroupTogether, Name: fmt.Sprint("together", i), Scope: scope, VMs: pick(3), By: near})
+		o.Groups = append(o.Groups, engine.Group{Kind: engine.GroupApart, Name: fmt.Sprint("spread", i), Scope: scope, VMs: pick(2), By: apart})
+	}
+	for _, v := range pick(9) {
+		by := pin
+		if r.IntN(2) == 0 {
+			by = near // does not yield
+		}
+		o.AllowSites = append(o.AllowSites, engine.AllowSites{VM: v, Sites: engine.SiteMask(r.IntN(1 << len(s.Sites))), By: by})
+		o.AllowHosts = append(o.AllowHosts, engine.AllowHosts{VM: v, Hosts: []int32{int32(r.IntN(len(s.Hosts)))}, By: by})
+	}
+	for _, v := range pick(20) {
+		o.Prefers = append(o.Prefers, engine.Prefer{VM: v, To: engine.Subject{Kind: "host", ID: string(s.Hosts[r.IntN(len(s.Hosts))].ID)}, MicroEUR: 200_000, By: near})
 	}
 	for _, v := range pick(5) {
 		o.Pins = append(o.Pins, engine.Pin{VM: v, By: pin})
@@ -133,7 +149,7 @@ func TestSettles(t *testing.T) {
 			}
 			for i := range p.Actions {
 				if a := &p.Actions[i]; a.Kind == engine.Move && a.Demand.Kind == "" {
-					key := string(a.VM) + " " + a.Why[0].Policy
+					key := string(a.VM) + " " + a.Why[0].String()
 					if moves[key]++; moves[key] > 1 {
 						t.Errorf("round %d: %s moves again for %s", round, a, a.Why[0])
 					}

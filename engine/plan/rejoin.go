@@ -45,7 +45,7 @@ func (b *builder) worse(k *con, ends *[]int64) bool {
 		}
 		moving = true
 		for _, x := range k.vms {
-			if x != v && b.s.VMs[x].Power == engine.VMOn && b.st.Host[x] >= 0 && !b.parted(k, b.st.Host[v], b.st.Host[x]) && b.parted(k, b.final(v), b.final(x)) {
+			if x != v && b.s.VMs[x].Power == engine.VMOn && b.st.Host[x] >= 0 && !b.parted(k, b.st.Host[v], b.now(x)) && b.parted(k, b.final(v), b.final(x)) {
 				return true
 			}
 		}

@@ -37,7 +37,7 @@ func (b *builder) relieve(h int32) {
 		if vm.Power != engine.VMOn || vm.Obstacles&engine.ObAgent != 0 {
 			continue
 		}
-		if b.dest[v] >= 0 || b.repair(v, engine.None, why) {
+		if b.dest[v] >= 0 || b.repair(v, engine.None, nil, why) {
 			cpu -= int64(max(vm.UsedMHz, 0))
 			mem -= int64(max(vm.UsedMiB, 0))
 		}
@@ -58,7 +58,7 @@ func (b *builder) mend(k *con) {
 	case conOn, conNotOn:
 		for _, v := range b.byBytes(k.vms) {
 			if b.mendable(v) && k.breaks(b.st.Host[v]) && b.s.VMCluster(v) == k.cluster {
-				b.repair(v, engine.None, why)
+				b.repair(v, engine.None, k, why)
 			}
 		}
 	case conApart:
@@ -72,7 +72,7 @@ func (b *builder) mend(k *con) {
 			}
 			p := b.scopeOf(k.scope, b.st.Host[v])
 			if p >= 0 && taken[p] {
-				b.repair(v, engine.None, why)
+				b.repair(v, engine.None, k, why)
 			}
 			taken[p] = true
 		}
@@ -86,7 +86,8 @@ func (b *builder) mend(k *con) {
 // has most of them. Where two hosts have several each, moving one by one would
 // part those that are together, and the rule holds them.
 func (b *builder) gather(k *con, why engine.Why) {
-	if k.scope != scopeHost {
+	still := !slices.ContainsFunc(k.vms, func(v int32) bool { return b.dest[v] >= 0 || b.leaving[v] })
+	if k.scope != scopeHost || !still {
 		return
 	}
 	counts := map[int32]int{}
@@ -104,7 +105,7 @@ func (b *builder) gather(k *con, why engine.Why) {
 	}
 	for _, v := range b.byBytes(k.vms) {
 		if b.mendable(v) && b.st.Host[v] != anchor && (k.cluster < 0 || b.s.VMCluster(v) == k.cluster) {
-			b.repair(v, anchor, why)
+			b.repair(v, anchor, k, why)
 		}
 	}
 }
@@ -125,12 +126,17 @@ func (b *builder) scopeOf(scope uint8, h int32) int32 {
 	return h
 }
 
-// repair moves VM v to where nothing is violated: in its cluster first, then at
-// its site. It reports whether the move is planned.
-func (b *builder) repair(v, to int32, why engine.Why) bool {
+// repair moves VM v to where k (if any) is not violated any more: in its cluster
+// first, then at its site, then at others if k is about sites. It reports whether
+// the move is planned.
+func (b *builder) repair(v, to int32, k *con, why engine.Why) bool {
 	const text = "move away"
 	w := want{v: v, demand: engine.None, cluster: engine.None, host: to, avoid: b.leftRecently(v)}
+	w.mend = k
 	w.sites = w.sites.With(b.s.VMSite(v))
+	if k != nil && k.scope == scopeSite {
+		w.sites = ^(b.doomedSite | b.threatened)
+	}
 	if b.held[v] {
 		return false
 	}

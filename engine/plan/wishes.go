@@ -118,7 +118,7 @@ func (b *builder) wishOf(v int32, view *siteView) (wish, bool) {
 // is, and the best that allow_sites refuses.
 func (b *builder) bestPlace(v, from int32, view *siteView) (best, refused wish) {
 	vm := &b.s.VMs[v]
-	allowed := ^engine.SiteMask(0)
+	allowed := ^(b.doomedSite | b.threatened)
 	for _, x := range of(b.d.AllowSites, v, func(x *engine.AllowSites) int32 { return x.VM }) {
 		allowed &= x.Sites
 	}
@@ -132,7 +132,6 @@ func (b *builder) bestPlace(v, from int32, view *siteView) (best, refused wish) 
 			x.saves += b.energySaved(v, from, x.site, view)
 		}
 		switch {
-		case b.doomedSite.Has(x.site):
 		case !allowed.Has(x.site):
 			if x.saves > refused.saves {
 				refused = x
@@ -211,8 +210,14 @@ func (b *builder) energySaved(v, from, to int32, view *siteView) int64 {
 	return b.energyPerH(from, mhz*view.perGHz[from]/1000) - b.energyPerH(to, mhz*view.perGHz[to]/1000)
 }
 
-// deniedSite is the allow_sites that keeps v from the site.
+// deniedSite is what keeps v from the site: a danger there, or an allow_sites.
 func (b *builder) deniedSite(v, site int32) reason {
+	switch where := string(b.s.Sites[site].ID); {
+	case b.doomedSite.Has(site):
+		return reason{code: engine.HoldNowhere, form: "site %[1]s is being evacuated", where: where}
+	case b.threatened.Has(site):
+		return reason{code: engine.HoldNowhere, form: "a hazard threatens site %[1]s", where: where}
+	}
 	for _, x := range of(b.d.AllowSites, v, func(x *engine.AllowSites) int32 { return x.VM }) {
 		if !x.Sites.Has(site) {
 			return reason{code: engine.HoldSites, form: "site %[1]s is not allowed by %[2]s", where: string(b.s.Sites[site].ID), other: b.d.Why(x.By).String()}
