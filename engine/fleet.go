@@ -158,6 +158,10 @@ func (h *Host) Ready() bool {
 	return h.Power == HostOn && h.Connected && !h.Maintenance && !h.Entering
 }
 
+// Reachable reports whether the host answers, or is in standby, where none does,
+// and would once woken.
+func (h *Host) Reachable() bool { return h.Connected || h.Power == HostStandby }
+
 // Seen reports whether the host's load is known.
 func (h *Host) Seen() bool { return h.UsedMHz != Unknown && h.UsedMiB != Unknown }
 

@@ -287,7 +287,8 @@ func (t *State) abortHost(a *Action) error {
 	return nil
 }
 
-// Ready reports whether host h can take a VM in this state.
+// Ready reports whether host h can take a VM in this state. A host in standby
+// does not answer; once woken it does.
 func (t *State) Ready(h int32) bool {
-	return t.Power[h] == HostOn && !t.Maint[h] && t.S.Hosts[h].Connected
+	return t.Power[h] == HostOn && !t.Maint[h] && t.S.Hosts[h].Reachable()
 }

@@ -8,7 +8,7 @@ import "time"
 func DemoConfig(seed uint64) Config {
 	cluster := func(name string, hosts, vms int) ClusterConfig {
 		return ClusterConfig{
-			Name: name, Hosts: hosts, CoresPerHost: 32, MHzPerCore: 2600, MemGiB: 256, DRS: "partial", CPULevel: 6, EVC: 5,
+			Name: name, Hosts: hosts, CoresPerHost: 16, MHzPerCore: 2600, MemGiB: 256, DRS: "partial", CPULevel: 6, EVC: 5,
 			HAAdmission: true, HAFailures: 1, IdleW: 180, MaxW: 420, VMs: vms,
 		}
 	}
@@ -76,4 +76,18 @@ func (c *Config) addDemoFixtures() {
 	vm("tyo-b", 4, "client_cd", "")
 	vm("fra-a", 44, "latency_high", "")
 	vm("fra-a", 45, "advise", "")
+	c.addDemoTags()
+}
+
+// addDemoTags lets the owners of five VMs in six agree to moves across vCenters.
+func (c *Config) addDemoTags() {
+	for i := range c.Sites {
+		for _, k := range c.Sites[i].Clusters {
+			for n := range k.VMs {
+				if n%6 != 5 {
+					c.Fixtures = append(c.Fixtures, FixtureConfig{Name: "tag", VM: VMName(k.Name, n), Value: "heliostat:across"})
+				}
+			}
+		}
+	}
 }

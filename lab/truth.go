@@ -2,6 +2,7 @@ package lab
 
 import (
 	"slices"
+	"time"
 
 	"github.com/vmware/govmomi/vim25/types"
 )
@@ -38,8 +39,21 @@ func (l *Lab) World() World {
 		w.Links = append(w.Links, WorldLink{A: k.a, B: k.b, RTT: k.rtt, Mbps: k.mbps})
 	}
 	w.Rules = l.worldRules()
-	w.Moves = l.inFlight()
+	w.Moves = append(l.justEnded(), l.inFlight()...)
 	return w
+}
+
+// shownFor is how long an ended move is still shown, so that whoever looks once
+// in a few minutes misses none.
+const shownFor = 10 * time.Minute
+
+// justEnded lists the moves that ended of late, in order of their ends.
+func (l *Lab) justEnded() []WorldMove {
+	i := len(l.ended)
+	for i > 0 && l.now.Sub(l.ended[i-1].Ended) <= shownFor {
+		i--
+	}
+	return slices.Clone(l.ended[i:])
 }
 
 func (l *Lab) worldVM(m *machine) WorldVM {

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -80,7 +80,7 @@ const (
 	demoEvery        = 5 * time.Minute
 	maintenanceFrom  = 2 * time.Hour
 	maintenanceUntil = 6 * time.Hour
-	hazardKnown      = 11 * time.Hour // when the advisory is issued
+	hazardKnown      = 15 * time.Hour // when the advisory is issued
 	hazardArrives    = 22 * time.Hour // the earliest arrival of damaging winds
 	threatenedSite   = "houston"
 )

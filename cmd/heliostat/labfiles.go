@@ -118,7 +118,10 @@ func labYAML(f labFiles, cfg lab.Config, endpoints []lab.Endpoint, accounts map[
 	for _, p := range []string{"follow_the_sun", "dpm", "hurricane", "maintenance", "emergency", "quiet_hours", "sovereignty", "pinned"} {
 		line("    %s: %s", p, mode)
 	}
+	line("  weights: {follow_the_sun: 0.1}")
 	line("plan:\n  modes: {move: %s, standby: %s, wake: %s, maintenance: %s}", mode, mode, mode, mode)
+	line("  cpu_max_pct: 70          # the lab's VMs burst")
+	line("  evacuation_cpu_pct: 80")
 	line("alerts:\n  token_file: %q", f.token)
 	line("  rules:\n    - {match: {alertname: \"CoolingFailure\"}, kind: cooling, site_label: site, deadline_annotation: deadline, deadline_after: 4h}")
 	line("hazards:\n  file: %q", f.hazards)

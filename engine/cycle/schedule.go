@@ -126,12 +126,12 @@ func parseSun(rise bool, args []string, places []Place) (cron.Schedule, error) {
 func (e sunEvent) Next(t time.Time) time.Time {
 	from := t.Add(-e.offset)
 	for range 366 {
-		rise, set, ok := sun.Next(from, e.place.Lat, e.place.Lon)
+		rise, set, _ := sun.Next(from, e.place.Lat, e.place.Lon)
 		at := set
 		if e.rise {
 			at = rise
 		}
-		if ok && !at.IsZero() {
+		if !at.IsZero() {
 			if at = at.Add(e.offset).Truncate(time.Second); at.After(t) {
 				return at
 			}
