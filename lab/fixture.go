@@ -141,7 +141,9 @@ func (m *machine) setExtra(key, value string) {
 // fixVM gives a VM its fixture.
 func (l *Lab) fixVM(m *machine, name, value string) error {
 	o, cfg := m.obj, m.obj.Config
-	m.fixtures = append(m.fixtures, name)
+	if name != "tag" && name != "attribute" { // they bind nothing by themselves
+		m.fixtures = append(m.fixtures, name)
+	}
 	v, flat := m.firstDisk()
 	switch name {
 	case "passthrough":
@@ -250,7 +252,6 @@ func (l *Lab) fixVM(m *machine, name, value string) error {
 			return fmt.Errorf("tag %q is not category:name", value)
 		}
 		m.tags = append(m.tags, value)
-		m.fixtures[len(m.fixtures)-1] = value
 	case "attribute":
 		key, val, ok := strings.Cut(value, "=")
 		if !ok {

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -71,7 +70,7 @@ func (l *Lab) Dial(ctx context.Context, _, addr string) (net.Conn, error) {
 		if v.pipe == nil || strings.TrimSuffix(name, ".lab") != v.name {
 			continue
 		}
-		client, server := net.Pipe()
+		client, server := newPipe(v.name)
 		select {
 		case v.pipe.conns <- server:
 			return client, nil
@@ -105,35 +104,6 @@ func (l *Lab) run(ctx context.Context, listeners []net.Listener) {
 	}
 	l.dialers.Go(func() { l.play(ctx) })
 }
-
-// A pipeListener accepts the server ends of in-memory connections.
-type pipeListener struct {
-	name  string
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func (p *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipeListener) Close() error {
-	p.once.Do(func() { close(p.done) })
-	return nil
-}
-
-func (p *pipeListener) Addr() net.Addr { return pipeAddr(p.name) }
-
-type pipeAddr string
-
-func (pipeAddr) Network() string  { return "pipe" }
-func (a pipeAddr) String() string { return string(a) + ".lab" }
 
 // maxRequest bounds what a client may send in one call.
 const maxRequest = 64 << 20
