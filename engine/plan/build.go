@@ -1,3 +1,12 @@
+// Package plan decides: a pure function from all that is known and wanted to a
+// plan, and a second one that distrusts it.
+//
+// [Build] goes through stages that bind in the order of their precedence: what
+// stops everything, demands, repair, wishes, wakes, consolidation. A stage asks
+// for a destination with a want (place.go); the candidates are refused for typed
+// reasons in a fixed order (feasible.go, segments.go, links.go, groups.go,
+// storage.go), and the refusal that came furthest becomes the Hold. [Check] shares
+// nothing with it but the engine's State, Slots and CostModel.
 package plan
 
 import (

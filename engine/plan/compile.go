@@ -3,7 +3,6 @@ package plan
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	"heliostat/engine"
 )
@@ -142,7 +141,7 @@ func compile(in Input) *builder {
 		b.budget = b.c.DefaultBudget
 	}
 	nv, nh := len(s.VMs), len(s.Hosts)
-	b.dest, b.moved, b.held, b.leaving = filled(nv, engine.None), make([]int32, nv), make([]bool, nv), make([]bool, nv)
+	b.dest, b.moved, b.held, b.leaving = nones(nv), make([]int32, nv), make([]bool, nv), make([]bool, nv)
 	b.openVM, b.openHost, b.openTo = make([]bool, nv), make([]bool, nh), make([]bool, nh)
 	b.waking, b.drained, b.work, b.doomed = make([]int32, nh), make([]bool, nh), make([]int64, nh), make([]bool, nh)
 	b.sleepy, b.going = make([]bool, nh), make([]bool, nh)
@@ -151,7 +150,7 @@ func compile(in Input) *builder {
 			b.sleepy[d.Drains[i].Host] = true
 		}
 	}
-	b.hostDemand, b.doomedDS = filled(nh, engine.None), make([]int32, len(s.Datastores))
+	b.hostDemand, b.doomedDS = nones(nh), make([]int32, len(s.Datastores))
 	b.queue, b.unmet = make([]int64, len(s.Links)), make([]unmetWish, len(s.Clusters))
 	b.left = BudgetLeft(b.c, hy, in.Now)
 	b.compileHistory()
@@ -177,17 +176,18 @@ func compile(in Input) *builder {
 	return b
 }
 
-func filled(n int, v int32) []int32 {
+// nones is n indices that refer to nothing.
+func nones(n int) []int32 {
 	x := make([]int32, n)
 	for i := range x {
-		x[i] = v
+		x[i] = engine.None
 	}
 	return x
 }
 
 // compileHistory joins the sorted memories with the sorted snapshot.
 func (b *builder) compileHistory() {
-	b.vmHist, b.hostHist = filled(len(b.s.VMs), engine.None), filled(len(b.s.Hosts), engine.None)
+	b.vmHist, b.hostHist = nones(len(b.s.VMs)), nones(len(b.s.Hosts))
 	j := 0
 	for i := range b.s.VMs {
 		for j < len(b.hy.VMs) && b.hy.VMs[j].ID < b.s.VMs[i].ID {
@@ -420,147 +420,6 @@ func of[T any](items []T, v int32, key func(*T) int32) []T {
 		hi++
 	}
 	return items[lo:hi]
-}
-
-// A con is one placement constraint: a rule of a cluster, or a policy's group.
-type con struct {
-	kind    conKind
-	scope   uint8 // scopeHost, scopeCluster, scopeSite
-	cluster int32 // a DRS rule's; None for a group
-	vms     []int32
-	hosts   []int32
-	rtt     int32
-	split   int32
-	name    string
-}
-
-type conKind uint8
-
-const (
-	conTogether conKind = iota
-	conApart
-	conOn
-	conNotOn
-	conNear
-)
-
-const (
-	scopeHost uint8 = iota
-	scopeCluster
-	scopeSite
-)
-
-func (b *builder) compileRules() {
-	for i := range b.s.Rules {
-		r := &b.s.Rules[i]
-		k := con{cluster: r.Cluster, vms: r.VMs, hosts: r.Hosts, name: "rule " + r.Name}
-		switch r.Kind {
-		case engine.RuleTogether:
-			k.kind = conTogether
-		case engine.RuleApart:
-			k.kind = conApart
-		case engine.RuleOn:
-			k.kind = conOn
-		case engine.RuleNotOn:
-			k.kind = conNotOn
-		}
-		if (k.kind == conOn || k.kind == conNotOn) && !r.Mandatory {
-			continue // a wish of the cluster's own scheduler
-		}
-		b.cons = append(b.cons, k)
-	}
-	for i := range b.d.Groups {
-		g := &b.d.Groups[i]
-		k := con{cluster: engine.None, vms: g.VMs, rtt: g.MaxRTTMicros, split: g.MaxSplitS, name: "group " + b.d.Voices[g.By.Voice].Policy + "/" + g.Name}
-		switch g.Scope {
-		case "cluster":
-			k.scope = scopeCluster
-		case "site":
-			k.scope = scopeSite
-		}
-		switch g.Kind {
-		case engine.GroupApart:
-			k.kind = conApart
-		case engine.GroupTogether:
-			k.kind = conTogether
-		case engine.GroupNear:
-			k.kind, k.scope = conNear, scopeSite
-		}
-		b.cons = append(b.cons, k)
-	}
-	x := newCSR(len(b.s.VMs), func(add func(int32, int32)) {
-		for i := range b.cons {
-			for _, v := range b.cons[i].vms {
-				add(v, int32(i))
-			}
-		}
-	})
-	b.conStart, b.conItems = x.start, x.items
-}
-
-func (b *builder) consOf(v int32) []int32 { return b.conItems[b.conStart[v]:b.conStart[v+1]] }
-
-// compileNetworks numbers the L2 segments and lists them by host.
-func (b *builder) compileNetworks() {
-	b.netSeg = filled(len(b.s.Networks), engine.None)
-	ids := map[string]int32{}
-	for i := range b.s.Networks {
-		seg := b.s.Networks[i].Segment
-		if seg == "" {
-			continue
-		}
-		id, ok := ids[seg]
-		if !ok {
-			id = int32(len(ids))
-			ids[seg] = id
-		}
-		b.netSeg[i] = id
-	}
-	b.hostSegs = newCSR(len(b.s.Hosts), func(add func(int32, int32)) {
-		for h := range b.s.Hosts {
-			for _, n := range b.s.Hosts[h].Networks {
-				if n >= 0 && b.netSeg[n] >= 0 {
-					add(int32(h), b.netSeg[n])
-				}
-			}
-		}
-	})
-}
-
-// compileMACs finds MACs that two VMs use on one segment, over all vCenters.
-func (b *builder) compileMACs() {
-	type use struct {
-		mac     string
-		seg, vm int32
-	}
-	n := 0
-	for i := range b.s.VMs {
-		n += len(b.s.VMs[i].NICs)
-	}
-	uses := make([]use, 0, n)
-	for i := range b.s.VMs {
-		for _, c := range b.s.VMs[i].NICs {
-			if c.MAC != "" && c.Network >= 0 && b.netSeg[c.Network] >= 0 {
-				uses = append(uses, use{strings.ToLower(c.MAC), b.netSeg[c.Network], int32(i)})
-			}
-		}
-	}
-	slices.SortFunc(uses, func(x, y use) int {
-		if c := strings.Compare(x.mac, y.mac); c != 0 {
-			return c
-		}
-		return cmp.Or(cmp.Compare(x.seg, y.seg), cmp.Compare(x.vm, y.vm))
-	})
-	for i := 1; i < len(uses); i++ {
-		x, y := &uses[i-1], &uses[i]
-		if x.mac != y.mac || x.seg != y.seg {
-			continue
-		}
-		if b.macDup == nil {
-			b.macDup = filled(len(b.s.VMs), engine.None)
-		}
-		b.macDup[x.vm], b.macDup[y.vm] = y.vm, x.vm
-	}
 }
 
 // compilePrices puts price, carbon and PUE of each site into one figure, and

@@ -4,6 +4,84 @@ import (
 	"heliostat/engine"
 )
 
+// A con is one placement constraint: a rule of a cluster, or a policy's group.
+type con struct {
+	kind    conKind
+	scope   uint8 // scopeHost, scopeCluster, scopeSite
+	cluster int32 // a DRS rule's; None for a group
+	vms     []int32
+	hosts   []int32
+	rtt     int32
+	split   int32
+	name    string
+}
+
+type conKind uint8
+
+const (
+	conTogether conKind = iota
+	conApart
+	conOn
+	conNotOn
+	conNear
+)
+
+const (
+	scopeHost uint8 = iota
+	scopeCluster
+	scopeSite
+)
+
+func (b *builder) compileRules() {
+	for i := range b.s.Rules {
+		r := &b.s.Rules[i]
+		k := con{cluster: r.Cluster, vms: r.VMs, hosts: r.Hosts, name: "rule " + r.Name}
+		switch r.Kind {
+		case engine.RuleTogether:
+			k.kind = conTogether
+		case engine.RuleApart:
+			k.kind = conApart
+		case engine.RuleOn:
+			k.kind = conOn
+		case engine.RuleNotOn:
+			k.kind = conNotOn
+		}
+		if (k.kind == conOn || k.kind == conNotOn) && !r.Mandatory {
+			continue // a wish of the cluster's own scheduler
+		}
+		b.cons = append(b.cons, k)
+	}
+	for i := range b.d.Groups {
+		g := &b.d.Groups[i]
+		k := con{cluster: engine.None, vms: g.VMs, rtt: g.MaxRTTMicros, split: g.MaxSplitS, name: "group " + b.d.Voices[g.By.Voice].Policy + "/" + g.Name}
+		switch g.Scope {
+		case "cluster":
+			k.scope = scopeCluster
+		case "site":
+			k.scope = scopeSite
+		}
+		switch g.Kind {
+		case engine.GroupApart:
+			k.kind = conApart
+		case engine.GroupTogether:
+			k.kind = conTogether
+		case engine.GroupNear:
+			k.kind, k.scope = conNear, scopeSite
+		}
+		b.cons = append(b.cons, k)
+	}
+	x := newCSR(len(b.s.VMs), func(add func(int32, int32)) {
+		for i := range b.cons {
+			for _, v := range b.cons[i].vms {
+				add(v, int32(i))
+			}
+		}
+	})
+	b.conStart, b.conItems = x.start, x.items
+}
+
+func (b *builder) consOf(v int32) []int32 { return b.conItems[b.conStart[v]:b.conStart[v+1]] }
+
 // A scratch holds what the groups of one VM say about destinations, and other
 // buffers of one search. Marks are stamped, so that clearing them is free.
 type scratch struct {
@@ -14,7 +92,6 @@ type scratch struct {
 	apart    string // names of the constraints, for the reason
 	together string
 	near     string
-	on       string
 
 	must    [3]int32 // by scope: where a mate is that it must be with; None
 	nearBad engine.SiteMask

@@ -46,8 +46,8 @@ func (b *builder) wakeable(h int32, evac bool) reason {
 	if own != engine.OwnStandby || !strings.HasPrefix(host.Mark, "standby") {
 		return reason{code: engine.HoldOwner, form: "a person owns its state: the journal says %[1]s, its mark %[2]s", where: own.String(), other: fmt.Sprintf("%q", host.Mark)}
 	}
-	if b.st.Maint[h] || !host.Connected {
-		return reason{code: engine.HoldUnavailable, form: "it is in maintenance or disconnected"}
+	if b.st.Maint[h] {
+		return reason{code: engine.HoldUnavailable, form: "it is in maintenance"}
 	}
 	if b.s.Clusters[host.Cluster].DPM {
 		return reason{code: engine.HoldDPM, form: "vSphere manages the power of cluster %[1]s", where: b.s.Clusters[host.Cluster].Name}

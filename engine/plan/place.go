@@ -21,7 +21,7 @@ func (b *builder) usable(h int32) bool {
 	if b.doomed[h] || b.drained[h] {
 		return false
 	}
-	return b.st.Ready(h) || (b.waking[h] > 0 && !b.st.Maint[h] && b.s.Hosts[h].Connected)
+	return b.st.Ready(h) || (b.waking[h] > 0 && !b.st.Maint[h] && b.s.Hosts[h].Reachable())
 }
 
 // roomOf computes the limits of cluster c when they are asked for.
@@ -210,20 +210,6 @@ func (b *builder) siteOrder(w *want) []int32 {
 	return out
 }
 
-// linkIndex is the index of the link between two sites, or None.
-func (b *builder) linkIndex(x, y int32) int32 {
-	if x > y {
-		x, y = y, x
-	}
-	i, ok := slices.BinarySearchFunc(b.s.Links, [2]int32{x, y}, func(l engine.Link, t [2]int32) int {
-		return cmp.Or(cmp.Compare(l.A, t[0]), cmp.Compare(l.B, t[1]))
-	})
-	if !ok {
-		return engine.None
-	}
-	return int32(i)
-}
-
 // clusterReason says why no host of cluster c will do, without looking at them.
 func (b *builder) clusterReason(w *want, c int32) reason {
 	b.evaluated++
@@ -292,12 +278,12 @@ func (b *builder) findIn(w *want, c, site int32, why *reason) (int32, reason) {
 		}
 		if !pre.ok() {
 			// Only what a host would say earlier than the reserve is worth hearing.
-			if r := b.hostReason(w, h); r.ok() {
+			r := b.hostReason(w, h)
+			if r.ok() {
 				why.further(pre)
 				break
-			} else {
-				why.further(r)
 			}
+			why.further(r)
 			continue
 		}
 		r := b.hostReason(w, h)
@@ -332,7 +318,7 @@ func (b *builder) fill(h int32) int64 {
 }
 
 // commit plans the move of w to host h and reserves it in the state.
-func (b *builder) commit(w *want, h int32, why []engine.Why, ledger engine.Ledger) int32 {
+func (b *builder) commit(w *want, h int32, why []engine.Why, ledger engine.Ledger) {
 	a := b.action(w, h)
 	a.Why, a.Ledger = why, ledger
 	from := b.st.Host[w.v]
@@ -358,7 +344,6 @@ func (b *builder) commit(w *want, h int32, why []engine.Why, ledger engine.Ledge
 	b.actions = append(b.actions, a)
 	b.acts = append(b.acts, act{vm: w.v, from: from, to: h, link: link, demand: w.demand, watts: b.shiftWatts(w.v, from, h)})
 	b.moved[w.v] = int32(len(b.actions))
-	return int32(len(b.actions)) - 1
 }
 
 // undo takes back the moves planned since mark.

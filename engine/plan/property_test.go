@@ -14,13 +14,14 @@ import (
 
 // A case of the properties: a fleet, and all kinds of opinions about it.
 type propCase struct {
+	*testing.T
 	s *engine.Snapshot
 	o *opinions
 	r *rand.Rand
 }
 
 // propCases makes n different worlds; the seed is in the test's name.
-func propCases(t *testing.T, n uint64, f func(t *testing.T, c *propCase)) {
+func propCases(t *testing.T, n uint64, f func(*propCase)) {
 	t.Helper()
 	for seed := range n {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
@@ -29,7 +30,7 @@ func propCases(t *testing.T, n uint64, f func(t *testing.T, c *propCase)) {
 				Sites: 2 + r.IntN(3), Hosts: 9 + r.IntN(24), VMs: 60 + r.IntN(200), HostsPerCluster: 3 + r.IntN(6), OffPct: 5, TemplatePct: 2, ObstaclePct: 6,
 				AcrossPct: 70, RulePct: 60, GapPct: 2, StandbyPct: 20, DRSPct: r.IntN(2) * 40, LoadPct: 20 + r.IntN(50),
 			})
-			f(t, &propCase{s: s, o: randomOpinions(r, s), r: r})
+			f(&propCase{T: t, s: s, o: randomOpinions(r, s), r: r})
 		})
 	}
 }
@@ -100,22 +101,22 @@ func randomOpinions(r *rand.Rand, s *engine.Snapshot) *opinions {
 
 // TestTwoOpinions: every plan passes Check, which shares nothing with Build.
 func TestTwoOpinions(t *testing.T) {
-	propCases(t, 200, func(t *testing.T, c *propCase) {
+	propCases(t, 200, func(c *propCase) {
 		in := input(c.s, c.o)
 		if err := Check(in, Build(in)); err != nil {
-			t.Error(err)
+			c.Error(err)
 		}
 	})
 }
 
 // TestDeterministic: equal inputs, equal bytes.
 func TestDeterministic(t *testing.T) {
-	propCases(t, 20, func(t *testing.T, c *propCase) {
+	propCases(t, 20, func(c *propCase) {
 		in := input(c.s, c.o)
 		a, err1 := engine.Encode(Build(in))
 		b, err2 := engine.Encode(Build(in))
 		if err1 != nil || err2 != nil || !bytes.Equal(a, b) {
-			t.Errorf("two plans from one input differ (%v, %v)", err1, err2)
+			c.Errorf("two plans from one input differ (%v, %v)", err1, err2)
 		}
 	})
 }
@@ -132,31 +133,31 @@ func rested() Config {
 // TestSettles: plan, carry out, plan again comes to an end in an empty plan, no
 // VM moves twice for the same wish, and nothing is overcommitted on the way.
 func TestSettles(t *testing.T) {
-	propCases(t, 100, func(t *testing.T, c *propCase) {
+	propCases(t, 100, func(c *propCase) {
 		w := sim.NewWorld(c.s, engine.DefaultLimits())
 		moves := map[string]int{}
 		for round := 0; ; round++ {
 			in := Input{Cycle: uint64(round), Now: w.Now, Level: engine.Enforce, Snapshot: w.Snapshot, Decision: &c.o.Decision, History: w.History, Config: rested()}
 			p := Build(in)
 			if err := Check(in, p); err != nil {
-				t.Fatalf("round %d: %v", round, err)
+				c.Fatalf("round %d: %v", round, err)
 			}
 			if len(p.Actions) == 0 {
 				return
 			}
 			if round == 6 {
-				t.Fatalf("does not settle:\n%s", renderPlan(p))
+				c.Fatalf("does not settle:\n%s", renderPlan(p))
 			}
 			for i := range p.Actions {
 				if a := &p.Actions[i]; a.Kind == engine.Move && a.Demand.Kind == "" {
 					key := string(a.VM) + " " + a.Why[0].String()
 					if moves[key]++; moves[key] > 1 {
-						t.Errorf("round %d: %s moves again for %s", round, a, a.Why[0])
+						c.Errorf("round %d: %s moves again for %s", round, a, a.Why[0])
 					}
 				}
 			}
 			if _, err := w.Carry(p); err != nil {
-				t.Fatalf("round %d: %v", round, err)
+				c.Fatalf("round %d: %v", round, err)
 			}
 		}
 	})
@@ -164,17 +165,17 @@ func TestSettles(t *testing.T) {
 
 // TestFailures: whatever fails, nothing is overcommitted, and the next plan still passes Check.
 func TestFailures(t *testing.T) {
-	propCases(t, 50, func(t *testing.T, c *propCase) {
+	propCases(t, 50, func(c *propCase) {
 		w := sim.NewWorld(c.s, engine.DefaultLimits())
 		w.Fails = func(*engine.Action) bool { return c.r.IntN(5) == 0 }
 		for round := range 4 {
 			in := Input{Cycle: uint64(round), Now: w.Now, Level: engine.Enforce, Snapshot: w.Snapshot, Decision: &c.o.Decision, History: w.History, Config: rested()}
 			p := Build(in)
 			if err := Check(in, p); err != nil {
-				t.Fatalf("round %d: %v", round, err)
+				c.Fatalf("round %d: %v", round, err)
 			}
 			if _, err := w.Carry(p); err != nil {
-				t.Fatalf("round %d: %v", round, err)
+				c.Fatalf("round %d: %v", round, err)
 			}
 		}
 	})
@@ -182,7 +183,7 @@ func TestFailures(t *testing.T) {
 
 // TestOpenStands: a plan made while part of the last one is under way contradicts nothing of it.
 func TestOpenStands(t *testing.T) {
-	propCases(t, 50, func(t *testing.T, c *propCase) {
+	propCases(t, 50, func(c *propCase) {
 		in := input(c.s, c.o)
 		p := Build(in)
 		open := map[engine.VMID]bool{}
@@ -195,11 +196,11 @@ func TestOpenStands(t *testing.T) {
 		in.Cycle++
 		q := Build(in)
 		if err := Check(in, q); err != nil {
-			t.Error(err)
+			c.Error(err)
 		}
 		for i := range q.Actions {
 			if a := &q.Actions[i]; a.Kind == engine.Move && open[a.VM] {
-				t.Errorf("%s is under way already", a)
+				c.Errorf("%s is under way already", a)
 			}
 		}
 	})
@@ -207,13 +208,13 @@ func TestOpenStands(t *testing.T) {
 
 // TestVetoed: a vetoed move never appears again, and what takes its place is safe.
 func TestVetoed(t *testing.T) {
-	propCases(t, 50, func(t *testing.T, c *propCase) {
+	propCases(t, 50, func(c *propCase) {
 		in := input(c.s, c.o)
 		vetoed := map[string]bool{}
 		for range 3 {
 			p := Build(in)
 			if err := Check(in, p); err != nil {
-				t.Fatal(err)
+				c.Fatal(err)
 			}
 			for i := range p.Actions {
 				a := &p.Actions[i]
@@ -222,7 +223,7 @@ func TestVetoed(t *testing.T) {
 				}
 				key := string(a.VM) + ">" + string(a.To.Host)
 				if vetoed[key] {
-					t.Fatalf("%s was vetoed", a)
+					c.Fatalf("%s was vetoed", a)
 				}
 				if c.r.IntN(3) == 0 {
 					vetoed[key] = true
@@ -235,7 +236,7 @@ func TestVetoed(t *testing.T) {
 
 // TestBudgets: moves outside demands and standbys stay within every budget, spent and open ones counted.
 func TestBudgets(t *testing.T) {
-	propCases(t, 50, func(t *testing.T, c *propCase) {
+	propCases(t, 50, func(c *propCase) {
 		in := input(c.s, c.o)
 		in.Config.MovesPerCycle, in.Config.MovesPerHour, in.Config.MovesPerDay, in.Config.PowerPerHour = int32(c.r.IntN(9)), 8, 11, 2
 		for i := range 5 {
@@ -255,21 +256,21 @@ func TestBudgets(t *testing.T) {
 		}
 		// Three of five moves were made within the hour.
 		if limit := min(in.Config.MovesPerCycle, 8-3, 11-5); moves > limit || standby > 1 {
-			t.Errorf("%d moves of %d, %d standbys of 1", moves, limit, standby)
+			c.Errorf("%d moves of %d, %d standbys of 1", moves, limit, standby)
 		}
 	})
 }
 
 // TestFrozen: no wish touches a frozen place.
 func TestFrozen(t *testing.T) {
-	propCases(t, 50, func(t *testing.T, c *propCase) {
+	propCases(t, 50, func(c *propCase) {
 		site := c.s.Sites[c.r.IntN(len(c.s.Sites))].ID
 		c.o.Freezes = append(c.o.Freezes, engine.Freeze{Place: engine.Subject{Kind: "site", ID: string(site)}, By: c.o.by("freeze", engine.RuleFreeze, "frozen", 0, true)})
 		p := Build(input(c.s, c.o))
 		for i := range p.Actions {
 			a := &p.Actions[i]
 			if a.Demand.Kind == "" && (a.From.Site == site || a.To.Site == site) {
-				t.Errorf("%s touches frozen %s", a, site)
+				c.Errorf("%s touches frozen %s", a, site)
 			}
 		}
 	})
@@ -294,7 +295,7 @@ func TestMonotone(t *testing.T) {
 
 // TestRelabelled: with other names for the VMs, as many of them are saved and held.
 func TestRelabelled(t *testing.T) {
-	propCases(t, 20, func(t *testing.T, c *propCase) {
+	propCases(t, 20, func(c *propCase) {
 		o := &opinions{}
 		o.evacuate("site", string(c.s.Sites[0].ID), 0)
 		c.s.Rules = nil // they name VMs by index
@@ -302,7 +303,7 @@ func TestRelabelled(t *testing.T) {
 		other := relabel(c.s)
 		b := Build(input(other, o))
 		if x, y := count(a, engine.Move), count(b, engine.Move); x != y || !maps.Equal(holds(a), holds(b)) {
-			t.Errorf("%d moves and holds %v, relabelled %d and %v", x, holds(a), y, holds(b))
+			c.Errorf("%d moves and holds %v, relabelled %d and %v", x, holds(a), y, holds(b))
 		}
 	})
 }

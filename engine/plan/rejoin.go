@@ -9,54 +9,88 @@ import (
 // rejoin takes back the demanded moves that would leave a group worse than it
 // is: where one member finds no way out, those that must be with it stay too.
 // Taking back can break other groups, so it goes on until nothing changes.
+//
+// A group that may be split only for so long must be known to keep that: its
+// moves come before all others and fit the slots at once, so that they start
+// together, and the split is the difference of their durations.
 func (b *builder) rejoin() {
-	gone := make([]bool, len(b.actions))
+	gone, first := make([]bool, len(b.actions)), make([]bool, len(b.actions))
 	for again := true; again; {
 		again = false
-		var ends []int64 // of this round, when a group asks
+		slots := engine.NewSlots(b.c.Limits, b.s)
+		for i := range b.in.Open {
+			slots.Take(&b.in.Open[i].Action)
+		}
+		clear(first)
 		for i := range b.cons {
 			k := &b.cons[i]
-			if (k.kind != conTogether && k.kind != conNear) || !b.worse(k, &ends) {
+			if (k.kind != conTogether && k.kind != conNear) || (!b.worse(k) && b.swift(k, slots, first)) {
 				continue
 			}
-			for _, v := range k.vms {
-				j := b.moved[v] - 1
-				if j < 0 || gone[j] {
-					continue
-				}
-				dm := &b.demands[b.acts[j].demand]
-				b.takeBack(int(j))
-				gone[j], again = true, true
-				b.holdVM(v, reason{code: engine.HoldRule, form: "%[2]s: a member of it cannot leave with it in time", other: k.name},
-					"leave "+dm.subject.Kind+" "+dm.name, dm.subject, dm.why)
-			}
+			again = b.stay(k, gone) || again
 		}
 	}
-	b.compact(gone)
+	b.compact(gone, first)
 }
 
-// worse reports whether a pair of members that is as it should be now would end
-// otherwise, or would be otherwise for too long on the way.
-func (b *builder) worse(k *con, ends *[]int64) bool {
-	moving := false
+// stay takes back the moves of a group's members. It reports whether there were any.
+func (b *builder) stay(k *con, gone []bool) bool {
+	any := false
+	for _, v := range k.vms {
+		j := b.moved[v] - 1
+		if j < 0 {
+			continue
+		}
+		dm := &b.demands[b.acts[j].demand]
+		b.takeBack(int(j))
+		gone[j], any = true, true
+		b.holdVM(v, reason{code: engine.HoldRule, form: "%[2]s: a member of it cannot leave with it in time", other: k.name},
+			"leave "+dm.subject.Kind+" "+dm.name, dm.subject, dm.why)
+	}
+	return any
+}
+
+// worse reports whether a pair of members that is as it should be now would end otherwise.
+func (b *builder) worse(k *con) bool {
 	for _, v := range k.vms {
 		if b.moved[v] == 0 {
 			continue
 		}
-		moving = true
 		for _, x := range k.vms {
 			if x != v && b.s.VMs[x].Power == engine.VMOn && b.st.Host[x] >= 0 && !b.parted(k, b.st.Host[v], b.now(x)) && b.parted(k, b.final(v), b.final(x)) {
 				return true
 			}
 		}
 	}
-	if !moving || k.kind != conNear || k.split == 0 {
-		return false
+	return false
+}
+
+// swift reports whether the members of a group with a longest split leave and
+// arrive within it, and then takes their slots and puts them first.
+func (b *builder) swift(k *con, slots *engine.Slots, first []bool) bool {
+	if k.kind != conNear || k.split == 0 {
+		return true
 	}
-	if *ends == nil {
-		*ends = b.simulate()
+	soonest, latest := int64(-1), int64(0)
+	for _, v := range k.vms {
+		j := b.moved[v] - 1
+		if j < 0 || b.s.Hosts[b.acts[j].from].Site == b.s.Hosts[b.acts[j].to].Site {
+			continue
+		}
+		a := &b.actions[j]
+		if !first[j] {
+			if len(a.After) > 0 || !slots.Fits(a) {
+				return false
+			}
+			slots.Take(a)
+			first[j] = true
+		}
+		if soonest < 0 || a.Estimate.Seconds < soonest {
+			soonest = a.Estimate.Seconds
+		}
+		latest = max(latest, a.Estimate.Seconds)
 	}
-	return b.splitFor(k, *ends) > int64(k.split)
+	return soonest < 0 || latest-soonest <= int64(k.split)
 }
 
 // parted reports whether two hosts are not as the group asks of its members.
@@ -75,51 +109,32 @@ func (b *builder) final(v int32) int32 {
 	return b.st.Host[v]
 }
 
-// splitFor is for how many seconds the members that change site may be split:
-// from the first arrival to the last, and as much again as the longest of the
-// moves, since the executor's order differs from the estimate's.
-func (b *builder) splitFor(k *con, ends []int64) int64 {
-	first, last, longest := int64(-1), int64(0), int64(0)
-	for _, v := range k.vms {
-		j := b.moved[v] - 1
-		if j < 0 || b.s.Hosts[b.acts[j].from].Site == b.s.Hosts[b.acts[j].to].Site {
-			continue
-		}
-		if first < 0 || ends[j] < first {
-			first = ends[j]
-		}
-		last, longest = max(last, ends[j]), max(longest, b.actions[j].Estimate.Seconds)
-	}
-	if first < 0 || last == first {
-		return 0
-	}
-	return last - first + longest
-}
-
-// compact drops the moves that were taken back and renumbers the rest.
-func (b *builder) compact(gone []bool) {
-	if !slices.Contains(gone, true) {
+// compact drops the moves that were taken back, puts those that must be first
+// there, and renumbers the rest.
+func (b *builder) compact(gone, first []bool) {
+	if !slices.Contains(gone, true) && !slices.Contains(first, true) {
 		return
 	}
 	at := make([]int32, len(gone))
-	n := int32(0)
-	for i := range gone {
-		at[i] = n
-		if gone[i] {
-			continue
+	actions, acts := make([]engine.Action, 0, len(gone)), make([]act, 0, len(gone))
+	for _, want := range [2]bool{true, false} {
+		for i := range gone {
+			if gone[i] || first[i] != want {
+				continue
+			}
+			at[i] = int32(len(actions))
+			actions, acts = append(actions, b.actions[i]), append(acts, b.acts[i])
 		}
-		b.actions[n], b.acts[n] = b.actions[i], b.acts[i]
-		if v := b.acts[n].vm; v >= 0 {
-			b.moved[v] = n + 1
-		} else if b.actions[n].Kind == engine.Wakeup {
-			b.waking[b.acts[n].from] = n + 1
-		}
-		n++
 	}
-	b.actions, b.acts = b.actions[:n], b.acts[:n]
-	for i := range b.actions {
-		for j := range b.actions[i].After {
-			b.actions[i].After[j] = at[b.actions[i].After[j]]
+	b.actions, b.acts = actions, acts
+	for i := range actions {
+		for j := range actions[i].After {
+			actions[i].After[j] = at[actions[i].After[j]]
+		}
+		if v := acts[i].vm; v >= 0 {
+			b.moved[v] = int32(i) + 1
+		} else if actions[i].Kind == engine.Wakeup {
+			b.waking[acts[i].from] = int32(i) + 1
 		}
 	}
 }

@@ -65,8 +65,7 @@ func (b *builder) mend(k *con) {
 		taken := map[int32]bool{}
 		// The largest stays, so that the shortest migration is made.
 		order := b.byBytes(k.vms)
-		for i := len(order) - 1; i >= 0; i-- {
-			v := order[i]
+		for _, v := range slices.Backward(order) {
 			if !b.mendable(v) || (k.cluster >= 0 && b.s.VMCluster(v) != k.cluster) {
 				continue
 			}

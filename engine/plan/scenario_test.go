@@ -26,7 +26,7 @@ import (
 // then what is remembered, open, and decided; see the switches below. MiB and
 // MHz as in the nouns; disk and memory of VMs in GiB.
 type scenario struct {
-	t     testing.TB
+	t     *testing.T
 	lines []line
 	in    Input
 	s     *engine.Snapshot
@@ -62,7 +62,7 @@ func (l *line) list(key string) []string {
 }
 
 // parseScenario reads the text above the rule.
-func parseScenario(t testing.TB, text string) Input {
+func parseScenario(t *testing.T, text string) Input {
 	t.Helper()
 	x := &scenario{t: t, s: &engine.Snapshot{At: 1_800_000_000}}
 	x.in = Input{Cycle: 1, Now: x.s.At, Seed: 1, Level: engine.Enforce, Snapshot: x.s, Config: enforcing()}

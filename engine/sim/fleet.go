@@ -5,7 +5,6 @@ package sim
 
 import (
 	"fmt"
-	"math/rand/v2"
 
 	"heliostat/engine"
 )
@@ -55,27 +54,45 @@ var cities = []struct {
 	price    int32
 	carbon   int32
 }{
-	{"ams", "eu", 52.4, 4.9, 92_000, 270}, {"fra", "eu", 50.1, 8.7, 96_000, 360}, {"hou", "us", 29.8, -95.4, 38_000, 390},
-	{"iad", "us", 38.9, -77.4, 54_000, 350}, {"lhr", "uk", 51.5, -0.5, 101_000, 190}, {"mad", "eu", 40.4, -3.7, 61_000, 140},
-	{"nrt", "jp", 35.7, 140.4, 118_000, 460}, {"osl", "eu", 59.9, 10.8, 41_000, 30}, {"par", "eu", 48.9, 2.4, 70_000, 50},
-	{"sin", "sg", 1.3, 103.8, 130_000, 470}, {"sto", "eu", 59.3, 18.1, 36_000, 25}, {"syd", "au", -33.9, 151.2, 88_000, 560},
-	{"tor", "ca", 43.7, -79.4, 44_000, 60}, {"vie", "eu", 48.2, 16.4, 83_000, 160}, {"zrh", "eu", 47.4, 8.5, 86_000, 45},
+	{"ams", "eu", 52.4, 4.9, 92_000, 270},
+	{"fra", "eu", 50.1, 8.7, 96_000, 360},
+	{"hou", "us", 29.8, -95.4, 38_000, 390},
+	{"iad", "us", 38.9, -77.4, 54_000, 350},
+	{"lhr", "uk", 51.5, -0.5, 101_000, 190},
+	{"mad", "eu", 40.4, -3.7, 61_000, 140},
+	{"nrt", "jp", 35.7, 140.4, 118_000, 460},
+	{"osl", "eu", 59.9, 10.8, 41_000, 30},
+	{"par", "eu", 48.9, 2.4, 70_000, 50},
+	{"sin", "sg", 1.3, 103.8, 130_000, 470},
+	{"sto", "eu", 59.3, 18.1, 36_000, 25},
+	{"syd", "au", -33.9, 151.2, 88_000, 560},
+	{"tor", "ca", 43.7, -79.4, 44_000, 60},
+	{"vie", "eu", 48.2, 16.4, 83_000, 160},
+	{"zrh", "eu", 47.4, 8.5, 86_000, 45},
 }
 
 // A maker builds one fleet.
 type maker struct {
 	c FleetConfig
-	r *rand.Rand
+	x uint64 // state of the dice
 	s *engine.Snapshot
 }
 
+// roll is a number from 0 to n-1 (splitmix64).
+func (m *maker) roll(n int) int {
+	m.x += 0x9e3779b97f4a7c15
+	z := (m.x ^ m.x>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return int((z ^ z>>31) % uint64(n))
+}
+
 // chance is true in pct of a hundred cases.
-func (m *maker) chance(pct int) bool { return pct > 0 && m.r.IntN(100) < pct }
+func (m *maker) chance(pct int) bool { return pct > 0 && m.roll(100) < pct }
 
 // Fleet makes a fleet that is valid by [engine.Snapshot.Validate]. Equal seeds
 // and configurations give equal fleets.
 func Fleet(seed uint64, cfg FleetConfig) *engine.Snapshot {
-	m := &maker{c: cfg.withDefaults(), r: rand.New(rand.NewPCG(seed, 0x68656c696f)), s: &engine.Snapshot{At: Start}}
+	m := &maker{c: cfg.withDefaults(), x: seed, s: &engine.Snapshot{At: Start}}
 	m.sites()
 	m.hosts()
 	m.vms()
@@ -104,7 +121,7 @@ func (m *maker) sites() {
 	for a := range m.c.Sites {
 		for b := a + 1; b < m.c.Sites; b++ {
 			m.s.Links = append(m.s.Links, engine.Link{
-				A: int32(a), B: int32(b), RTTMicros: 4_000 + int32(m.r.IntN(90_000)), Mbps: 10_000, At: Start, Source: "sim",
+				A: int32(a), B: int32(b), RTTMicros: 4_000 + int32(m.roll(90_000)), Mbps: 10_000, At: Start, Source: "sim",
 			})
 		}
 	}
@@ -191,7 +208,7 @@ func (m *maker) vms() {
 	for i := range m.c.VMs {
 		v := m.vm(i)
 		for range 8 {
-			h := on[m.r.IntN(len(on))]
+			h := on[m.roll(len(on))]
 			x := &s.Hosts[h]
 			if v.Power == engine.VMOn && (mem[h]+int64(v.UsedMiB) > int64(x.MemoryMiB)*int64(m.c.LoadPct)/100 || cpu[h]+int64(v.UsedMHz) > int64(x.CPUMHz)*int64(m.c.LoadPct)/100) {
 				continue
@@ -210,18 +227,18 @@ func (m *maker) vms() {
 // vm draws one VM: sizes as in public traces, most of them small and idle.
 func (m *maker) vm(i int) engine.VM {
 	sizes := [...]int32{1, 2, 2, 2, 4, 4, 8}
-	vcpus := sizes[m.r.IntN(len(sizes))]
-	memory := vcpus << (10 + m.r.IntN(3))
+	vcpus := sizes[m.roll(len(sizes))]
+	memory := vcpus << (10 + m.roll(3))
 	v := engine.VM{
 		ID: engine.VMID(fmt.Sprintf("50%06d-0000-4000-8000-000000000000", i)), Name: fmt.Sprintf("app-%06d", i), Moid: fmt.Sprintf("vm-%d", i),
 		Power: engine.VMOn, VCPUs: vcpus, MemoryMiB: memory, DirtyMbps: engine.Unknown, LoadAt: Start, Mode: engine.Enforce, HWVersion: 19,
 	}
-	v.UsedMHz = vcpus * int32(20+m.r.IntN(60))
+	v.UsedMHz = vcpus * int32(20+m.roll(60))
 	if m.chance(15) {
-		v.UsedMHz = vcpus * int32(200+m.r.IntN(1200))
+		v.UsedMHz = vcpus * int32(200+m.roll(1200))
 	}
-	v.UsedMiB = memory*int32(40+m.r.IntN(50))/100 + 60
-	v.ActiveMiB = memory * int32(2+m.r.IntN(18)) / 100
+	v.UsedMiB = memory*int32(40+m.roll(50))/100 + 60
+	v.ActiveMiB = memory * int32(2+m.roll(18)) / 100
 	v.Across = m.chance(m.c.AcrossPct)
 	switch {
 	case m.chance(m.c.TemplatePct):
@@ -230,7 +247,7 @@ func (m *maker) vm(i int) engine.VM {
 		v.Power = engine.VMOff
 	}
 	if m.chance(m.c.ObstaclePct) {
-		v.Obstacles = engine.ObstacleTable[m.r.IntN(len(engine.ObstacleTable))].Bit
+		v.Obstacles = engine.ObstacleTable[m.roll(len(engine.ObstacleTable))].Bit
 	}
 	if v.Power != engine.VMOn {
 		v.UsedMHz, v.UsedMiB, v.ActiveMiB = 0, 0, 0
@@ -243,13 +260,13 @@ func (m *maker) settle(v *engine.VM, h int32) {
 	s := m.s
 	x := &s.Hosts[h]
 	v.Host, v.VCenter, v.Pool, v.Folder = h, x.VCenter, s.Clusters[x.Cluster].Pool, s.Clusters[x.Cluster].Folder
-	v.Home = x.Datastores[m.r.IntN(len(x.Datastores))]
-	disk := engine.Disk{Key: 2000, Datastore: v.Home, MiB: int64(20+m.r.IntN(180)) << 10, Thin: true}
-	disk.Used = disk.MiB * int64(10+m.r.IntN(60)) / 100
+	v.Home = x.Datastores[m.roll(len(x.Datastores))]
+	disk := engine.Disk{Key: 2000, Datastore: v.Home, MiB: int64(20+m.roll(180)) << 10, Thin: true}
+	disk.Used = disk.MiB * int64(10+m.roll(60)) / 100
 	v.Disks = []engine.Disk{disk}
 	s.Datastores[v.Home].FreeMiB -= disk.Used + v.SwapMiB()
 	i := len(s.VMs)
-	v.NICs = []engine.NIC{{Key: 4000, Network: x.Networks[m.r.IntN(len(x.Networks))], MAC: fmt.Sprintf("00:50:56:%02x:%02x:%02x", i>>16&0xff, i>>8&0xff, i&0xff)}}
+	v.NICs = []engine.NIC{{Key: 4000, Network: x.Networks[m.roll(len(x.Networks))], MAC: fmt.Sprintf("00:50:56:%02x:%02x:%02x", i>>16&0xff, i>>8&0xff, i&0xff)}}
 }
 
 // load sets the hosts' use to what their VMs use, and a little of their own.
