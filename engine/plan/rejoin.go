@@ -35,7 +35,7 @@ func (b *builder) rejoin() {
 
 // stay takes back the moves of a group's members. It reports whether there were any.
 func (b *builder) stay(k *con, gone []bool) bool {
-	any := false
+	some := false
 	for _, v := range k.vms {
 		j := b.moved[v] - 1
 		if j < 0 {
@@ -43,11 +43,11 @@ func (b *builder) stay(k *con, gone []bool) bool {
 		}
 		dm := &b.demands[b.acts[j].demand]
 		b.takeBack(int(j))
-		gone[j], any = true, true
+		gone[j], some = true, true
 		b.holdVM(v, reason{code: engine.HoldRule, form: "%[2]s: a member of it cannot leave with it in time", other: k.name},
 			"leave "+dm.subject.Kind+" "+dm.name, dm.subject, dm.why)
 	}
-	return any
+	return some
 }
 
 // worse reports whether a pair of members that is as it should be now would end otherwise.
