@@ -175,6 +175,7 @@ const (
 	HoldNotEmpty    HoldCode = "not_empty"       // VMs remain that cannot leave
 	HoldPoweredOff  HoldCode = "powered_off"     // a powered-off VM or template stays behind
 	HoldDRS         HoldCode = "drs"             // the cluster's own scheduler does this
+	HoldEvacuating  HoldCode = "evacuating"      // its site, cluster or host is being emptied
 	HoldPaused      HoldCode = "paused"          // an operator's pause
 	HoldRejected    HoldCode = "rejected"        // a plan-scope rule rejected the plan
 	HoldUnavailable HoldCode = "unavailable"     // the host or vCenter does not answer

@@ -8,7 +8,7 @@ import "time"
 func DemoConfig(seed uint64) Config {
 	cluster := func(name string, hosts, vms int) ClusterConfig {
 		return ClusterConfig{
-			Name: name, Hosts: hosts, CoresPerHost: 16, MHzPerCore: 2600, MemGiB: 256, DRS: "partial", CPULevel: 6, EVC: 5,
+			Name: name, Hosts: hosts, CoresPerHost: 24, MHzPerCore: 2600, MemGiB: 256, DRS: "partial", CPULevel: 6, EVC: 5,
 			HAAdmission: true, HAFailures: 1, IdleW: 180, MaxW: 420, VMs: vms,
 		}
 	}
@@ -62,8 +62,8 @@ func (c *Config) addDemoFixtures() {
 	}
 	for _, k := range []string{"hou-a", "fra-a", "tyo-a"} {
 		vm(k, 6, "passthrough", "")
-		vm(k, 18, "big_disk", "2560")
-		vm(k, 26, "big_disk", "3072")
+		vm(k, 18, "big_disk", "512")
+		vm(k, 26, "big_disk", "768")
 		vm(k, 12, "pinned", "")
 		vm(k, 20, "disk_snapshot", "")
 		vm(k, 30, "powered_off", "")

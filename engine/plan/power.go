@@ -125,7 +125,9 @@ func (b *builder) consolidateStage() {
 			d := &b.d.Drains[named[i]]
 			if n := len(list); n > 0 && list[n-1].h == d.Host {
 				list[n-1].why = append(list[n-1].why, b.d.Why(d.By))
-			} else if b.st.Power[d.Host] == engine.HostOn && !b.st.Maint[d.Host] && !b.doomed[d.Host] {
+			} else if b.doomed[d.Host] {
+				b.holdHost(d.Host, reason{code: engine.HoldEvacuating, form: "it stands where everything is to leave"}, "standby", engine.Subject{}, []engine.Why{b.d.Why(d.By)})
+			} else if b.st.Power[d.Host] == engine.HostOn && !b.st.Maint[d.Host] {
 				list = append(list, b.sleeper(d.Host, b.d.Why(d.By)))
 			}
 		}
