@@ -134,6 +134,18 @@ var checkRefusals = []struct {
 	}, `network: card 4000: segment "" of va/n1 is not "" of vb/n2`},
 	{"a card without a network", checkAcross, func(f *checkFleet) { f.last().NICs = nil }, "network: card 4000 is mapped to no network"},
 	{"a card on an unknown network", checkInside, func(f *checkFleet) { f.vm("w1").NICs[0].Network = engine.None }, "network: card 4000 is on a network that is not in the inventory"},
+	{"a card to a network that does not exist", checkAcross, func(f *checkFleet) { f.last().NICs[0].To = "vb/n9" }, "network: card 4000 goes to a network that does not exist"},
+	{"a disk to a datastore that does not exist", checkAcross, func(f *checkFleet) { f.last().Disks[0].To = "vb/d9" }, `space: disk 2000: there is no datastore "vb/d9"`},
+	{"datastores named and none taken along", checkInside, func(f *checkFleet) { f.last().HomeTo = "va/d1" }, "shape: names datastores for 0 disks and takes none along"},
+	{"a configuration that leaves a replicated datastore", checkDisks, func(f *checkFleet) {
+		f.in.Snapshot.Datastores[0].Replicated = true
+		f.last().Disks[0].To = "va/d1"
+	}, "obstacle: datastore va/d1 is replicated, leaving it loses protection"},
+	{"ending a maintenance that is over", checkExit, func(f *checkFleet) { f.host(4).Maintenance = false }, "shape: the host is not in maintenance"},
+	{"maintenance of a host that does not answer", checkDrain, func(f *checkFleet) { f.host(1).Connected = false }, "c7-3: enter_maintenance h1: unavailable: the host does not answer"},
+	{"a host action under way", checkSleep, func(f *checkFleet) {
+		f.in.Open = []engine.ActionRecord{{State: engine.StateStarted, Action: engine.Action{ID: "c6-1", Kind: engine.Standby, From: f.at(3)}}}
+	}, "busy: c6-1 is under way"},
 	{"a card that is not the VM's", checkAcross, func(f *checkFleet) {
 		f.last().NICs = append(f.last().NICs, engine.NICTarget{Key: 4001, To: "vb/n2"})
 	}, "network: card 4001 is not the VM's"},
@@ -220,8 +232,9 @@ var checkRefusals = []struct {
 		f.in.Config.Limits.HostUnits = 1 // h2 takes one move at a time, and the lower rank first
 		f.p.Actions[1].After = nil
 	}, "capacity: host va/h2 would carry 43000 MHz of 50000, at most 80 %, with 1 moves under way"},
-	{"one departure of ten need not have happened", checkTen, func(f *checkFleet) { f.last().After = f.last().After[:9] },
-		"c7-11: move w1 va/h1 -> va/h2 (vmotion): capacity: host va/h2 would carry 44000 MHz of 50000, at most 80 %"},
+	{"one departure of ten need not have happened", checkTen, func(f *checkFleet) {
+		f.last().After = f.last().After[:9]
+	}, "c7-11: move w1 va/h1 -> va/h2 (vmotion): capacity: host va/h2 would carry 44000 MHz of 50000, at most 80 %"},
 	{"no memory", checkInside, func(f *checkFleet) { f.host(2).UsedMiB += 145_000 }, "capacity: host va/h2 would carry 181000 MiB of 200000, at most 90 %"},
 	{"too many vCPUs", checkInside, func(f *checkFleet) { f.in.Config.VCPUPerCoreX10 = 3 }, "capacity: host va/h2 would carry 8 vCPUs on 20 cores, at most 3 tenths a core"},
 	{"packed on the percentile", checkInside, func(f *checkFleet) {
