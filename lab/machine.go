@@ -18,7 +18,7 @@ type size struct {
 }
 
 // sizes are the kinds: mostly small, a few large, as fleets are.
-var sizes = []size{{20, 1, 4, 16}, {30, 2, 8, 24}, {25, 4, 16, 40}, {15, 8, 32, 80}, {10, 4, 24, 60}}
+var sizes = []size{{20, 1, 4, 12}, {30, 2, 8, 16}, {25, 4, 16, 24}, {15, 8, 32, 48}, {10, 4, 24, 40}}
 
 // roles give VMs their names, in turn.
 var roles = []string{"web", "app", "db", "batch", "cache", "mail", "vdi", "ci"}
@@ -67,7 +67,7 @@ func (l *Lab) addVM(name string, h *host, n int) {
 		base: 0.45 + 0.35*l.unit("base", name), hot: math.Exp2(2*l.unit("hot", name) - 1),
 	}
 	m.disks = append(m.disks, l.newDisk(name, 2000, kind.diskGiB, home))
-	if kind.diskGiB >= 60 {
+	if kind.diskGiB >= 48 {
 		m.disks = append(m.disks, l.newDisk(name, 2001, kind.diskGiB/2, home))
 	}
 	segments := h.segments

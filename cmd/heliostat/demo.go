@@ -80,8 +80,8 @@ const (
 	demoEvery        = 5 * time.Minute
 	maintenanceFrom  = 2 * time.Hour
 	maintenanceUntil = 6 * time.Hour
-	hazardKnown      = 15 * time.Hour // when the advisory is issued
-	hazardArrives    = 22 * time.Hour // the earliest arrival of damaging winds
+	hazardKnown      = 17 * time.Hour // when the advisory is issued
+	hazardArrives    = 23 * time.Hour // the earliest arrival of damaging winds
 	threatenedSite   = "houston"
 )
 

@@ -118,7 +118,7 @@ func labYAML(f labFiles, cfg lab.Config, endpoints []lab.Endpoint, accounts map[
 	for _, p := range []string{"follow_the_sun", "dpm", "hurricane", "maintenance", "emergency", "quiet_hours", "sovereignty", "pinned"} {
 		line("    %s: %s", p, mode)
 	}
-	line("  weights: {follow_the_sun: 0.04}")
+	line("  weights: {follow_the_sun: 0.02}")
 	line("plan:\n  modes: {move: %s, standby: %s, wake: %s, maintenance: %s}", mode, mode, mode, mode)
 	line("  cpu_max_pct: 70          # the lab's VMs burst")
 	line("  evacuation_cpu_pct: 80")
