@@ -22,6 +22,7 @@ type labFiles struct {
 // labOptions are what the configuration of a lab's daemon may vary in.
 type labOptions struct {
 	every       time.Duration // between cycles
+	minGap      time.Duration // at least, however often the loop is woken
 	enforce     bool
 	listen      string // of the web server; "" for none
 	maintenance *maintenance
@@ -125,7 +126,7 @@ func labYAML(f labFiles, cfg lab.Config, endpoints []lab.Endpoint, accounts map[
 	line("alerts:\n  token_file: %q", f.token)
 	line("  rules:\n    - {match: {alertname: \"CoolingFailure\"}, kind: cooling, site_label: site, deadline_annotation: deadline, deadline_after: 4h}")
 	line("hazards:\n  file: %q", f.hazards)
-	line("schedule:\n  every: %s", o.every)
+	line("schedule:\n  every: %s\n  min_gap: %s", o.every, o.minGap)
 	if m := o.maintenance; m != nil {
 		line("windows:\n  - {id: firmware, kind: maintenance, host: %q, from: %q, to: %q, note: \"firmware of one host\"}", m.host, m.from.UTC().Format(time.RFC3339), m.to.UTC().Format(time.RFC3339))
 	}

@@ -125,6 +125,10 @@ type approved struct {
 // AliveEvery is how often Alive is called while nothing happens.
 const AliveEvery = 10 * time.Second
 
+// flock is how long the loop waits after a poke: what wakes it comes in flocks,
+// and a VM that has just left one vCenter has yet to be seen in the other.
+const flock = 2 * time.Second
+
 type request struct {
 	do    func(context.Context) error
 	reply chan error
@@ -151,7 +155,8 @@ func (l *Loop) Poke(reason string) {
 func (l *Loop) Run(ctx context.Context) error {
 	alive := time.NewTicker(AliveEvery)
 	defer alive.Stop()
-	timer := time.NewTimer(0) // the first cycle is now
+	due := time.Now() // of the next cycle: the first is now
+	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
@@ -171,18 +176,24 @@ func (l *Loop) Run(ctx context.Context) error {
 			l.show()
 			continue
 		case reason := <-l.poke:
-			if wait := time.Until(l.last.Add(l.MinGap)); wait > 0 {
-				timer.Reset(wait)
-				continue
+			early := time.Now().Add(flock)
+			if gap := l.last.Add(l.MinGap); gap.After(early) {
+				early = gap
 			}
-			l.Log.InfoContext(ctx, "woken early", "reason", reason)
+			if early.Before(due) {
+				l.Log.InfoContext(ctx, "woken early", "reason", reason)
+				due = early
+				timer.Reset(time.Until(due))
+			}
+			continue
 		case <-timer.C:
 		}
 		if err := l.Once(ctx); err != nil {
 			return err
 		}
 		l.alive()
-		timer.Reset(time.Until(l.shown.Next))
+		due = l.shown.Next
+		timer.Reset(time.Until(due))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -306,7 +307,7 @@ func TestDependentsOfAFailureDoNotStart(t *testing.T) {
 			t.Fatal(err)
 		}
 		kinds, _, _ := m.records(t)
-		if kinds != "intent intent task task ended ended " {
+		if strings.Count(kinds, "intent") != 2 || strings.Count(kinds, "ended") != 2 {
 			t.Errorf("journal: %s", kinds)
 		}
 		if rest := e.Rest("enforce"); len(rest.Actions) != 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"heliostat/engine"
@@ -39,7 +40,10 @@ type Executor struct {
 	programs []*program // by name
 	open     map[string]*flight
 	ended    []engine.ActionRecord
-	slots    *engine.Slots // over the snapshot of the last Offer
+	slots    *engine.Slots // over the snapshot of the last Observe
+	// turns holds, by vCenter, what is closed when the last launched worker has
+	// submitted: calls to one vCenter are made one at a time, in order of rank.
+	turns map[engine.VCenterID]chan struct{}
 }
 
 // program is a plan being carried out.
@@ -70,7 +74,7 @@ type Report struct {
 
 // New returns an executor with nothing in flight.
 func New(act Actuator, journal Journal, limits engine.Limits, log *slog.Logger) *Executor {
-	return &Executor{act: act, journal: journal, log: log, limits: limits, reports: make(chan Report, 64), open: map[string]*flight{}}
+	return &Executor{act: act, journal: journal, log: log, limits: limits, reports: make(chan Report, 64), open: map[string]*flight{}, turns: map[engine.VCenterID]chan struct{}{}}
 }
 
 // Open lists the actions in flight, by ID.
@@ -267,7 +271,9 @@ func (e *Executor) launch(ctx context.Context, p *program, i int32) {
 	e.open[a.ID] = f
 	e.slots.Take(a)
 	w := e.worker(f.rec)
-	go w.run(ctx)
+	before, turn := e.turns[a.From.VCenter], make(chan struct{})
+	e.turns[a.From.VCenter] = turn
+	go w.run(ctx, before, sync.OnceFunc(func() { close(turn) }))
 }
 
 // Recover takes over the actions that an earlier process left open: each is

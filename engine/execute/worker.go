@@ -19,8 +19,18 @@ type worker struct {
 	rec     engine.ActionRecord
 }
 
-// run is one sequence of durable steps; normal operation and recovery share its tail.
-func (w *worker) run(ctx context.Context) {
+// run is one sequence of durable steps; normal operation and recovery share its
+// tail. It waits until before is closed (nil: at once), and calls submitted when
+// the next in line may go.
+func (w *worker) run(ctx context.Context, before <-chan struct{}, submitted func()) {
+	defer submitted()
+	if before != nil {
+		select {
+		case <-before:
+		case <-ctx.Done():
+			return // nothing was journaled, so nothing is left
+		}
+	}
 	a := &w.rec.Action
 	sight, err := w.act.Look(ctx, a)
 	switch {
@@ -54,6 +64,7 @@ func (w *worker) run(ctx context.Context) {
 	// recover ends the session, settles, and asks the task history.
 	w.log.InfoContext(ctx, "action starts", "action", a.ID, "what", a.String(), "cycle_plan", w.rec.Plan[:min(8, len(w.rec.Plan))])
 	task, err := w.act.Submit(ctx, a)
+	submitted()
 	switch {
 	case errors.Is(err, ErrRejected), errors.Is(err, ErrNoCredentials):
 		w.end(ctx, engine.StateRejected, err.Error())
