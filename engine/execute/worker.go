@@ -10,6 +10,12 @@ import (
 	"heliostat/engine"
 )
 
+// How often, and how far apart, a mark is tried.
+const (
+	markAttempts = 5
+	markAgain    = 3 * time.Second
+)
+
 // worker carries one action from intent to its end. It owns rec.
 type worker struct {
 	act     Actuator
@@ -237,8 +243,17 @@ func (w *worker) mark(ctx context.Context) {
 	if len(a.Why) > 0 {
 		text += ": " + a.Why[0].Reason
 	}
-	if err := w.act.Mark(ctx, a, text); err != nil {
-		w.log.WarnContext(ctx, "cannot leave a mark in vCenter", "action", a.ID, "err", err)
+	// A host without its mark is a person's, and never woken by us: try again.
+	for attempt := 1; ; attempt++ {
+		err := w.act.Mark(ctx, a, text)
+		if err == nil {
+			return
+		}
+		if attempt == markAttempts || ctx.Err() != nil {
+			w.log.WarnContext(ctx, "cannot leave a mark in vCenter", "action", a.ID, "err", err)
+			return
+		}
+		sleep(ctx, markAgain)
 	}
 }
 

@@ -78,21 +78,33 @@ func setField(ctx context.Context, c *vsphere.Conn, entity types.ManagedObjectRe
 	if m == nil {
 		return errors.New("the vCenter has no custom attributes")
 	}
-	key, ok, err := fieldKey(ctx, c, *m, entity.Type, name)
+	key, err := defineField(ctx, c, *m, entity.Type, name)
 	if err != nil {
 		return err
-	}
-	if !ok {
-		res, err := methods.AddCustomFieldDef(ctx, c, &types.AddCustomFieldDef{This: *m, Name: name, MoType: entity.Type})
-		if err != nil {
-			return fmt.Errorf("define the custom attribute %s: %w", name, err)
-		}
-		key = res.Returnval.Key
 	}
 	if _, err := methods.SetField(ctx, c, &types.SetField{This: *m, Entity: entity, Key: key, Value: value}); err != nil {
 		return fmt.Errorf("set the custom attribute %s: %w", name, err)
 	}
 	return nil
+}
+
+// defineField finds an attribute, or defines it. Two that define one at once are
+// told apart by the server: the loser finds what the winner defined.
+func defineField(ctx context.Context, c *vsphere.Conn, m types.ManagedObjectReference, kind, name string) (int32, error) {
+	key, ok, err := fieldKey(ctx, c, m, kind, name)
+	if ok || err != nil {
+		return key, err
+	}
+	res, addErr := methods.AddCustomFieldDef(ctx, c, &types.AddCustomFieldDef{This: m, Name: name, MoType: kind})
+	if addErr == nil {
+		return res.Returnval.Key, nil
+	}
+	if _, taken := vsphere.Fault(addErr).(*types.DuplicateName); taken {
+		if key, ok, err = fieldKey(ctx, c, m, kind, name); ok && err == nil {
+			return key, nil
+		}
+	}
+	return 0, errors.Join(fmt.Errorf("define the custom attribute %s: %w", name, addErr), err)
 }
 
 // fieldKey finds an attribute by name for objects of a type.
