@@ -110,7 +110,7 @@ func (c *control) endSession(key string) {
 	ctx := c.v.ctx("")
 	ctx.Session = s
 	for _, kind := range []string{"TaskHistoryCollector", "EventHistoryCollector"} {
-		for _, o := range s.Registry.AllReference(kind) {
+		for _, o := range s.AllReference(kind) {
 			if d, ok := o.(interface {
 				DestroyCollector(*simulator.Context, *types.DestroyCollector) soap.HasFault
 			}); ok {
@@ -118,7 +118,7 @@ func (c *control) endSession(key string) {
 			}
 		}
 	}
-	for _, o := range s.Registry.AllReference("ContainerView") {
+	for _, o := range s.AllReference("ContainerView") {
 		if h, ok := o.(simulator.RegisterObject); ok {
 			ctx.Map.RemoveHandler(h)
 		}
@@ -272,6 +272,8 @@ func (c *control) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM_T
 
 // PlaceVm recommends the host of the cluster with the most free memory, and the
 // datastore with the most room, among those that the caller allows.
+//
+//nolint:staticcheck // the simulator finds methods by the API's names
 func (c *control) PlaceVm(ctx *simulator.Context, req *types.PlaceVm) soap.HasFault {
 	l := c.v.lab
 	body := &methods.PlaceVmBody{}

@@ -97,7 +97,7 @@ func TestDemandIsLikeTheRecord(t *testing.T) {
 		before = cpu
 		n, length, top := 0, 0, 0.0
 		median := quantile(cpu, 0.5)
-		for _, v := range append(cpu, 0) {
+		for _, v := range append(slices.Clip(cpu), 0) {
 			if v > max(2*median, median+10) {
 				burst++
 				length++
@@ -205,9 +205,19 @@ func TestReadDemandCSV(t *testing.T) {
 		minute float64
 		want   float64
 	}{
-		{0, 0, 1.5}, {1, 0, 0}, {0, 4.9, 1.5}, {0, 5, 2}, {1, 7, 100}, {1, 15, 50}, {1, 24.9, 50},
-		{0, 25, 1.5}, {1, 31, 100}, {1, -1, 50}, {0, -20, 2}, // repeats every 25 minutes
-		{2, 5, 2}, {3, 5, 100}, // more VMs than columns
+		{0, 0, 1.5},
+		{1, 0, 0},
+		{0, 4.9, 1.5},
+		{0, 5, 2},
+		{1, 7, 100},
+		{1, 15, 50},
+		{1, 24.9, 50},
+		{0, 25, 1.5},
+		{1, 31, 100},
+		{1, -1, 50},
+		{0, -20, 2}, // repeats every 25 minutes
+		{2, 5, 2},
+		{3, 5, 100}, // more VMs than columns
 	} {
 		if got, _ := d.At(c.vm, monday.Add(time.Duration(c.minute*float64(time.Minute)))); got != c.want {
 			t.Errorf("vm %d at minute %v: %v, not %v", c.vm, c.minute, got, c.want)

@@ -50,7 +50,7 @@ func TestLoadOwnDump(t *testing.T) {
 	ctx := v.ctx("")
 	for _, o := range v.registry().AllReference("") {
 		ref := o.Reference()
-		spec := types.PropertyFilterSpec{PropSet: []types.PropertySpec{{Type: ref.Type, All: types.NewBool(true)}}}
+		spec := types.PropertyFilterSpec{PropSet: []types.PropertySpec{{Type: ref.Type, All: new(true)}}}
 		if ref == controlRef || ref.Type == "EnvironmentBrowser" {
 			continue
 		}

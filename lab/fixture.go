@@ -64,7 +64,7 @@ func (l *Lab) fixHost(h *host, name string) {
 		}
 		return
 	case "host_vsan":
-		h.vsan, o.Config.VsanHostConfig.Enabled = true, types.NewBool(true)
+		h.vsan, o.Config.VsanHostConfig.Enabled = true, new(true)
 	case "host_no_vmotion":
 		h.vmotion, o.Summary.Config.VmotionEnabled = false, false
 		o.Config.VirtualNicManagerInfo.NetConfig[0].SelectedVnic = nil
@@ -203,7 +203,7 @@ func (l *Lab) fixVM(m *machine, name, value string) error {
 		tpm := &types.VirtualTPM{}
 		tpm.Key, tpm.DeviceInfo = 11000, &types.Description{Label: "Virtual TPM"}
 		addDevice(m, tpm)
-		o.Summary.Config.TpmPresent = types.NewBool(true)
+		o.Summary.Config.TpmPresent = new(true)
 	case "cpu_affinity":
 		cfg.CpuAffinity = &types.VirtualMachineAffinityInfo{AffinitySet: []int32{0, 1}}
 	case "orphaned", "disconnected":

@@ -159,7 +159,7 @@ func (l *Lab) newObject(m *machine, bios string) *simulator.VirtualMachine {
 	path := l.vmxPath(m)
 	allocation := func(reserve int64) *types.ResourceAllocationInfo {
 		return &types.ResourceAllocationInfo{
-			Reservation: &reserve, Limit: types.NewInt64(-1), ExpandableReservation: types.NewBool(false), Shares: &types.SharesInfo{Shares: 1000, Level: types.SharesLevelNormal},
+			Reservation: &reserve, Limit: types.NewInt64(-1), ExpandableReservation: new(false), Shares: &types.SharesInfo{Shares: 1000, Level: types.SharesLevelNormal},
 		}
 	}
 	created := l.now.Add(-200 * 24 * time.Hour)

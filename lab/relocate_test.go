@@ -71,11 +71,11 @@ func TestRelocateAcross(t *testing.T) {
 				t.Fatal(err)
 			}
 			si := object.NewSearchIndex(west.Client)
-			found, err := si.FindByUuid(t.Context(), nil, m.uuid, true, types.NewBool(true))
+			found, err := si.FindByUuid(t.Context(), nil, m.uuid, true, new(true))
 			if err != nil || found == nil {
 				t.Fatalf("not at the destination: %v", err)
 			}
-			if gone, err := object.NewSearchIndex(east.Client).FindByUuid(t.Context(), nil, m.uuid, true, types.NewBool(true)); err != nil || gone != nil {
+			if gone, err := object.NewSearchIndex(east.Client).FindByUuid(t.Context(), nil, m.uuid, true, new(true)); err != nil || gone != nil {
 				t.Errorf("still at the source: %v, %v", gone, err)
 			}
 			vm := props[mo.VirtualMachine](t, west, found.Reference(), "name", "runtime", "config", "network", "datastore", "resourcePool", "parent", "summary")

@@ -262,8 +262,9 @@ func unset(v reflect.Value) bool {
 		return v.IsNil()
 	case reflect.String, reflect.Slice:
 		return v.Len() == 0
+	default:
+		return false
 	}
-	return false
 }
 
 var typeByName = types.TypeFunc()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -177,9 +178,7 @@ func (a *answer) Header() http.Header         { return a.header }
 func (a *answer) WriteHeader(code int)        { a.code = code }
 func (a *answer) Write(b []byte) (int, error) { return a.body.Write(b) }
 func (a *answer) copyTo(w http.ResponseWriter) {
-	for k, values := range a.header {
-		w.Header()[k] = values
-	}
+	maps.Copy(w.Header(), a.header)
 	if w.Header().Get("Content-Type") == "" && bytes.HasPrefix(a.body.Bytes(), []byte("<?xml")) {
 		w.Header().Set("Content-Type", "text/xml; charset=utf-8")
 	}

@@ -137,20 +137,19 @@ func watch(t *testing.T, c *govmomi.Client, kind string, paths ...string) *watch
 	return w
 }
 
-func (w *watcher) filter(t *testing.T, kind string, paths ...string) types.ManagedObjectReference {
+func (w *watcher) filter(t *testing.T, kind string, paths ...string) {
 	t.Helper()
 	v, err := view.NewManager(w.c.Client).CreateContainerView(t.Context(), w.c.ServiceContent.RootFolder, []string{kind}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := methods.CreateFilter(t.Context(), w.c.Client, &types.CreateFilter{This: w.pc.Reference(), Spec: types.PropertyFilterSpec{
-		ObjectSet: []types.ObjectSpec{{Obj: v.Reference(), Skip: types.NewBool(true), SelectSet: []types.BaseSelectionSpec{v.TraversalSpec()}}},
+	_, err = methods.CreateFilter(t.Context(), w.c.Client, &types.CreateFilter{This: w.pc.Reference(), Spec: types.PropertyFilterSpec{
+		ObjectSet: []types.ObjectSpec{{Obj: v.Reference(), Skip: new(true), SelectSet: []types.BaseSelectionSpec{v.TraversalSpec()}}},
 		PropSet:   []types.PropertySpec{{Type: kind, PathSet: paths}},
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return res.Returnval
 }
 
 // next waits for updates, at most seconds (negative: at once), and gathers all pages.
@@ -158,7 +157,7 @@ func (w *watcher) next(t *testing.T, seconds int32) (out []types.ObjectUpdate) {
 	t.Helper()
 	for {
 		res, err := methods.WaitForUpdatesEx(t.Context(), w.c.Client, &types.WaitForUpdatesEx{
-			This: w.pc.Reference(), Version: w.version, Options: &types.WaitOptions{MaxWaitSeconds: types.NewInt32(max(seconds, 0)), MaxObjectUpdates: 2},
+			This: w.pc.Reference(), Version: w.version, Options: &types.WaitOptions{MaxWaitSeconds: new(max(seconds, 0)), MaxObjectUpdates: 2},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -256,7 +255,7 @@ func TestPages(t *testing.T) {
 			t.Fatal(err)
 		}
 		req := types.RetrievePropertiesEx{This: c.ServiceContent.PropertyCollector, Options: types.RetrieveOptions{MaxObjects: 2}, SpecSet: []types.PropertyFilterSpec{{
-			ObjectSet: []types.ObjectSpec{{Obj: v.Reference(), Skip: types.NewBool(true), SelectSet: []types.BaseSelectionSpec{v.TraversalSpec()}}},
+			ObjectSet: []types.ObjectSpec{{Obj: v.Reference(), Skip: new(true), SelectSet: []types.BaseSelectionSpec{v.TraversalSpec()}}},
 			PropSet:   []types.PropertySpec{{Type: "ManagedEntity", PathSet: []string{"name", "nonsense"}}},
 		}}}
 		res, err := methods.RetrievePropertiesEx(t.Context(), c.Client, &req)
@@ -368,7 +367,7 @@ func TestForeignTask(t *testing.T) {
 		k := object.NewClusterComputeResource(c.Client, l.clusters[0].obj.Self)
 		task, err = k.Reconfigure(t.Context(), &types.ClusterConfigSpecEx{RulesSpec: []types.ClusterRuleSpec{{
 			ArrayUpdateSpec: types.ArrayUpdateSpec{Operation: types.ArrayUpdateOperationAdd},
-			Info:            &types.ClusterAntiAffinityRuleSpec{ClusterRuleInfo: types.ClusterRuleInfo{Name: "apart", Enabled: types.NewBool(true)}, Vm: []types.ManagedObjectReference{l.machines[0].obj.Self, l.machines[1].obj.Self}},
+			Info:            &types.ClusterAntiAffinityRuleSpec{ClusterRuleInfo: types.ClusterRuleInfo{Name: "apart", Enabled: new(true)}, Vm: []types.ManagedObjectReference{l.machines[0].obj.Self, l.machines[1].obj.Self}},
 		}}}, true)
 		if err := wait(t, task, err); err != nil {
 			t.Fatal(err)

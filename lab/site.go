@@ -120,7 +120,7 @@ func (v *vcenter) addNetworks(cfg *SiteConfig) {
 	v.network = map[string]types.ManagedObjectReference{}
 	if cfg.DVS {
 		v.dvs = &simulator.DistributedVirtualSwitch{}
-		v.dvs.Name, v.dvs.ManagedEntity.Name = v.name+"-dvs", v.name+"-dvs"
+		v.dvs.Name, v.dvs.Name = v.name+"-dvs", v.name+"-dvs"
 		v.dvs.Uuid = v.lab.uuid("dvs", v.name)
 		v.dvs.Config = &types.VMwareDVSConfigInfo{DVSConfigInfo: types.DVSConfigInfo{Uuid: v.dvs.Uuid, Name: v.dvs.Name}}
 		v.dvs.Summary = types.DVSSummary{Name: v.dvs.Name, Uuid: v.dvs.Uuid}
@@ -192,7 +192,7 @@ func (v *vcenter) addCluster(cfg *ClusterConfig, site *SiteConfig) error {
 func (c *cluster) configuration() *types.ClusterConfigInfoEx {
 	info := &types.ClusterConfigInfoEx{}
 	info.VmSwapPlacement = string(types.VirtualMachineConfigInfoSwapPlacementTypeVmDirectory)
-	info.DrsConfig.Enabled = types.NewBool(c.drs() != "off")
+	info.DrsConfig.Enabled = new(c.drs() != "off")
 	info.DrsConfig.VmotionRate = 3
 	switch c.drs() {
 	case "manual":
@@ -202,14 +202,14 @@ func (c *cluster) configuration() *types.ClusterConfigInfoEx {
 	case "full":
 		info.DrsConfig.DefaultVmBehavior = types.DrsBehaviorFullyAutomated
 	}
-	info.DasConfig.Enabled = types.NewBool(c.cfg.HAAdmission)
-	info.DasConfig.AdmissionControlEnabled = types.NewBool(c.cfg.HAAdmission)
+	info.DasConfig.Enabled = new(c.cfg.HAAdmission)
+	info.DasConfig.AdmissionControlEnabled = new(c.cfg.HAAdmission)
 	if c.cfg.HAAdmission {
 		info.DasConfig.FailoverLevel = int32(c.cfg.HAFailures)
 		info.DasConfig.AdmissionControlPolicy = &types.ClusterFailoverLevelAdmissionControlPolicy{FailoverLevel: int32(c.cfg.HAFailures)}
 	}
-	info.DpmConfigInfo = &types.ClusterDpmConfigInfo{Enabled: types.NewBool(false)}
-	info.VsanConfigInfo = &types.VsanClusterConfigInfo{Enabled: types.NewBool(c.cfg.VSAN)}
+	info.DpmConfigInfo = &types.ClusterDpmConfigInfo{Enabled: new(false)}
+	info.VsanConfigInfo = &types.VsanClusterConfigInfo{Enabled: new(c.cfg.VSAN)}
 	return info
 }
 
@@ -236,7 +236,7 @@ func (v *vcenter) addHost(h *host, parent *simulator.ClusterComputeResource) {
 	}
 	o.Runtime = types.HostRuntimeInfo{
 		ConnectionState: types.HostSystemConnectionStateConnected, PowerState: types.HostSystemPowerStatePoweredOn,
-		StandbyMode: string(types.HostStandbyModeNone), BootTime: types.NewTime(l.now.Add(-30 * 24 * time.Hour)),
+		StandbyMode: string(types.HostStandbyModeNone), BootTime: new(l.now.Add(-30 * 24 * time.Hour)),
 	}
 	o.Summary = types.HostListSummary{
 		Host: &o.Self, Runtime: &o.Runtime, OverallStatus: types.ManagedEntityStatusGreen, MaxEVCModeKey: EVCModes[cfg.level()-1],
@@ -256,7 +256,7 @@ func (v *vcenter) addHost(h *host, parent *simulator.ClusterComputeResource) {
 	}
 	o.Capability = &types.HostCapability{
 		VmotionSupported: true, StorageVMotionSupported: true, MaintenanceModeSupported: true,
-		StandbySupported: true, IpmiSupported: types.NewBool(true), RebootSupported: true, ShutdownSupported: true,
+		StandbySupported: true, IpmiSupported: new(true), RebootSupported: true, ShutdownSupported: true,
 	}
 	o.Config = h.config(product)
 	for _, s := range h.segments {
@@ -287,7 +287,7 @@ func (h *host) config(product *types.AboutInfo) *types.HostConfigInfo {
 			CandidateVnic: []types.HostVirtualNic{vmk}, SelectedVnic: []string{vmk.Key},
 		}}},
 		Ipmi:           &types.HostIpmiInfo{BmcIpAddress: fmt.Sprintf("10.%d.9.%d", h.site, h.index%250+1), BmcMacAddress: mac(1<<19 + h.index), Login: "bmc"},
-		VsanHostConfig: &types.VsanHostConfigInfo{Enabled: types.NewBool(h.vsan)},
+		VsanHostConfig: &types.VsanHostConfigInfo{Enabled: new(h.vsan)},
 	}
 }
 
@@ -305,11 +305,11 @@ func (v *vcenter) addDatastore(cfg DatastoreConfig) error {
 	where := "ds:///vmfs/volumes/" + id + "/"
 	o.Summary = types.DatastoreSummary{
 		Datastore: &o.Self, Name: cfg.Name, Url: where, Capacity: s.capacity << 20, FreeSpace: s.capacity << 20, Accessible: true,
-		MultipleHostAccess: types.NewBool(s.shared), Type: string(types.HostFileSystemVolumeFileSystemTypeVMFS),
+		MultipleHostAccess: new(s.shared), Type: string(types.HostFileSystemVolumeFileSystemTypeVMFS),
 		MaintenanceMode: string(types.DatastoreSummaryMaintenanceModeStateNormal),
 	}
 	o.Info = &types.VmfsDatastoreInfo{
-		DatastoreInfo: types.DatastoreInfo{Name: cfg.Name, Url: where, FreeSpace: s.capacity << 20, MaxFileSize: 62 << 40, Timestamp: types.NewTime(l.now)},
+		DatastoreInfo: types.DatastoreInfo{Name: cfg.Name, Url: where, FreeSpace: s.capacity << 20, MaxFileSize: 62 << 40, Timestamp: new(l.now)},
 		Vmfs:          &types.HostVmfsVolume{HostFileSystemVolume: types.HostFileSystemVolume{Type: "VMFS", Name: cfg.Name, Capacity: s.capacity << 20}, Uuid: id, Version: "6.82", MajorVersion: 6},
 	}
 	o.Capability = types.DatastoreCapability{DirectoryHierarchySupported: true, PerFileThinProvisioningSupported: true, StorageIORMSupported: true}
@@ -320,7 +320,7 @@ func (v *vcenter) addDatastore(cfg DatastoreConfig) error {
 		h.stores = append(h.stores, s.index)
 		h.obj.Datastore = append(h.obj.Datastore, o.Self)
 		o.Host = append(o.Host, types.DatastoreHostMount{
-			Key: h.obj.Self, MountInfo: types.HostMountInfo{Path: "/vmfs/volumes/" + id, AccessMode: "readWrite", Mounted: types.NewBool(true), Accessible: types.NewBool(true)},
+			Key: h.obj.Self, MountInfo: types.HostMountInfo{Path: "/vmfs/volumes/" + id, AccessMode: "readWrite", Mounted: new(true), Accessible: new(true)},
 		})
 		c := l.clusters[h.cluster].obj
 		if !slices.Contains(c.Datastore, o.Self) {

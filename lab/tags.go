@@ -145,7 +145,7 @@ func (l *Lab) applyRules() error {
 
 func (l *Lab) addRule(info *types.ClusterConfigInfoEx, key int, r RuleConfig, vms, hosts []types.ManagedObjectReference) {
 	base := types.ClusterRuleInfo{
-		Key: int32(key + 1), Name: r.Name, Enabled: types.NewBool(true), Mandatory: types.NewBool(r.Mandatory), UserCreated: types.NewBool(true), RuleUuid: l.uuid("rule", r.Cluster, r.Name),
+		Key: int32(key + 1), Name: r.Name, Enabled: new(true), Mandatory: new(r.Mandatory), UserCreated: new(true), RuleUuid: l.uuid("rule", r.Cluster, r.Name),
 	}
 	switch r.Kind {
 	case "together":

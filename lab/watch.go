@@ -113,7 +113,7 @@ func (pc *collector) answer(limit int) *types.UpdateSet {
 		}
 	}
 	if len(pc.pending) > 0 {
-		set.Truncated = types.NewBool(true)
+		set.Truncated = new(true)
 	}
 	pc.last = set
 	return set
@@ -172,7 +172,7 @@ func (f *filter) updates(ctx *simulator.Context) (out []types.ObjectUpdate, faul
 func (f *filter) sync(ctx *simulator.Context, first bool) (out []types.ObjectUpdate, fault types.BaseMethodFault) {
 	spec := f.Spec
 	if !first {
-		spec.ReportMissingObjectsInResults = types.NewBool(true)
+		spec.ReportMissingObjectsInResults = new(true)
 	}
 	refs, fault := selectObjects(ctx, &spec)
 	if fault != nil {

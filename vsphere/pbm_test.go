@@ -14,7 +14,8 @@ func TestDiskProfiles(t *testing.T) {
 	}
 	got := diskProfiles([]types.PbmQueryProfileResult{
 		ref(types.PbmObjectTypeVirtualDiskId, "vm-1:2000", "gold"), ref(types.PbmObjectTypeVirtualMachine, "vm-1", "silver"),
-		ref(types.PbmObjectTypeVirtualDiskId, "vm-2:2001", "silver"), {Object: types.PbmServerObjectRef{ObjectType: string(types.PbmObjectTypeVirtualDiskId), Key: "vm-3:2000"}},
+		ref(types.PbmObjectTypeVirtualDiskId, "vm-2:2001", "silver"),
+		{Object: types.PbmServerObjectRef{ObjectType: string(types.PbmObjectTypeVirtualDiskId), Key: "vm-3:2000"}},
 	})
 	if want := map[string]string{"vm-1:2000": "gold", "vm-2:2001": "silver"}; !maps.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)

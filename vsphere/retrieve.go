@@ -16,7 +16,7 @@ const PageObjects = 1000
 // that no longer exist are left out.
 func (c *Conn) Retrieve(ctx context.Context, spec types.PropertyFilterSpec, page func([]types.ObjectContent) error) error {
 	pc := c.ServiceContent.PropertyCollector
-	spec.ReportMissingObjectsInResults = types.NewBool(true)
+	spec.ReportMissingObjectsInResults = new(true)
 	res, err := methods.RetrievePropertiesEx(ctx, c, &types.RetrievePropertiesEx{
 		This: pc, SpecSet: []types.PropertyFilterSpec{spec}, Options: types.RetrieveOptions{MaxObjects: PageObjects},
 	})
@@ -61,7 +61,7 @@ func Objects(kind string, refs []types.ManagedObjectReference, paths ...string) 
 func Viewed(view types.ManagedObjectReference, props ...types.PropertySpec) types.PropertyFilterSpec {
 	return types.PropertyFilterSpec{
 		ObjectSet: []types.ObjectSpec{{
-			Obj: view, Skip: types.NewBool(true),
+			Obj: view, Skip: new(true),
 			SelectSet: []types.BaseSelectionSpec{&types.TraversalSpec{Type: view.Type, Path: "view"}},
 		}},
 		PropSet: props,

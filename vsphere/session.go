@@ -147,7 +147,7 @@ func (s *Session) Conn(ctx context.Context) (*Conn, error) {
 		return nil, s.errClosed()
 	}
 	s.conn, s.lastUsed = c, time.Now()
-	s.log.Info("logged in", "generation", c.Gen, "version", c.Version)
+	s.log.InfoContext(ctx, "logged in", "generation", c.Gen, "version", c.Version)
 	return c, nil
 }
 
@@ -280,7 +280,7 @@ func (s *Session) keepAlive(ctx context.Context) {
 				continue
 			}
 			if err := c.ping(ctx); err != nil {
-				s.log.Debug("keepalive failed", "error", err)
+				s.log.DebugContext(ctx, "keepalive failed", "error", err)
 			}
 		}
 	}

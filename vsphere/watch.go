@@ -50,7 +50,7 @@ func (c *Conn) Watch(ctx context.Context, spec types.PropertyFilterSpec) (*Watch
 // Add watches what the specification names as well, also while Next waits.
 // Changes name the properties of the specification, whole.
 func (w *Watcher) Add(ctx context.Context, spec types.PropertyFilterSpec) (filter types.ManagedObjectReference, err error) {
-	spec.ReportMissingObjectsInResults = types.NewBool(true)
+	spec.ReportMissingObjectsInResults = new(true)
 	res, err := methods.CreateFilter(ctx, w.conn, &types.CreateFilter{This: w.pc, Spec: spec})
 	if err != nil {
 		return filter, fmt.Errorf("create a property filter: %w", err)

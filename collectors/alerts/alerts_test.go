@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -64,7 +63,7 @@ func intake(t *testing.T, b *book) (*alerts.Intake, *[]string) {
 	var woken []string
 	return &alerts.Intake{
 		Config: c, Sink: b, Now: func() time.Time { return now }, Wake: func(r string) { woken = append(woken, r) },
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log: slog.New(slog.DiscardHandler),
 	}, &woken
 }
 

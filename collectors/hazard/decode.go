@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -186,10 +187,8 @@ func (d *decoder) oneOf(key, s string) error {
 	if !ok {
 		return nil
 	}
-	for _, w := range list {
-		if s == w {
-			return nil
-		}
+	if slices.Contains(list, s) {
+		return nil
 	}
 	return d.fail("%s: %q is not one of %q", key, s, list)
 }

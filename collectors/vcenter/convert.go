@@ -85,7 +85,7 @@ func (s *Source) convert(conn *vsphere.Conn, key buildKey) *inventory {
 	b.addHosts()
 	b.addVMs()
 	b.addRules()
-	b.inventory.gaps = b.g.list
+	b.gaps = b.g.list
 	return b.inventory
 }
 

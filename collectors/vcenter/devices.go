@@ -117,6 +117,7 @@ func (d *devices) disk(dev *types.VirtualDisk) {
 	switch types.VirtualDiskMode(mode) {
 	case types.VirtualDiskModeIndependent_nonpersistent, types.VirtualDiskModeNonpersistent, types.VirtualDiskModeUndoable, types.VirtualDiskModeAppend:
 		d.obstacles |= engine.ObIndependent
+	default: // persistent, also when independent of disk snapshots: it travels
 	}
 	d.disks = append(d.disks, x)
 }

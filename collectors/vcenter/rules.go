@@ -9,7 +9,7 @@ import (
 	"heliostat/engine"
 )
 
-// addRules converts the clusters' own placement rules, enabled ones only.
+// addRules converts the clusters' own placement rules. Disabled ones are marked.
 func (b *builder) addRules() {
 	for i, r := range b.computes {
 		if r.config == nil {
@@ -18,11 +18,12 @@ func (b *builder) addRules() {
 		for _, rule := range r.config.Rule {
 			info := rule.GetClusterRuleInfo()
 			// A dependency is about the order of restarts, not about places.
-			if _, order := rule.(*types.ClusterDependencyRuleInfo); order || !yes(info.Enabled) {
+			if _, order := rule.(*types.ClusterDependencyRuleInfo); order {
 				continue
 			}
 			if out, ok := b.rule(rule, r.config.Group); ok {
-				out.Cluster, out.Name, out.Mandatory = int32(i), info.Name, yes(info.Mandatory)
+				out.Cluster, out.Name = int32(i), info.Name
+				out.Mandatory, out.Disabled = yes(info.Mandatory), !yes(info.Enabled)
 				b.inv.Rules = append(b.inv.Rules, out)
 			} else {
 				b.g.add("cluster", string(b.inv.Clusters[i].ID), "rule %s is of a kind that is not known: %T", info.Name, rule)

@@ -13,8 +13,6 @@ import (
 
 	"github.com/vmware/govmomi/simulator"
 	_ "github.com/vmware/govmomi/vapi/simulator" // serves tags
-	"github.com/vmware/govmomi/vim25/mo"
-	"github.com/vmware/govmomi/vim25/types"
 
 	"heliostat/engine"
 	"heliostat/vsphere"
@@ -107,12 +105,6 @@ func (r *rig) until(t testing.TB, ok func(engine.Observation) bool) engine.Obser
 			t.Fatalf("never observed; last error %v, %d gaps", err, len(o.Gaps))
 		}
 	}
-}
-
-// update changes an object of the simulator and tells its watchers.
-func (r *rig) update(o mo.Reference, changes ...types.PropertyChange) {
-	c := r.model.Service.Context
-	c.Map.AtomicUpdate(c, o, changes)
 }
 
 func setUUID(v *simulator.VirtualMachine, n int) {

@@ -45,6 +45,7 @@ func (t *topology) apply(u *types.ObjectUpdate) (wake, stale bool) {
 		case types.PropertyChangeOpAdd, types.PropertyChangeOpRemove: // one element of a list
 			stale = true
 			continue
+		default: // assigned
 		}
 		if !r.set(c.Name, val) {
 			stale = true // a change below a property that is watched

@@ -25,7 +25,8 @@ func TestApply(t *testing.T) {
 		ok          func(*vm) bool
 	}{
 		{
-			"enter", types.ObjectUpdate{Kind: types.ObjectUpdateKindEnter, ChangeSet: []types.PropertyChange{
+			"enter",
+			types.ObjectUpdate{Kind: types.ObjectUpdateKindEnter, ChangeSet: []types.PropertyChange{
 				change(assign, "name", "a%2fb"), change(assign, "snapshot", types.VirtualMachineSnapshotInfo{}), change(assign, extraPath("migration.disabled"), types.OptionValue{Value: "TRUE"}),
 			}},
 			true, false, func(v *vm) bool {
@@ -33,31 +34,38 @@ func TestApply(t *testing.T) {
 			},
 		},
 		{
-			"a load of no interest", types.ObjectUpdate{Kind: types.ObjectUpdateKindModify, ChangeSet: []types.PropertyChange{change(assign, "guestHeartbeatStatus", types.ManagedEntityStatusRed)}},
+			"a load of no interest",
+			types.ObjectUpdate{Kind: types.ObjectUpdateKindModify, ChangeSet: []types.PropertyChange{change(assign, "guestHeartbeatStatus", types.ManagedEntityStatusRed)}},
 			false, false, func(v *vm) bool { return v.heartbeat == types.ManagedEntityStatusRed },
 		},
 		{
-			"power", types.ObjectUpdate{Kind: types.ObjectUpdateKindModify, ChangeSet: []types.PropertyChange{change(assign, "runtime.powerState", types.VirtualMachinePowerStatePoweredOn)}},
+			"power",
+			types.ObjectUpdate{Kind: types.ObjectUpdateKindModify, ChangeSet: []types.PropertyChange{change(assign, "runtime.powerState", types.VirtualMachinePowerStatePoweredOn)}},
 			true, false, func(v *vm) bool { return v.power == types.VirtualMachinePowerStatePoweredOn },
 		},
 		{
-			"the snapshot is unset by what holds it", types.ObjectUpdate{Kind: types.ObjectUpdateKindModify, ChangeSet: []types.PropertyChange{change(types.PropertyChangeOpIndirectRemove, "snapshot", nil)}},
+			"the snapshot is unset by what holds it",
+			types.ObjectUpdate{Kind: types.ObjectUpdateKindModify, ChangeSet: []types.PropertyChange{change(types.PropertyChangeOpIndirectRemove, "snapshot", nil)}},
 			true, false, func(v *vm) bool { return !v.snapshot },
 		},
 		{
-			"a setting is withdrawn", types.ObjectUpdate{Kind: types.ObjectUpdateKindModify, ChangeSet: []types.PropertyChange{change(types.PropertyChangeOpIndirectRemove, extraPath("migration.disabled"), nil)}},
+			"a setting is withdrawn",
+			types.ObjectUpdate{Kind: types.ObjectUpdateKindModify, ChangeSet: []types.PropertyChange{change(types.PropertyChangeOpIndirectRemove, extraPath("migration.disabled"), nil)}},
 			true, false, func(v *vm) bool { return v.extra == [len(extraKeys)]engine.Obstacles{} },
 		},
 		{
-			"one device is added", types.ObjectUpdate{Kind: types.ObjectUpdateKindModify, ChangeSet: []types.PropertyChange{change(types.PropertyChangeOpAdd, "config.hardware.device[4000]", &types.VirtualVmxnet3{})}},
+			"one device is added",
+			types.ObjectUpdate{Kind: types.ObjectUpdateKindModify, ChangeSet: []types.PropertyChange{change(types.PropertyChangeOpAdd, "config.hardware.device[4000]", &types.VirtualVmxnet3{})}},
 			false, true, func(*vm) bool { return true },
 		},
 		{
-			"a change below a property", types.ObjectUpdate{Kind: types.ObjectUpdateKindModify, ChangeSet: []types.PropertyChange{change(assign, "config.hardware.device[4000].connectable", nil)}},
+			"a change below a property",
+			types.ObjectUpdate{Kind: types.ObjectUpdateKindModify, ChangeSet: []types.PropertyChange{change(assign, "config.hardware.device[4000].connectable", nil)}},
 			false, true, func(*vm) bool { return true },
 		},
 		{
-			"refused", types.ObjectUpdate{Kind: types.ObjectUpdateKindModify, MissingSet: []types.MissingProperty{
+			"refused",
+			types.ObjectUpdate{Kind: types.ObjectUpdateKindModify, MissingSet: []types.MissingProperty{
 				{Path: "config.hardware.device", Fault: types.LocalizedMethodFault{Fault: &types.NoPermission{PrivilegeId: "System.Read"}}},
 				{Path: "config.cpuAffinity", Fault: types.LocalizedMethodFault{Fault: &types.InvalidProperty{Name: "config.cpuAffinity"}}},
 			}},
@@ -66,7 +74,8 @@ func TestApply(t *testing.T) {
 			},
 		},
 		{
-			"granted", types.ObjectUpdate{Kind: types.ObjectUpdateKindModify, ChangeSet: []types.PropertyChange{change(assign, "config.hardware.device", types.ArrayOfVirtualDevice{})}},
+			"granted",
+			types.ObjectUpdate{Kind: types.ObjectUpdateKindModify, ChangeSet: []types.PropertyChange{change(assign, "config.hardware.device", types.ArrayOfVirtualDevice{})}},
 			true, false, func(v *vm) bool { return len(v.missing) == 0 },
 		},
 	}
@@ -107,7 +116,7 @@ func TestSameUser(t *testing.T) {
 		{"mover@vsphere.local", `VSPHERE.LOCAL\Mover`, true},
 		{"mover@vsphere.local", `CORP\mover`, false},
 		{"mover", `VSPHERE.LOCAL\mover`, true},
-		{"mover@vsphere.local", `VSPHERE.LOCAL\other`, false},
+		{"mover@vsphere.local", `VSPHERE.LOCAL\othere`, false},
 	} {
 		if got := sameUser(tc.a, tc.b); got != tc.want {
 			t.Errorf("%s and %s: %t", tc.a, tc.b, got)

@@ -212,7 +212,7 @@ func properties(ctx context.Context, c *vsphere.Conn, ref types.ManagedObjectRef
 
 // findVM finds a VM at a vCenter by instance UUID; nil when it is not there.
 func findVM(ctx context.Context, c *vsphere.Conn, id engine.VMID) (*types.ManagedObjectReference, error) {
-	res, err := methods.FindByUuid(ctx, c, &types.FindByUuid{This: *c.ServiceContent.SearchIndex, Uuid: string(id), VmSearch: true, InstanceUuid: types.NewBool(true)})
+	res, err := methods.FindByUuid(ctx, c, &types.FindByUuid{This: *c.ServiceContent.SearchIndex, Uuid: string(id), VmSearch: true, InstanceUuid: new(true)})
 	if err != nil {
 		return nil, fmt.Errorf("find VM %s at vCenter %s: %w", id, c.VCenter, err)
 	}

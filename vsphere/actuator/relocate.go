@@ -18,8 +18,9 @@ import (
 // relocateSpec makes the specification of a move: host, pool and folder explicit,
 // every disk with its datastore and profile, every card with its network.
 func (a *Actuator) relocateSpec(ctx context.Context, src *vsphere.Conn, act *engine.Action) (*types.VirtualMachineRelocateSpec, error) {
-	dst, err := src, error(nil)
+	var err error
 	var there *end
+	dst := src
 	if act.Across {
 		if there, dst, err = a.looking(ctx, act.To.VCenter); err != nil {
 			return nil, err
@@ -67,7 +68,7 @@ func addStorage(spec *types.VirtualMachineRelocateSpec, act *engine.Action) {
 		if d.Thin {
 			l.DiskBackingInfo = &types.VirtualDiskFlatVer2BackingInfo{
 				VirtualDeviceFileBackingInfo: types.VirtualDeviceFileBackingInfo{Datastore: &to},
-				DiskMode:                     string(types.VirtualDiskModePersistent), ThinProvisioned: types.NewBool(true),
+				DiskMode:                     string(types.VirtualDiskModePersistent), ThinProvisioned: new(true),
 			}
 		}
 		spec.Disk = append(spec.Disk, l)
@@ -123,7 +124,8 @@ func backing(ctx context.Context, c *vsphere.Conn, id engine.NetworkID) (types.B
 	kinds := []string{"DistributedVirtualPortgroup", "OpaqueNetwork", "Network"}
 	spec := types.PropertyFilterSpec{PropSet: []types.PropertySpec{
 		{Type: "DistributedVirtualPortgroup", PathSet: []string{"key", "config.distributedVirtualSwitch"}},
-		{Type: "OpaqueNetwork", PathSet: []string{"summary"}}, {Type: "Network", PathSet: []string{"name"}},
+		{Type: "OpaqueNetwork", PathSet: []string{"summary"}},
+		{Type: "Network", PathSet: []string{"name"}},
 	}}
 	for _, k := range kinds {
 		spec.ObjectSet = append(spec.ObjectSet, types.ObjectSpec{Obj: types.ManagedObjectReference{Type: k, Value: moid}})

@@ -236,11 +236,10 @@ func (r *rig) do(t *testing.T, a *engine.Action) (execute.Task, []int32) {
 	return task, seen
 }
 
-func (r *rig) arrived(t *testing.T, a *engine.Action) execute.Sight {
+func (r *rig) arrived(t *testing.T, a *engine.Action) {
 	t.Helper()
 	s, err := r.act.Look(t.Context(), a)
 	if err != nil || !s.Arrived || s.Source || s.Busy {
 		t.Errorf("after %s: %+v, %v", a, s, err)
 	}
-	return s
 }

@@ -54,7 +54,7 @@ func hostCall(ctx context.Context, c *vsphere.Conn, act *engine.Action) (task ty
 	switch act.Kind {
 	case engine.Standby:
 		// Powered-off VMs stay registered at the sleeping host.
-		res, err := methods.PowerDownHostToStandBy_Task(ctx, c, &types.PowerDownHostToStandBy_Task{This: host, TimeoutSec: standbyTimeoutS, EvacuatePoweredOffVms: types.NewBool(false)})
+		res, err := methods.PowerDownHostToStandBy_Task(ctx, c, &types.PowerDownHostToStandBy_Task{This: host, TimeoutSec: standbyTimeoutS, EvacuatePoweredOffVms: new(false)})
 		if err != nil {
 			return task, err
 		}
@@ -69,7 +69,7 @@ func hostCall(ctx context.Context, c *vsphere.Conn, act *engine.Action) (task ty
 		// Timeout 0: vCenter waits for the last VM to leave as long as it takes.
 		// Where there is vSAN, objects stay readable and are not rebuilt.
 		res, err := methods.EnterMaintenanceMode_Task(ctx, c, &types.EnterMaintenanceMode_Task{
-			This: host, EvacuatePoweredOffVms: types.NewBool(false),
+			This: host, EvacuatePoweredOffVms: new(false),
 			MaintenanceSpec: &types.HostMaintenanceSpec{VsanMode: &types.VsanHostDecommissionMode{ObjectAction: string(types.VsanHostDecommissionModeObjectActionEnsureObjectAccessibility)}},
 		})
 		if err != nil {
