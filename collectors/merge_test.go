@@ -86,7 +86,7 @@ func gaps(s *engine.Snapshot) string {
 func TestMergeReferences(t *testing.T) {
 	w, e := inventory("aaaa", "vc-w", 3, 40), inventory("bbbb", "vc-e", 2, 30)
 	for _, inv := range []*engine.Inventory{w, e} {
-		inv.Rules = []engine.Rule{{Name: "keep", Kind: engine.RuleOn, VMs: []int32{3, 9}, Hosts: []int32{1}}}
+		inv.Rules = []engine.Rule{{Name: "keep", Kind: engine.RuleOn, Disabled: inv == e, VMs: []int32{3, 9}, Hosts: []int32{1}}}
 		inv.Clusters[0].FailOn = []int32{1}
 	}
 	s, twice := mustMerge(t, config(), []engine.Observation{seen(e), seen(w)}, nil)
@@ -111,7 +111,7 @@ func TestMergeReferences(t *testing.T) {
 			}
 		}
 		r := s.Rules[i]
-		if s.VMs[r.VMs[0]].ID != inv.VMs[3].ID || s.VMs[r.VMs[1]].ID != inv.VMs[9].ID || s.Hosts[r.Hosts[0]].ID != inv.Hosts[1].ID {
+		if r.Disabled != inv.Rules[0].Disabled || s.VMs[r.VMs[0]].ID != inv.VMs[3].ID || s.VMs[r.VMs[1]].ID != inv.VMs[9].ID || s.Hosts[r.Hosts[0]].ID != inv.Hosts[1].ID {
 			t.Errorf("rule of %s: %+v", inv.VCenter.Name, r)
 		}
 		if f := s.Clusters[i].FailOn[0]; s.Hosts[f].ID != inv.Hosts[1].ID {

@@ -246,13 +246,15 @@ func (k RuleKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (k *RuleKind) UnmarshalText(b []byte) error { return parseName(k, b, ruleNames[:], "rule kind") }
 
-// A Rule is a DRS rule of one cluster. Only enabled rules are kept. VM-VM rules
-// and mandatory VM-host rules bind; a VM-host rule that is not mandatory is a wish.
+// A Rule is a DRS rule of one cluster. VM-VM rules and mandatory VM-host rules
+// bind; a VM-host rule that is not mandatory is a wish, and one that is disabled
+// is nothing but there.
 type Rule struct {
 	Cluster   int32    `json:"cluster"`
 	Name      string   `json:"name"`
 	Kind      RuleKind `json:"kind"`
 	Mandatory bool     `json:"mandatory,omitempty"`
+	Disabled  bool     `json:"disabled,omitempty"`
 	VMs       []int32  `json:"vms"`             // ascending
 	Hosts     []int32  `json:"hosts,omitempty"` // ascending; RuleOn and RuleNotOn
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,10 +35,8 @@ would go or why it cannot.`,
 		Example: "  heliostat plan --config heliostat.yaml\n  heliostat plan --drain esx-04.example.net",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, d := range drain {
-				if d == "" {
-					return codeError{exitUsage, errors.New("--drain: the name of a host is empty")}
-				}
+			if slices.Contains(drain, "") {
+				return codeError{exitUsage, errors.New("--drain: the name of a host is empty")}
 			}
 			cfg, err := configs.Load(g.config)
 			if err != nil {
@@ -107,7 +106,7 @@ func remembered(cfg *configs.Config) (cycle.Memory, error) {
 	empty := cycle.Memory{History: &engine.History{}}
 	j, err := store.Open(cfg.State.Dir, store.Options{ReadOnly: true})
 	if err != nil {
-		return empty, nil //nolint:nilerr // without a readable journal there is nothing to remember
+		return empty, nil
 	}
 	defer func() { _ = j.Close() }()
 	m, err := cycle.Remember(j)
@@ -162,7 +161,7 @@ func printPlan(w io.Writer, in plan.Input, p *engine.Plan) error {
 			on++
 		}
 	}
-	line("%d sites, %d hosts, %d VMs (%d running), %d rules, %d gaps, as of %s", len(s.Sites), len(s.Hosts), len(s.VMs), on, len(s.Rules), len(s.Gaps), s.At)
+	line("%d sites, %d hosts, %d VMs (%d running), %s, %d gaps, as of %s", len(s.Sites), len(s.Hosts), len(s.VMs), on, countRules(s.Rules), len(s.Gaps), s.At)
 	for i, gap := range s.Gaps {
 		if i == 10 {
 			line("  ... and %d more gaps", len(s.Gaps)-i)
@@ -176,6 +175,20 @@ func printPlan(w io.Writer, in plan.Input, p *engine.Plan) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// countRules counts the clusters' own rules, and those of them that are disabled.
+func countRules(rules []engine.Rule) string {
+	disabled := 0
+	for i := range rules {
+		if rules[i].Disabled {
+			disabled++
+		}
+	}
+	if disabled == 0 {
+		return fmt.Sprintf("%d rules", len(rules))
+	}
+	return fmt.Sprintf("%d rules (%d disabled)", len(rules), disabled)
 }
 
 // hostNamer gives hosts the names that people know.

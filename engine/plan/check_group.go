@@ -49,6 +49,9 @@ func (w *checkWorld) memberships() {
 	}
 	for k := range w.c.s.Rules {
 		r := &w.c.s.Rules[k]
+		if r.Disabled {
+			continue
+		}
 		switch r.Kind {
 		case engine.RuleApart:
 			add(checkGroup{name: "rule " + r.Name, kind: engine.GroupApart, scope: "host"}, r.VMs)

@@ -95,7 +95,7 @@ func (c *checker) allowed() {
 func (c *checker) hostRules() {
 	for k := range c.s.Rules {
 		r := &c.s.Rules[k]
-		if !r.Mandatory || (r.Kind != engine.RuleOn && r.Kind != engine.RuleNotOn) {
+		if r.Disabled || !r.Mandatory || (r.Kind != engine.RuleOn && r.Kind != engine.RuleNotOn) {
 			continue
 		}
 		for _, vm := range r.VMs {

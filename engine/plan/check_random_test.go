@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -275,7 +276,7 @@ func (m *checkMaker) rules() {
 			if len(vms) < 2 {
 				break
 			}
-			r := engine.Rule{Cluster: int32(c), Name: fmt.Sprintf("r%d", k), Kind: engine.RuleKind(m.IntN(4)), Mandatory: m.chance(60), VMs: m.some(vms, 3)}
+			r := engine.Rule{Cluster: int32(c), Name: fmt.Sprintf("r%d", k), Kind: engine.RuleKind(m.IntN(4)), Mandatory: m.chance(60), Disabled: m.chance(10), VMs: m.some(vms, 3)}
 			if r.Kind == engine.RuleOn || r.Kind == engine.RuleNotOn {
 				r.Hosts = m.some(m.s.HostsOf(int32(c)), 3)
 			}
@@ -421,6 +422,8 @@ func checkOpen(in Input, p *engine.Plan, r *rand.Rand) Input {
 	return in
 }
 
+var seeds = flag.Uint64("seeds", 250, "how many fleets of each kind Check tries Build on")
+
 // What Build makes, Check accepts: on random fleets, and again with some of the
 // plan under way.
 func TestCheckAcceptsBuild(t *testing.T) {
@@ -430,7 +433,7 @@ func TestCheckAcceptsBuild(t *testing.T) {
 		"drawn": func(seed uint64) Input { return checkDraw(seed, sizes[seed%uint64(len(sizes))]) }, "simulated": checkSim,
 	} {
 		t.Run(name, func(t *testing.T) {
-			for seed := range uint64(250) {
+			for seed := range *seeds {
 				in := draw(seed)
 				if err := errors.Join(in.Snapshot.Validate(), in.Config.Validate()); err != nil {
 					t.Fatalf("seed %d: %v", seed, err)

@@ -306,6 +306,13 @@ func TestCheckAccepts(t *testing.T) {
 			checkEvacuation(f)
 			f.in.Decision.Freezes = []engine.Freeze{{Place: engine.Subject{Kind: "fleet"}, By: engine.By{Voice: 1}}}
 		},
+		"rules that are disabled": func(f *checkFleet) {
+			checkInside(f)
+			f.in.Snapshot.Rules = []engine.Rule{
+				{Name: "apart", Kind: engine.RuleApart, VMs: []int32{0, 2}, Disabled: true},
+				{Name: "off", Kind: engine.RuleNotOn, Mandatory: true, VMs: []int32{0}, Hosts: []int32{1}, Disabled: true},
+			}
+		},
 		"a freeze that is over": func(f *checkFleet) {
 			checkInside(f)
 			f.in.Decision.Freezes = []engine.Freeze{{Place: engine.Subject{Kind: "fleet"}, Until: checkNow}}

@@ -361,6 +361,7 @@ func (b *builder) maintain() {
 		a.Demand, a.Deadline = dm.subject, dm.deadline
 		a.After = b.movesFrom(h)
 		if b.s.Clusters[b.s.Hosts[h].Cluster].DRS == engine.DRSFull {
+			a.After = append(a.After, b.wakesIn(b.s.Hosts[h].Cluster)...) // their room is counted on
 			secs, _ := b.delegate(h)
 			a.Estimate.Seconds += secs
 		}
@@ -377,6 +378,17 @@ func (b *builder) movesFrom(h int32) []int32 {
 		}
 	}
 	slices.Sort(out)
+	return out
+}
+
+// wakesIn lists the planned wakes of hosts of cluster c.
+func (b *builder) wakesIn(c int32) []int32 {
+	var out []int32
+	for _, h := range b.s.HostsOf(c) {
+		if k := b.waking[h]; k > 0 {
+			out = append(out, k-1)
+		}
+	}
 	return out
 }
 

@@ -271,8 +271,10 @@ func (b *builder) hostReason(w *want, h int32) reason {
 		return reason{code: engine.HoldObstacle, stage: stAcross, form: "it %[2]s, and its disks would have to move to be on %[1]s", where: host.Name, other: row.Text}
 	}
 	if w.live(b) && h != vm.Host {
-		if !host.VMotion {
-			return reason{code: engine.HoldUnavailable, stage: stCompat, form: "no vMotion interface of %[1]s is up", where: host.Name}
+		for _, end := range [2]*engine.Host{&b.s.Hosts[vm.Host], host} {
+			if !end.VMotion {
+				return reason{code: engine.HoldUnavailable, stage: stCompat, form: "no vMotion interface of %[1]s is up", where: end.Name}
+			}
 		}
 		if r := b.compatReason(vm.Host, h); !r.ok() {
 			return r

@@ -46,8 +46,8 @@ func (b *builder) compileRules() {
 		case engine.RuleNotOn:
 			k.kind = conNotOn
 		}
-		if (k.kind == conOn || k.kind == conNotOn) && !r.Mandatory {
-			continue // a wish of the cluster's own scheduler
+		if r.Disabled || ((k.kind == conOn || k.kind == conNotOn) && !r.Mandatory) {
+			continue // nothing, or a wish of the cluster's own scheduler
 		}
 		b.cons = append(b.cons, k)
 	}

@@ -166,6 +166,11 @@ func (b *builder) siteReason(w *want, site int32) reason {
 	if r := b.allowedSite(w, site); !r.ok() {
 		return r
 	}
+	if w.demand == engine.None {
+		if r := b.coolReason(w.v, site); !r.ok() {
+			return r
+		}
+	}
 	if from := b.s.VMSite(w.v); from != site {
 		return b.siteLinkReason(from, site, w.live(b))
 	}

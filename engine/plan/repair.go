@@ -143,7 +143,11 @@ func (b *builder) repair(v, to int32, k *con, why engine.Why) bool {
 		b.holdVM(v, r, text, engine.Subject{}, []engine.Why{why})
 		return false
 	}
-	if r := b.coolReason(v, b.s.VMSite(v)); !r.ok() {
+	site := b.s.VMSite(v)
+	if to >= 0 {
+		site = b.s.Hosts[to].Site
+	}
+	if r := b.coolReason(v, site); !r.ok() {
 		b.holdVM(v, r, text, engine.Subject{}, []engine.Why{why})
 		return false
 	}

@@ -249,7 +249,7 @@ func (x *scenario) vm(l *line) {
 }
 
 func (x *scenario) rule(l *line) {
-	r := engine.Rule{Cluster: x.find("cluster", l.opts["cluster"]), Name: name(l), Mandatory: true, VMs: x.vms(l), Hosts: x.hosts(l)}
+	r := engine.Rule{Cluster: x.find("cluster", l.opts["cluster"]), Name: name(l), Mandatory: true, Disabled: l.has("disabled"), VMs: x.vms(l), Hosts: x.hosts(l)}
 	if err := r.Kind.UnmarshalText([]byte(l.opts["kind"])); err != nil {
 		x.t.Fatal(err)
 	}

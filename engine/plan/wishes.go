@@ -235,9 +235,9 @@ func (b *builder) coolReason(v, site int32) reason {
 	age := int64(b.in.Now - x.MovedAt)
 	switch {
 	case age < b.c.CooldownS:
-		return reason{code: engine.HoldCooldown, form: "it moved %[3]d s ago, it may move again after %[4]d s", a: age, b: b.c.CooldownS}
+		return reason{code: engine.HoldCooldown, stage: stAllowed, form: "it moved %[3]d s ago, it may move again after %[4]d s", a: age, b: b.c.CooldownS}
 	case x.LeftSite == b.s.Sites[site].ID && site != b.s.VMSite(v) && age < b.c.ReturnS:
-		return reason{code: engine.HoldCooldown, form: "it left %[1]s %[3]d s ago, it may return after %[4]d s", where: string(x.LeftSite), a: age, b: b.c.ReturnS}
+		return reason{code: engine.HoldCooldown, stage: stAllowed, form: "it left %[1]s %[3]d s ago, it may return after %[4]d s", where: string(x.LeftSite), a: age, b: b.c.ReturnS}
 	}
 	return reason{}
 }
