@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -121,6 +122,9 @@ func runDemo(outer context.Context, f demoFlags, g *globals, out io.Writer) (*su
 	d := &demo{demoFlags: f, log: slog.New(slog.NewTextHandler(logFile, nil)), observer: lab.NewObserver(), meter: lab.NewMeter()}
 	if !f.headless && !g.json {
 		d.out = out
+	}
+	if d.out != nil {
+		_, _ = fmt.Fprintf(d.out, "Houston, Frankfurt and Tokyo, simulated: %v hours from %s, a day in about %v minutes.\nThe daemon's log and journal are in %s. End it early with Ctrl-C.\n\n", f.hours, demoStart.Format("Monday 15:04 MST"), f.minutes, f.state)
 	}
 	var s *summary
 	wall := time.Now()
@@ -314,7 +318,8 @@ func (p *progress) show(x cycle.Published) {
 	if x.Cycle%p.every != 1 {
 		return
 	}
-	line := fmt.Sprintf("%s UTC ", x.At.UTC().Format("15:04"))
+	var line strings.Builder
+	fmt.Fprintf(&line, "%s UTC ", x.At.UTC().Format("15:04"))
 	s := x.Snapshot
 	on, vms := make([]int, len(s.Sites)), make([]int, len(s.Sites))
 	hosts := make([]int, len(s.Sites))
@@ -336,9 +341,9 @@ func (p *progress) show(x cycle.Published) {
 		if e := s.Sites[i].SunMilliDeg; e != engine.Unknown && e > 0 {
 			sun = fmt.Sprintf("%2d deg", e/1000)
 		}
-		line += fmt.Sprintf(" | %-9s sun %-6s %3d VMs %2d/%d on", s.Sites[i].ID, sun, vms[i], on[i], hosts[i])
+		fmt.Fprintf(&line, " | %-9s sun %-6s %3d VMs %2d/%d on", s.Sites[i].ID, sun, vms[i], on[i], hosts[i])
 	}
-	_, _ = fmt.Fprintf(p.w, "%s | %5.1f kW | %d moving, %d held\n", line, float64(x.Record.PowerW)/1000, len(x.Open), x.Record.Holds)
+	_, _ = fmt.Fprintf(p.w, "%s | %5.1f kW | %d moving, %d held\n", line.String(), float64(x.Record.PowerW)/1000, len(x.Open), x.Record.Holds)
 }
 
 // demoOffice is how many of a hundred VMs keep office hours, so that a day and a
