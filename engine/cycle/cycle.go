@@ -32,7 +32,8 @@ type Collector interface {
 	Collect(ctx context.Context, now time.Time, resolve Resolve) (*engine.Snapshot, error)
 }
 
-// A Policy is what the bundle in service says. Its errors stop the cycle.
+// A Policy is what the bundle in service says. Errors of Evaluate, Deny and
+// Review stop the cycle.
 type Policy interface {
 	// Reload takes an edited bundle into service, or keeps the last good one.
 	Reload(ctx context.Context) (changed bool, err error)

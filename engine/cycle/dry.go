@@ -15,9 +15,6 @@ import (
 func (l *Loop) Dry(ctx context.Context, level engine.Mode, choose func(*engine.Snapshot) ([]engine.HostID, error)) (plan.Input, *engine.Plan, error) {
 	now := time.Now()
 	l.cycle++
-	if _, err := l.Policy.Reload(ctx); err != nil {
-		return plan.Input{}, nil, fmt.Errorf("load policies: %w", err)
-	}
 	s, err := l.Collector.Collect(ctx, now, l.resolve)
 	if err != nil {
 		return plan.Input{}, nil, fmt.Errorf("collect: %w", err)

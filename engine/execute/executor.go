@@ -3,7 +3,6 @@ package execute
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -192,7 +191,8 @@ func (e *Executor) program(name string) *program {
 func (e *Executor) Handle(ctx context.Context, r Report) error {
 	f := e.open[r.id]
 	if f == nil {
-		return fmt.Errorf("report on %s, which is not in flight", r.id)
+		e.log.WarnContext(ctx, "report on an action that is not in flight", "action", r.id)
+		return nil
 	}
 	if r.fatal != nil {
 		e.DropAll()

@@ -10,6 +10,10 @@ import (
 	"heliostat/engine"
 )
 
+// lostAfter is how long an object may be nowhere, with no task on it, before a
+// person has to look: longer than any inventory takes to settle.
+const lostAfter = 10 * time.Minute
+
 // How often, and how far apart, a mark is tried.
 const (
 	markAttempts = 5
@@ -182,6 +186,7 @@ func (w *worker) follow(ctx context.Context, task string) {
 
 // wait watches the task to its end and verifies what it did.
 func (w *worker) wait(ctx context.Context) {
+	since := time.Now()
 	for {
 		t, err := w.act.Wait(ctx, w.rec.Task, func(p int32) { w.report(ctx, p, nil) })
 		if ctx.Err() != nil {
@@ -194,8 +199,15 @@ func (w *worker) wait(ctx context.Context) {
 		}
 		// The task cannot be watched; the truth is where the object stands.
 		w.log.WarnContext(ctx, "task out of sight", "action", w.rec.Action.ID, "task", w.rec.Task, "err", err)
-		if sight, lookErr := w.act.Look(ctx, &w.rec.Action); lookErr == nil && !sight.Busy && (sight.Arrived || sight.Source) {
+		sight, lookErr := w.act.Look(ctx, &w.rec.Action)
+		switch {
+		case lookErr != nil || sight.Busy:
+			since = time.Now() // it may still run, or the vCenter is away
+		case sight.Arrived || sight.Source:
 			w.verify(ctx, Task{Key: w.rec.Task, Error: err.Error()})
+			return
+		case time.Since(since) > lostAfter:
+			w.end(ctx, engine.StateLost, "the task is gone and the object is neither where it was nor where it should be: "+sight.Detail)
 			return
 		}
 		sleep(ctx, 5*time.Second)
