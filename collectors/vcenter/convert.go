@@ -2,7 +2,6 @@ package vcenter
 
 import (
 	"cmp"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -308,18 +307,6 @@ func (b *builder) host(h *engine.Host, r *host) {
 	list, ok := b.s.fields.attributes(r.custom)
 	b.strange = b.strange || !ok
 	h.Mark = attribute(list, markField)
-	for _, p := range b.s.cfg.Power {
-		if matches(p.Match, hw.Vendor+" "+hw.Model) || matches(p.Match, r.name) {
-			h.IdleW, h.MaxW = p.IdleW, p.MaxW
-			break
-		}
-	}
-}
-
-func matches(pattern, name string) bool {
-	// path.Match lets * stop at a slash, which names of models do contain.
-	ok, err := path.Match(pattern, strings.ReplaceAll(name, "/", "-"))
-	return ok && err == nil
 }
 
 // markField is the custom attribute by which the daemon knows its own hosts, and

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path"
 	"slices"
 	"sync"
 	"time"
@@ -18,45 +17,17 @@ import (
 
 // Config is what a vCenter does not know about itself.
 type Config struct {
-	// Power gives the idle and full power of hosts by model, for planning; the
-	// first that matches counts. Where none does, both are unknown.
-	Power []PowerModel `yaml:"power"`
 	// NoTags does not read tags: every VM then counts as auto. Without it, VMs
 	// are not moved until their tags have been read.
-	NoTags bool `yaml:"no_tags"`
+	NoTags bool
 	// Movers are the accounts whose tasks are our own, as their vCenter names
 	// them or as name@domain. Tasks of others make a VM busy.
-	Movers []string `yaml:"-"`
+	Movers []string
 	// Wake, if set, is called when the topology has changed, from the goroutine
 	// of Run. It must not block.
-	Wake func(reason string) `yaml:"-"`
+	Wake func(reason string)
 	// Logger may be nil.
-	Logger *slog.Logger `yaml:"-"`
-}
-
-// A PowerModel is the power of hosts whose vendor and model, or whose name,
-// match a pattern ("Dell*R740*"; * is any run of characters).
-type PowerModel struct {
-	Match string `yaml:"match"`
-	IdleW int32  `yaml:"idle_w"`
-	MaxW  int32  `yaml:"max_w"`
-}
-
-// Validate reports every fault; each message starts with the key it is about.
-func (c *Config) Validate() error {
-	var errs []error
-	for i, p := range c.Power {
-		if _, err := path.Match(p.Match, ""); p.Match == "" || err != nil {
-			errs = append(errs, fmt.Errorf("power[%d].match: %q is not a pattern", i, p.Match))
-		}
-		if p.IdleW <= 0 {
-			errs = append(errs, fmt.Errorf("power[%d].idle_w: %d is not positive", i, p.IdleW))
-		}
-		if p.MaxW < p.IdleW {
-			errs = append(errs, fmt.Errorf("power[%d].max_w: %d is less than idle_w", i, p.MaxW))
-		}
-	}
-	return errors.Join(errs...)
+	Logger *slog.Logger
 }
 
 // ErrNotReady means that the first complete state has not been received yet.
