@@ -20,7 +20,7 @@ demo: build ## three simulated datacentres, a day in about two minutes
 	$(BIN)/heliostat demo
 
 test: go-is-there ## run the tests
-	$(GO) test ./...
+	$(GO) test $(TESTFLAGS) ./...
 
 check: go-is-there $(GOLANGCI) ## all that CI checks: format, vet, lint, modules, generated files, race
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these"; exit 1; }
