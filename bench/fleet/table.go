@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -39,10 +40,7 @@ func (r *run) table(b *bytes.Buffer) {
 	cold, last := &r.Cycles[0], warm(r)
 	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(cells ...string) {
-		for _, c := range cells {
-			fmt.Fprint(w, c, "\t")
-		}
-		fmt.Fprintln(w)
+		_, _ = w.Write([]byte(strings.Join(cells, "\t") + "\t\n")) // to a buffer
 	}
 	times := func(s *stage) []string { return []string{fmt.Sprintf("%.0f", s.WallMS), fmt.Sprintf("%.0f", s.CPUMS)} }
 	line := func(name string, cold, warm *stage) {
