@@ -62,5 +62,48 @@
 //
 // Two functions carry an action through a [State]: [State.Start] reserves the
 // destination, [State.Finish] frees the source. Planner, checker and simulator
-// share them and nothing else.
+// share them and nothing else. A move therefore counts at both ends from its
+// start to its end, everywhere.
+//
+// # Planning and vetoes alternate
+//
+// The loop builds a plan, asks the policies' deny about its moves, appends the
+// vetoes to the Input and builds again, at most three rounds; what is still
+// refused then is refused everywhere and becomes a [Hold]. plan.Build never calls
+// policy: the last Input alone gives the plan again. Then plan.Check, which
+// shares no code with Build, replays the plan in several orders, and a plan that
+// it refuses is journaled and not acted on.
+//
+// # Acting
+//
+// One goroutine owns the loop, the current plans and the slots. Each action in
+// flight has a worker, which journals an intent, submits, journals the task,
+// waits, verifies where the object really stands, and journals the end; it
+// reports over a channel. Calls to one vCenter are made one at a time, in order of
+// rank, so that the same plan is carried out in the same order again. A call whose
+// answer is lost is never repeated: the session that carried it is ended, and
+// after a while the task history says what became of it. A restart goes the same
+// way: what is open in the journal is adopted, not submitted again.
+//
+// A new plan replaces what the last one has not started. What is in flight stays
+// in the Input, reserved at both ends, and no plan may contradict it. A plan that
+// a person approved is carried out beside the enforced one and counts as under way.
+//
+// # Remembering
+//
+// Every entry of the journal carries the hash of the one before. What a plan was
+// made from (snapshot, history, decision, the rest of the Input) is stored in
+// content-addressed files by digest, in the canonical encoding of [Encode]; so a
+// value that did not change costs nothing, and replay compares bytes. History is
+// folded once a cycle and journaled with it: at a start it is read back, and the
+// actions that ended since are folded in, each exactly once.
+//
+// # Time
+//
+// Product code uses package time as it is. Tests and the demo run the daemon, the
+// simulated vCenters and the TLS between them in a testing/synctest bubble, where
+// a day takes seconds; the demo does so outside tests (cmd/heliostat/bubble.go),
+// and slows virtual time down to be watched. A lab clock that everything asks was
+// the alternative: it would have gone through every constructor, and would not
+// have covered timeouts in net/http and TLS.
 package engine
