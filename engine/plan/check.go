@@ -71,6 +71,7 @@ type checker struct {
 	doomed  engine.SiteMask            // evacuated sites
 	asleep  map[engine.HostID]bool     // hosts that a policy permits to put in standby
 	wake    map[engine.HostID]bool     // hosts that a policy permits to wake
+	unseen  map[engine.HostID]string   // hosts to which an action brings a VM that the snapshot does not have
 
 	order  []int32 // by action: its place in one order that the edges allow
 	errs   []error
@@ -82,7 +83,7 @@ func newChecker(in Input, p *engine.Plan) *checker {
 	c := &checker{
 		in: &in, s: in.Snapshot, d: in.Decision, h: in.History, p: p,
 		ends: make([]checkEnds, len(p.Actions)), movedBy: make([]int32, len(in.Snapshot.VMs)), touched: map[engine.Subject][]int32{},
-		evac: map[engine.Subject]bool{}, empty: map[engine.HostID]bool{}, maint: map[engine.HostID]bool{}, asleep: map[engine.HostID]bool{}, wake: map[engine.HostID]bool{},
+		evac: map[engine.Subject]bool{}, empty: map[engine.HostID]bool{}, maint: map[engine.HostID]bool{}, asleep: map[engine.HostID]bool{}, wake: map[engine.HostID]bool{}, unseen: map[engine.HostID]string{},
 		seen: map[checkFault]bool{},
 	}
 	if c.d == nil {
@@ -116,7 +117,28 @@ func newChecker(in Input, p *engine.Plan) *checker {
 	for _, w := range c.d.Wakes {
 		c.wake[c.s.Hosts[w.Host].ID] = true
 	}
+	c.expected()
 	return c
+}
+
+// expected finds where VMs that the snapshot does not have are going. Nobody knows
+// what they take there: nothing else may come, and the host may not go.
+func (c *checker) expected() {
+	for k := range c.in.Open {
+		o := &c.in.Open[k]
+		if o.State.Terminal() || o.Action.Kind != engine.Move {
+			continue
+		}
+		if _, known := c.s.FindVM(o.Action.VM); known {
+			continue
+		}
+		c.unseen[o.Action.To.Host] = o.Action.ID
+		for h := range c.s.Hosts {
+			if host := &c.s.Hosts[h]; o.Action.To.DRS && c.s.Clusters[host.Cluster].ID == o.Action.To.Cluster {
+				c.unseen[host.ID] = o.Action.ID
+			}
+		}
+	}
 }
 
 // refuse records a violation by action i, once per code.
@@ -343,7 +365,13 @@ func (c *checker) busy(i int32, a *engine.Action, e checkEnds) {
 		if t := c.s.VMs[e.vm].Task; t != "" {
 			c.refuse(i, engine.HoldBusy, "a task runs on it: %s", t)
 		}
+		if id := c.unseen[a.To.Host]; id != "" && e.from != e.to {
+			c.refuse(i, engine.HoldBusy, "%s brings a VM to the destination that is not in the snapshot", id)
+		}
 		return
+	}
+	if id := c.unseen[a.From.Host]; id != "" && a.Kind != engine.Wakeup {
+		c.refuse(i, engine.HoldBusy, "%s brings a VM to it that is not in the snapshot", id)
 	}
 	if n := c.s.Hosts[e.from].Tasks; n > 0 {
 		c.refuse(i, engine.HoldBusy, "%d tasks run on it", n)

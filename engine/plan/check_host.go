@@ -59,6 +59,9 @@ func (c *checker) standby(i int32, a *engine.Action, e checkEnds) {
 	case slices.Contains(cluster.FailOn, e.from):
 		c.refuse(i, engine.HoldReserve, "the host is a dedicated failover host")
 	}
+	if place, yes := c.threatened(e.from); yes {
+		c.deserted(i, place, e.from)
+	}
 	if age := int64(c.in.Now - h.LoadAt); !h.Seen() || age > cfg.LoadMaxAgeS {
 		c.refuse(i, engine.HoldGap, "the host's load is %d s old, of at most %d", age, cfg.LoadMaxAgeS)
 	}
@@ -66,6 +69,61 @@ func (c *checker) standby(i int32, a *engine.Action, e checkEnds) {
 	if since := int64(c.in.Now - past.ChangeAt); past.ChangeAt != 0 && since < cfg.PowerCooldownS {
 		c.refuse(i, engine.HoldCooldown, "the host changed %d s ago, rests for %d", since, cfg.PowerCooldownS)
 	}
+}
+
+// deserted refuses the standby of a host that is being emptied while anything is
+// on it or on its way from or to it, or when it is more than a part of the place
+// that an evacuation empties: then somebody has plans for the host itself.
+func (c *checker) deserted(i int32, place engine.Subject, host int32) {
+	id := c.s.Hosts[host].ID
+	if place.Kind == "host" || c.empty[id] {
+		c.refuse(i, engine.HoldEvacuating, "the host itself is to be emptied")
+	}
+	for _, vm := range c.s.VMsOn(host) {
+		if v := &c.s.VMs[vm]; v.Obstacles&engine.ObAgent == 0 {
+			c.refuse(i, engine.HoldEvacuating, "VM %s is still in %s, on the host", v.Name, place)
+		}
+	}
+	for k := range c.in.Open {
+		if o := &c.in.Open[k]; !o.State.Terminal() && (o.Action.From.Host == id || o.Action.To.Host == id) {
+			c.refuse(i, engine.HoldEvacuating, "%s is under way from or to the host", o.Action.ID)
+		}
+	}
+}
+
+// behind reports whether a VM stays behind in the part of the cluster that is
+// being emptied: it runs there, and neither this plan nor a move under way takes
+// it anywhere else.
+func (c *checker) behind(cluster int32) bool {
+	for _, h := range c.s.HostsOf(cluster) {
+		if _, yes := c.threatened(h); !yes {
+			continue
+		}
+		for _, vm := range c.s.VMsOn(h) {
+			if v := &c.s.VMs[vm]; v.Power != engine.VMOn || v.Obstacles&engine.ObAgent != 0 {
+				continue
+			}
+			if _, yes := c.threatened(c.goes(vm, h)); yes {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// goes is the host that a VM on host h is to end on.
+func (c *checker) goes(vm, h int32) int32 {
+	if i := c.movedBy[vm]; i >= 0 {
+		return c.ends[i].to
+	}
+	for k := range c.in.Open {
+		if o := &c.in.Open[k]; !o.State.Terminal() && o.Action.Kind == engine.Move && o.Action.VM == c.s.VMs[vm].ID {
+			if to, ok := c.s.FindHost(o.Action.To.Host); ok {
+				return to
+			}
+		}
+	}
+	return h
 }
 
 // wakeup: only a host that this daemon put to sleep, and only when a policy

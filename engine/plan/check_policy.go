@@ -48,7 +48,8 @@ func (c *checker) gaps() {
 	}
 }
 
-// vetoes are the refusals of this cycle's proposed moves.
+// vetoes are the refusals of this cycle's proposed moves; one without a
+// destination refuses them all.
 func (c *checker) vetoes() {
 	for k := range c.in.Vetoes {
 		v := &c.in.Vetoes[k]
@@ -56,7 +57,7 @@ func (c *checker) vetoes() {
 			continue
 		}
 		for _, i := range c.touched[engine.Subject{Kind: "vm", ID: string(v.VM)}] {
-			if a := &c.p.Actions[i]; a.To.Host == v.To && (!v.Yields || !c.evacuates(a)) {
+			if a := &c.p.Actions[i]; (a.To.Host == v.To || v.To == "") && (!v.Yields || !c.evacuates(a)) {
 				c.refuse(i, engine.HoldVeto, "%s: %s: %s", v.Policy, v.Code, v.Reason)
 			}
 		}

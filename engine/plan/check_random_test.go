@@ -148,6 +148,9 @@ func (m *checkMaker) datastores(c, site int, vc int32, ref func(string, int) str
 			FreeMiB: size * int64(m.between(5, 80)) / 100, Accessible: !m.chance(2), Maintenance: m.chance(2), Shared: true,
 			Sites: engine.SiteMask(0).With(int32(site)), Survives: engine.SiteMask(0).With(int32(site)),
 		})
+		if m.chance(20) { // seen by several vCenters
+			m.s.Datastores[len(m.s.Datastores)-1].URL = fmt.Sprintf("volume%d", k)
+		}
 		segment := []string{"red", "blue"}[k]
 		if m.chance(10) {
 			segment = ""
@@ -416,7 +419,11 @@ func checkOpen(in Input, p *engine.Plan, r *rand.Rand) Input {
 	in.Cycle++
 	for i := range p.Actions {
 		if len(p.Actions[i].After) == 0 && r.IntN(3) == 0 {
-			in.Open = append(in.Open, engine.ActionRecord{Action: p.Actions[i], State: engine.StateStarted, Started: in.Now - engine.Unix(r.IntN(60))})
+			o := engine.ActionRecord{Action: p.Actions[i], State: engine.StateStarted, Started: in.Now - engine.Unix(r.IntN(60))}
+			if o.Action.Kind == engine.Move && r.IntN(8) == 0 {
+				o.Action.VM = "gone" // between two inventories
+			}
+			in.Open = append(in.Open, o)
 		}
 	}
 	return in

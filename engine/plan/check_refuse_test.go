@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,6 +38,12 @@ var checkRefusals = []struct {
 	{"a VM under way", checkInside, func(f *checkFleet) {
 		f.in.Open = []engine.ActionRecord{{Action: engine.Action{ID: "c6-1", VM: "w1", To: engine.Place{Host: "va/h2"}}, State: engine.StateStarted}}
 	}, "busy: c6-1 is under way"},
+	{"arrival where a VM comes that is not seen", checkInside, func(f *checkFleet) { f.unseen(5, 2) }, "busy: c6-1 brings a VM to the destination"},
+	{"arrival where a cluster's scheduler puts a VM that is not seen", checkFully, func(f *checkFleet) { f.unseen(2, 7).To.DRS = true }, "busy: c6-1 brings a VM to the destination"},
+	{"standby where a VM comes that is not seen", checkSleep, func(f *checkFleet) { f.unseen(5, 4) }, "c7-1: standby h4: busy: c6-1 brings a VM to it"},
+	{"the disks of a VM that is not seen", checkVolume, func(f *checkFleet) {
+		f.unseen(2, 7).Disks = []engine.DiskTarget{{From: "va/d1", To: "vb/d3", MiB: 100_000}}
+	}, "c7-1: move w1 va/h1 -> vb/h6 (cross-vCenter): space: datastore vb/d3 would have"},
 	{"a foreign task on the VM", checkInside, func(f *checkFleet) { f.vm("w1").Task = "backup" }, "busy: a task runs on it: backup"},
 	{"a foreign task on the host", checkSleep, func(f *checkFleet) { f.host(4).Tasks = 1 }, "c7-1: standby h4: busy: 1 tasks run on it"},
 	{"one host twice", checkSleep, func(f *checkFleet) { f.act(engine.Wakeup, 4) }, "c7-2: wake h4: busy: c7-1 is about the host too"},
@@ -65,6 +72,12 @@ var checkRefusals = []struct {
 		f.in.Level, f.p.Level, f.in.Shadow, f.p.Shadow = engine.Enforce, engine.Enforce, "p", "p"
 		f.in.Vetoes = []engine.Veto{{VM: "w1", To: "va/h2", Mode: engine.Shadow, Policy: "p", Code: "no", Reason: "licence"}}
 	}, "veto: p: no: licence"},
+	{"a veto of any destination", checkInside, func(f *checkFleet) {
+		f.in.Vetoes = []engine.Veto{{VM: "w1", Mode: engine.Enforce, Policy: "p", Code: "no", Reason: "licence"}}
+	}, "veto: p: no: licence"},
+	{"a DRS cluster and a veto of any destination", checkDelegated, func(f *checkFleet) {
+		f.in.Vetoes = []engine.Veto{{VM: "w2", Mode: engine.Enforce, Policy: "p", Code: "no", Reason: "licence"}}
+	}, "c7-1: enter_maintenance h1: veto: p: no: licence"},
 	{"a pin", checkInside, func(f *checkFleet) { f.in.Decision.Pins = []engine.Pin{{VM: 0}} }, "pinned: VM w1: test.rule: because"},
 	{"a site not allowed", checkEvacuation, func(f *checkFleet) { f.in.Decision.AllowSites = []engine.AllowSites{{VM: 3, Sites: 1}} }, "c7-4: move w4 va/h3 -> vb/h5 (cross-vCenter): sites: site b is not allowed"},
 	{"a host not allowed", checkInside, func(f *checkFleet) {
@@ -87,6 +100,10 @@ var checkRefusals = []struct {
 	{"a wish into the storm", checkAcross, func(f *checkFleet) { f.evacuate("site", "b") }, "doomed: the destination is in site b, which is to be emptied"},
 	{"a move to a host that is drained", checkInside, func(f *checkFleet) { f.in.Drain = []engine.HostID{"va/h2"} }, "doomed: the destination is in host va/h2"},
 	{"disks onto a datastore that is emptied", checkDisks, func(f *checkFleet) { f.evacuate("datastore", "va/d2") }, "doomed: datastore va/d2 is to be emptied or is lost with its site"},
+	{"disks on a volume that is to be emptied under another name", checkDisks, func(f *checkFleet) {
+		f.in.Snapshot.Datastores[1].URL, f.in.Snapshot.Datastores[2].URL = "volume", "volume"
+		f.evacuate("datastore", "vb/d3")
+	}, "doomed: datastore va/d2 is to be emptied"},
 	{"disks that stay in the storm", checkEvacuation, func(f *checkFleet) { f.in.Snapshot.Datastores[2].Sites, f.in.Snapshot.Datastores[2].Survives = 3, 1 }, "demand: the VM does not leave site a"},
 
 	// The VM.
@@ -217,6 +234,23 @@ var checkRefusals = []struct {
 	}, "cooldown: the host changed 1799 s ago, rests for 1800"},
 	{"waking a person's host", checkWake, func(f *checkFleet) { f.in.History.Hosts = nil }, "owner: the journal says none, the host's mark \"standby 12\": both must say standby"},
 	{"waking a host without our mark", checkWake, func(f *checkFleet) { f.host(4).Mark = "" }, "owner: the journal says standby, the host's mark \"\""},
+	{"standby that VMs which stay behind need", checkDesert, func(f *checkFleet) {
+		f.p.Actions = slices.Delete(f.p.Actions, 3, 4)
+		f.last().Rank = 3
+	}, "c7-5: standby h4: reserve: cluster va/c1 would lack"},
+	{"standby of the last where all leaves", checkDesert, func(f *checkFleet) {
+		for n := 1; n <= 3; n++ {
+			f.host(n).Maintenance = true
+		}
+	}, "c7-5: standby h4: last_host: leaves cluster va/c1 without a host"},
+	{"standby where all leaves, with a VM on it", checkDesert, func(f *checkFleet) {
+		f.addVM("w6", 3)
+		f.vm("w6").Power = engine.VMOff
+	}, "c7-5: standby h4: evacuating: VM w6 is still in site a, on the host"},
+	{"standby where all leaves, with a move under way", checkDesert, func(f *checkFleet) { f.unseen(4, 7) }, "c7-5: standby h4: evacuating: c6-1 is under way from or to the host"},
+	{"standby of a host that is to be emptied itself", checkDesert, func(f *checkFleet) {
+		f.in.Decision.Drains = append(f.in.Decision.Drains, engine.Drain{Host: 3, Then: engine.ThenNothing})
+	}, "c7-5: standby h4: evacuating: the host itself is to be emptied"},
 	{"waking for nobody", checkWake, func(f *checkFleet) { f.in.Decision.Wakes = nil }, "demand: no policy permits to wake the host"},
 	{"waking in the storm", checkWake, func(f *checkFleet) { f.evacuate("site", "a") }, "c7-1: wake h4: doomed: the host is in site a"},
 	{"waking a host that is on", checkWake, func(f *checkFleet) { f.host(4).Power = engine.HostOn }, "shape: the host is on"},

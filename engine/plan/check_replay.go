@@ -60,6 +60,7 @@ type checkWorld struct {
 	groups   []checkGroup
 	groupsOf [][]int32          // by action
 	short    map[int32][2]int64 // by cluster: MHz and MiB that its reserve lacks at the start
+	remain   map[int32]bool     // by cluster that is being emptied: VMs stay behind
 }
 
 // A checkRun is one replay.
@@ -79,7 +80,7 @@ type checkRun struct {
 }
 
 func (c *checker) world() *checkWorld {
-	w := &checkWorld{c: c, ends: slices.Clone(c.ends), open: len(c.p.Actions), short: map[int32][2]int64{}}
+	w := &checkWorld{c: c, ends: slices.Clone(c.ends), open: len(c.p.Actions), short: map[int32][2]int64{}, remain: map[int32]bool{}}
 	w.waits, w.next = checkEdges(c.p)
 	for i := range c.p.Actions {
 		w.acts = append(w.acts, &c.p.Actions[i])
@@ -125,12 +126,17 @@ func (c *checker) footprints() []engine.Footprint {
 }
 
 // opens starts what is under way on the base: reserved at both ends. What the
-// snapshot shows as done, or knows nothing of, holds nothing.
+// snapshot shows as done holds nothing; of a VM that it does not have, the disks
+// are counted.
 func (w *checkWorld) opens() {
 	s := w.c.s
 	for k := range w.c.in.Open {
 		o := &w.c.in.Open[k]
-		if o.State.Terminal() || w.base.Start(&o.Action) != nil {
+		if o.State.Terminal() {
+			continue
+		}
+		if w.base.Start(&o.Action) != nil {
+			w.written(&o.Action)
 			continue
 		}
 		e := checkEnds{vm: engine.None, from: engine.None, to: engine.None}
@@ -141,6 +147,22 @@ func (w *checkWorld) opens() {
 		}
 		w.acts, w.ends = append(w.acts, &o.Action), append(w.ends, e)
 		w.waits, w.next = append(w.waits, 0), append(w.next, nil)
+	}
+}
+
+// written takes the space of a VM that is on its way and that the snapshot does
+// not have.
+func (w *checkWorld) written(a *engine.Action) {
+	if _, known := w.c.s.FindVM(a.VM); known || a.Kind != engine.Move {
+		return
+	}
+	if d, ok := w.c.s.FindDatastore(a.HomeTo); ok {
+		w.base.Free[d] -= a.SwapMiB
+	}
+	for _, t := range a.Disks {
+		if d, ok := w.c.s.FindDatastore(t.To); ok && t.To != t.From {
+			w.base.Free[d] -= t.MiB
+		}
 	}
 }
 

@@ -160,10 +160,14 @@ func (r *checkRun) last(i int32, a *engine.Action, e checkEnds) {
 
 // reserve checks that the cluster still survives the failures it must, or lacks
 // no more for it than at the start. A demand may use the reserve up to its own
-// floor, which room checks host by host; it takes a host away at any price.
+// floor, which room checks host by host; it takes a host away at any price. And
+// where all that runs leaves, and nothing may come, no reserve is kept.
 func (r *checkRun) reserve(i int32, a *engine.Action, cluster int32, before [2]int64) {
 	if a.Kind == engine.EnterMaintenance && r.st.On[r.ends[i].from] > 0 {
 		r.floor(i, cluster)
+	}
+	if _, leaving := r.c.threatened(r.ends[i].from); leaving && a.Kind == engine.Standby && !r.stays(cluster) {
+		return
 	}
 	if a.Demand.Kind != "" || a.Kind == engine.EnterMaintenance {
 		return
@@ -181,6 +185,16 @@ func (r *checkRun) reserve(i int32, a *engine.Action, cluster int32, before [2]i
 				r.c.s.Clusters[cluster].ID, now[k], unit, r.failures(cluster), max(start[k], 0), r.flight)
 		}
 	}
+}
+
+// stays reports, looked up once, whether VMs stay behind in the cluster.
+func (w *checkWorld) stays(cluster int32) bool {
+	yes, ok := w.remain[cluster]
+	if !ok {
+		yes = w.c.behind(cluster)
+		w.remain[cluster] = yes
+	}
+	return yes
 }
 
 // floor checks that the rest of a cluster holds what its own scheduler has to

@@ -37,13 +37,28 @@ func (c *checker) readable(i int32, a *engine.Action, e checkEnds, d int32, writ
 	}
 	// What already lies in a place to be emptied is that demand's business, but an
 	// evacuation of a site saves nothing by leaving files there.
-	emptied := written && c.evac[engine.Subject{Kind: "datastore", ID: string(ds.ID)}]
+	emptied := written && c.emptiesVolume(d)
 	if emptied || ((written || (a.Demand.Kind == "site" && c.evacuates(a))) && c.lost(d, c.doomed)) {
 		c.refuse(i, "doomed", "datastore %s is to be emptied or is lost with its site", ds.ID)
 	}
 	if written && ds.Maintenance {
 		c.refuse(i, engine.HoldSpace, "datastore %s is in maintenance", ds.ID)
 	}
+}
+
+// emptiesVolume reports whether an evacuation is to empty datastore d, or the same
+// volume as another vCenter sees it.
+func (c *checker) emptiesVolume(d int32) bool {
+	ds := &c.s.Datastores[d]
+	for e := range c.evac {
+		if e.Kind != "datastore" {
+			continue
+		}
+		if k, ok := c.s.FindDatastore(engine.DatastoreID(e.ID)); ok && (k == d || (ds.URL != "" && c.s.Datastores[k].URL == ds.URL)) {
+			return true
+		}
+	}
+	return false
 }
 
 // homeTarget checks where the configuration and the swap file go.

@@ -156,6 +156,12 @@ func (f *checkFleet) evacuate(kind, id string) engine.Subject {
 	return place
 }
 
+// unseen puts the move of a VM that the snapshot does not have to a host under way.
+func (f *checkFleet) unseen(from, to int) *engine.Action {
+	f.in.Open = []engine.ActionRecord{{State: engine.StateStarted, Action: engine.Action{ID: "c6-1", VM: "gone", From: f.at(int32(from - 1)), To: f.at(int32(to - 1))}}}
+	return &f.in.Open[0].Action
+}
+
 // remember returns the memory of w1, to be filled in.
 func (f *checkFleet) remember() *engine.VMHistory {
 	f.in.History.VMs = append(f.in.History.VMs, engine.VMHistory{ID: "w1"})
@@ -219,6 +225,17 @@ func checkConsolidate(f *checkFleet) {
 	f.in.Decision.Drains = []engine.Drain{{Host: 2, Then: engine.ThenStandby}}
 	f.move("w4", 2)
 	f.act(engine.Standby, 3).After = []int32{0}
+}
+
+// checkDesert empties site a and puts h4, which is empty, to sleep. Its hosts are so
+// busy that without h4 the cluster could not survive a failure.
+func checkDesert(f *checkFleet) {
+	checkEvacuation(f)
+	for n := 1; n <= 3; n++ {
+		f.host(n).UsedMHz += 33_000
+	}
+	f.in.Decision.Drains = []engine.Drain{{Host: 3, Then: engine.ThenStandby}}
+	f.act(engine.Standby, 4)
 }
 
 func checkWake(f *checkFleet) {
@@ -290,7 +307,7 @@ func checkDelegated(f *checkFleet) {
 func TestCheckAccepts(t *testing.T) {
 	for name, base := range map[string]func(*checkFleet){
 		"nothing": func(*checkFleet) {}, "inside": checkInside, "across": checkAcross, "disks": checkDisks, "cold": checkCold,
-		"evacuation": checkEvacuation, "drain": checkDrain, "sleep": checkSleep, "consolidate": checkConsolidate, "wake": checkWake,
+		"evacuation": checkEvacuation, "drain": checkDrain, "sleep": checkSleep, "consolidate": checkConsolidate, "desert": checkDesert, "wake": checkWake,
 		"exit": checkExit, "swap": checkSwap, "ten": checkTen, "volume": checkVolume, "pair": checkPair, "into a DRS cluster": checkFully,
 		"a DRS cluster empties a host": checkDelegated,
 		"an old wound does not grow": func(f *checkFleet) {

@@ -32,13 +32,15 @@ type builder struct {
 	openVM      []bool
 	openHost    []bool
 	openTo      []bool   // an open action changes the host's power or maintenance
+	unseen      []bool   // by host: a VM that no inventory shows is on its way to it; nil when there is none
 	vetoes      []vmVeto // sorted by VM, then host
 	cons        []con
 	conStart    []int32
 	conItems    []int32
-	macDup      []int32 // by VM: another VM with a MAC of its own on one segment, None; nil when there is none
-	hostSegs    csr     // by host: segments reachable
-	netSeg      []int32 // by network: segment, None
+	macDup      []int32   // by VM: another VM with a MAC of its own on one segment, None; nil when there is none
+	hostSegs    csr       // by host: segments reachable
+	netSeg      []int32   // by network: segment, None
+	twins       [][]int32 // by datastore: the same volume as other vCenters see it; nil when there is none
 	stopMask    [4]engine.Obstacles
 	tariff      []int64 // by site: micro-euros per kWh at the meter, carbon and PUE included; -1 unknown
 	siteClust   [][]int32
@@ -103,6 +105,7 @@ func (f freezeMark) binds(evac bool) int32 {
 	return f.soft
 }
 
+// A vmVeto denies VM vm a host, None for any.
 type vmVeto struct{ vm, host, index int32 }
 
 // csr is lists in one slice.
@@ -169,6 +172,7 @@ func compile(in Input) *builder {
 	b.compileNetworks()
 	b.compileMACs()
 	b.compilePrices()
+	b.compileTwins()
 	for _, r := range engine.ObstacleTable {
 		b.stopMask[r.Scope] |= r.Bit
 	}
@@ -263,6 +267,7 @@ func (b *builder) compileOpen() {
 		}
 		v, ok := b.s.FindVM(a.VM)
 		if !ok {
+			b.expectUnseen(a)
 			continue
 		}
 		b.openVM[v] = true
@@ -285,6 +290,45 @@ func (b *builder) compileOpen() {
 	if b.left.MovesDay < b.wishes {
 		b.wishes, b.budgetName = b.left.MovesDay, "this day"
 	}
+}
+
+// expectUnseen makes room for a VM that no inventory shows: for a moment a move
+// across vCenters has left the one and has not been read in the other. How much it
+// takes is not known, so its host, and in a cluster that chooses hosts itself every
+// one, takes no other VM and keeps its state meanwhile. Its disks are counted.
+func (b *builder) expectUnseen(a *engine.Action) {
+	to, ok := b.s.FindHost(a.To.Host)
+	if !ok {
+		return
+	}
+	if b.unseen == nil {
+		b.unseen = make([]bool, len(b.s.Hosts))
+	}
+	b.unseen[to], b.openHost[to] = true, true
+	if a.To.DRS {
+		for _, h := range b.s.HostsOf(b.s.Hosts[to].Cluster) {
+			b.unseen[h], b.openHost[h] = true, true
+		}
+	}
+	take := func(id engine.DatastoreID, mib int64) {
+		if d, ok := b.s.FindDatastore(id); ok {
+			b.st.Free[d] -= mib
+		}
+	}
+	take(a.HomeTo, a.SwapMiB)
+	for i := range a.Disks {
+		if x := &a.Disks[i]; x.From != x.To {
+			take(x.To, x.MiB)
+		}
+	}
+}
+
+// unseenReason says that a VM that is not seen is on its way to host h.
+func (b *builder) unseenReason(h int32) reason {
+	if b.unseen == nil || !b.unseen[h] {
+		return reason{}
+	}
+	return reason{code: engine.HoldBusy, stage: stHost, form: "a VM that no inventory shows is on its way to %[1]s", where: b.s.Hosts[h].Name}
 }
 
 // arrive counts a VM that comes into a cluster from outside.
@@ -402,8 +446,8 @@ func (b *builder) compileVetoes() {
 			continue
 		}
 		v, ok1 := b.s.FindVM(x.VM)
-		h, ok2 := b.s.FindHost(x.To)
-		if ok1 && ok2 {
+		h, ok2 := b.s.FindHost(x.To) // None for anywhere, which no destination gets round
+		if ok1 && (ok2 || x.To == "") {
 			b.vetoes = append(b.vetoes, vmVeto{v, h, int32(i)})
 		}
 	}

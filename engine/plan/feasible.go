@@ -161,6 +161,9 @@ func (b *builder) vmReason(w *want) reason {
 			return set(engine.HoldPinned, "pinned by %[2]s")
 		}
 	}
+	if r := b.vetoReason(w, engine.None); !r.ok() {
+		return r
+	}
 	if vm.Template {
 		return set(engine.HoldPoweredOff, "it is a template: templates do not move, and stay behind")
 	}
@@ -315,6 +318,9 @@ func (b *builder) openReason(w *want, h int32) reason {
 	if b.openTo[h] {
 		return reason{code: engine.HoldBusy, stage: stHost, form: "the state of %[1]s is being changed", where: b.s.Hosts[h].Name}
 	}
+	if r := b.unseenReason(h); !r.ok() && h != b.s.VMs[w.v].Host {
+		return r
+	}
 	x := b.bars[evacIndex(w.evac)][h]
 	if x == barNone || (x == barStandby && b.waking[h] > 0) {
 		return reason{}
@@ -333,9 +339,11 @@ func (b *builder) allowedReason(w *want, h int32) reason {
 			return reason{code: engine.HoldHosts, stage: stAllowed, form: "%[1]s is not allowed by %[2]s", where: b.s.Hosts[h].Name, by: &allow[i].By}
 		}
 	}
-	if len(b.vetoes) == 0 {
-		return reason{}
-	}
+	return b.vetoReason(w, h)
+}
+
+// vetoReason says which policy denies VM w.v host h, or any host where h is None.
+func (b *builder) vetoReason(w *want, h int32) reason {
 	k := sort.Search(len(b.vetoes), func(i int) bool {
 		x := &b.vetoes[i]
 		return x.vm > w.v || (x.vm == w.v && x.host >= h)
@@ -345,7 +353,11 @@ func (b *builder) allowedReason(w *want, h int32) reason {
 		if x.Yields && w.evac {
 			continue
 		}
-		return reason{code: engine.HoldVeto, stage: stRule, form: "policy %[1]s denies it: %[2]s", where: x.Policy, other: x.Reason + " (to " + b.s.Hosts[h].Name + ")"}
+		where := " (to any host)"
+		if h >= 0 {
+			where = " (to " + b.s.Hosts[h].Name + ")"
+		}
+		return reason{code: engine.HoldVeto, stage: stRule, form: "policy %[1]s denies it: %[2]s", where: x.Policy, other: x.Reason + where}
 	}
 	return reason{}
 }

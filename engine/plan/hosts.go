@@ -25,6 +25,9 @@ func (b *builder) hostActionReason(h int32, mode engine.Mode, kind string, evac 
 	if b.openTo[h] {
 		return reason{code: engine.HoldBusy, form: "an action on it is under way"}
 	}
+	if r := b.unseenReason(h); !r.ok() && kind != "wake" {
+		return r
+	}
 	if host.Tasks > 0 {
 		return reason{code: engine.HoldBusy, form: "%[3]d tasks that are not ours run on it", a: int64(host.Tasks)}
 	}

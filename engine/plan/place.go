@@ -28,16 +28,17 @@ func (b *builder) usable(h int32) bool {
 func (b *builder) roomOf(c int32) *room {
 	r := &b.rooms[c]
 	if !r.fresh {
-		b.limits(r, c)
+		// Only the moves that wait for it may count on a host that is being woken.
+		b.limits(r, c, func(h int32, lax bool) bool { return b.usable(h) && (lax || b.st.Ready(h)) })
 		r.fresh = true
 	}
 	return r
 }
 
-// limits computes how much cluster c may hold: for wishes with ReserveHosts (or
-// more, if HA asks) lost and hosts filled as configured, for demands with HA's
-// own failures lost and hosts filled to the evacuation floor.
-func (b *builder) limits(r *room, c int32) {
+// limits computes how much cluster c may hold on the hosts that count: for wishes
+// with ReserveHosts (or more, if HA asks) lost and hosts filled as configured, for
+// demands with HA's own failures lost and hosts filled to the evacuation floor.
+func (b *builder) limits(r *room, c int32, counts func(h int32, lax bool) bool) {
 	x := &b.s.Clusters[c]
 	ha := int32(0)
 	if x.HA.Enabled && x.HA.Admission {
@@ -55,8 +56,7 @@ func (b *builder) limits(r *room, c int32) {
 	for k, lost := range [2]int32{need, max(ha, int32(len(x.FailOn)))} {
 		var cpus, mems []int64
 		for _, h := range b.s.HostsOf(c) {
-			// Only the moves that wait for it may count on a host that is being woken.
-			if !b.usable(h) || (k == 0 && !b.st.Ready(h)) {
+			if !counts(h, k == 1) {
 				continue
 			}
 			cpus, mems = append(cpus, int64(b.s.Hosts[h].CPUMHz)), append(mems, int64(b.s.Hosts[h].MemoryMiB))
@@ -83,7 +83,11 @@ func without(x []int64, n int32) int64 {
 // roomReason asks whether cluster c, beside all that it runs and awaits, holds
 // f more and still survives the failures that it must survive.
 func (b *builder) roomReason(c int32, f engine.Footprint, lax bool) reason {
-	x := b.roomOf(c)
+	return b.holdsIn(b.roomOf(c), c, f, lax)
+}
+
+// holdsIn asks the same of a room that was computed for cluster c.
+func (b *builder) holdsIn(x *room, c int32, f engine.Footprint, lax bool) reason {
 	k := evacIndex(lax)
 	r := reason{code: engine.HoldReserve, stage: stReserve, where: b.s.Clusters[c].Name}
 	switch {

@@ -102,11 +102,12 @@ func (b *builder) wattsPerGHz(h int32) int64 {
 
 // A sleeper is a host that policies permit to be put in standby.
 type sleeper struct {
-	h    int32
-	why  []engine.Why
-	vms  int32
-	mem  int64
-	idle int64
+	h     int32
+	why   []engine.Why
+	vms   int32
+	mem   int64
+	idle  int64
+	stays bool // it is being evacuated, and VMs stay behind in its cluster
 }
 
 // consolidateStage empties hosts that policies name and puts them in standby:
@@ -121,14 +122,14 @@ func (b *builder) consolidateStage() {
 	}
 	for _, group := range b.byCluster(len(named), func(i int) int32 { return b.d.Drains[named[i]].Host }) {
 		var list []sleeper
+		stays := b.staysBehind(b.s.Hosts[b.d.Drains[named[group[0]]].Host].Cluster)
 		for _, i := range group {
 			d := &b.d.Drains[named[i]]
 			if n := len(list); n > 0 && list[n-1].h == d.Host {
 				list[n-1].why = append(list[n-1].why, b.d.Why(d.By))
-			} else if b.doomed[d.Host] {
-				b.holdHost(d.Host, reason{code: engine.HoldEvacuating, form: "it stands where everything is to leave"}, "standby", engine.Subject{}, []engine.Why{b.d.Why(d.By)})
 			} else if b.st.Power[d.Host] == engine.HostOn && !b.st.Maint[d.Host] {
 				list = append(list, b.sleeper(d.Host, b.d.Why(d.By)))
+				list[len(list)-1].stays = stays
 			}
 		}
 		slices.SortStableFunc(list, func(x, y sleeper) int {
@@ -153,7 +154,7 @@ func (b *builder) chooseSleepers(list []sleeper) {
 	c := b.s.Hosts[list[0].h].Cluster
 	for i := range list {
 		h := list[i].h
-		if r := b.sleepReason(&list[i]); !r.ok() {
+		if r := b.sleepReason(&list[i]); !r.ok() || b.doomed[h] {
 			continue
 		}
 		b.drained[h], b.rooms[c].fresh = true, false
@@ -190,7 +191,7 @@ func (b *builder) sleep(x *sleeper) reason {
 	b.rooms[c].fresh = false
 	mark, wishes, holds := len(b.actions), b.wishes, len(b.holds)
 	cost, r := b.emptyFor(x)
-	if r.ok() {
+	if r.ok() && !b.doomed[x.h] {
 		r = b.roomReason(c, engine.Footprint{}, false)
 	}
 	host := &b.s.Hosts[x.h]
@@ -226,6 +227,9 @@ func (b *builder) sleep(x *sleeper) reason {
 func (b *builder) sleepReason(x *sleeper) reason {
 	host := &b.s.Hosts[x.h]
 	cl := &b.s.Clusters[host.Cluster]
+	if r := b.leavingReason(x.h); !r.ok() {
+		return r
+	}
 	if r := b.hostActionReason(x.h, b.c.Modes.Standby, "standby", false); !r.ok() {
 		return r
 	}
@@ -245,10 +249,6 @@ func (b *builder) sleepReason(x *sleeper) reason {
 		return reason{code: engine.HoldStandby, form: "a USB device of it is passed through to a VM"}
 	case slices.Contains(cl.FailOn, x.h):
 		return reason{code: engine.HoldReserve, form: "it is a dedicated failover host of cluster %[1]s", where: cl.Name}
-	case b.roomOf(host.Cluster).hosts <= 1:
-		return reason{code: engine.HoldLast, form: "it is the last host that is on in cluster %[1]s", where: cl.Name}
-	case b.lastAt(x.h):
-		return reason{code: engine.HoldLast, form: "it is the last host that is on at site %[1]s", where: string(b.s.Sites[host.Site].ID)}
 	case b.tariff[host.Site] < 0 || host.IdleW < 0:
 		return reason{code: engine.HoldGap, form: "the price of energy at %[1]s or its idle power is not known, so a saving cannot be told", where: string(b.s.Sites[host.Site].ID)}
 	case b.st.In[x.h] > 0:
@@ -259,26 +259,89 @@ func (b *builder) sleepReason(x *sleeper) reason {
 	if r := b.powerReason(host.Cluster, x.h); !r.ok() {
 		return r
 	}
-	// Before anything is tried: without it, does the cluster hold what it runs?
-	b.drained[x.h] = true
-	b.rooms[host.Cluster].fresh = false
-	r := b.roomReason(host.Cluster, engine.Footprint{}, false)
-	b.drained[x.h] = false
-	b.rooms[host.Cluster].fresh = false
-	return r
+	return b.restReason(x)
 }
 
-// lastAt reports whether no other host at the site of h would be usable.
-func (b *builder) lastAt(h int32) bool {
-	site := b.s.Hosts[h].Site
+// restReason asks, before anything is tried, what its cluster and its site are
+// without the host: one stays on in each, and the cluster holds what it runs.
+//
+// A host that is being evacuated counts for nothing there, except to others of
+// its kind. The VMs that leave need no reserve where they leave from, since
+// nothing may come back to it: with them alone the cluster's reserve, and what its
+// HA admission asks, do not bind. As long as any must stay behind they bind as ever.
+func (b *builder) restReason(x *sleeper) reason {
+	c, doomed := b.s.Hosts[x.h].Cluster, b.doomed[x.h]
+	rest := room{usedCPU: b.rooms[c].usedCPU, usedMem: b.rooms[c].usedMem}
+	other := func(h int32) bool { return h != x.h && b.st.Ready(h) && !b.drained[h] && (doomed || !b.doomed[h]) }
+	b.limits(&rest, c, func(h int32, _ bool) bool { return other(h) })
+	site := b.s.Hosts[x.h].Site
+	switch {
+	case rest.hosts == 0:
+		return reason{code: engine.HoldLast, form: "it is the last host that is on in cluster %[1]s", where: b.s.Clusters[c].Name}
+	case !b.anyAt(site, other):
+		return reason{code: engine.HoldLast, form: "it is the last host that is on at site %[1]s", where: string(b.s.Sites[site].ID)}
+	case doomed && !x.stays:
+		return reason{}
+	}
+	return b.holdsIn(&rest, c, engine.Footprint{}, false)
+}
+
+// anyAt reports whether a host at the site counts.
+func (b *builder) anyAt(site int32, counts func(h int32) bool) bool {
 	for _, c := range b.siteClust[site] {
-		for _, x := range b.s.HostsOf(c) {
-			if x != h && b.s.Hosts[x].Site == site && b.st.Ready(x) && !b.drained[x] && !b.doomed[x] {
-				return false
+		for _, h := range b.s.HostsOf(c) {
+			if b.s.Hosts[h].Site == site && counts(h) {
+				return true
 			}
 		}
 	}
-	return true
+	return false
+}
+
+// leavingReason says why a host that is being emptied stays on: it is to be left
+// in another state, or something is still on it or on its way.
+func (b *builder) leavingReason(h int32) reason {
+	if !b.doomed[h] {
+		return reason{}
+	}
+	r := reason{code: engine.HoldEvacuating, form: "it stands where everything is to leave"}
+	for i := range b.demands {
+		if s := &b.demands[i].subject; s.Kind == "host" && s.ID == string(b.s.Hosts[h].ID) {
+			r.form = "it is to be emptied itself"
+			return r
+		}
+	}
+	left := 0
+	for _, v := range b.s.VMsOn(h) {
+		if b.s.VMs[v].Obstacles&engine.ObAgent == 0 {
+			left++
+		}
+	}
+	if left > 0 {
+		r.form, r.a = r.form+", and %[3]d VMs are still on it", int64(left)
+		return r
+	}
+	if b.openHost[h] || b.st.In[h] > 0 {
+		r.form += ", and a move is still under way"
+		return r
+	}
+	return reason{}
+}
+
+// staysBehind reports whether a VM that runs where cluster c is being evacuated
+// neither leaves with this plan nor is on its way.
+func (b *builder) staysBehind(c int32) bool {
+	for _, h := range b.s.HostsOf(c) {
+		if !b.doomed[h] {
+			continue
+		}
+		for _, v := range b.s.VMsOn(h) {
+			if vm := &b.s.VMs[v]; vm.Power == engine.VMOn && vm.Obstacles&engine.ObAgent == 0 && b.doomed[b.final(v)] {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // powerReason applies cool-down, budgets and what else happens in the cluster.

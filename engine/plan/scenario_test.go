@@ -150,7 +150,7 @@ func (x *scenario) fleet() {
 	x.each("host", name, x.host)
 	x.each("ds", name, func(l *line) {
 		d := &s.Datastores[x.find("ds", name(l))]
-		d.FreeMiB, d.Replicated = l.num("free", d.FreeMiB), l.has("replicated")
+		d.FreeMiB, d.Replicated, d.URL = l.num("free", d.FreeMiB), l.has("replicated"), l.opts["url"]
 		for _, n := range l.list("sites") { // stretched: readable and surviving at all of them
 			d.Sites = d.Sites.With(x.site(n))
 		}
@@ -408,9 +408,11 @@ func (x *scenario) remembered(l *line) {
 			v.FailedAt, v.Failures = x.in.Now-engine.Unix(l.num("failed", 0)), int32(l.num("failures", 1))
 		}
 	case "veto":
-		x.in.Vetoes = append(x.in.Vetoes, engine.Veto{
-			VM: engine.VMID(l.args[0]), To: x.s.Hosts[x.find("host", l.args[1])].ID, Code: "no", Reason: "not there", Policy: "licences", Mode: engine.Enforce, Yields: l.has("yields"),
-		})
+		v := engine.Veto{VM: engine.VMID(l.args[0]), Code: "no", Reason: "not there", Policy: "licences", Mode: engine.Enforce, Yields: l.has("yields")}
+		if !l.has("anywhere") {
+			v.To = x.s.Hosts[x.find("host", l.args[1])].ID
+		}
+		x.in.Vetoes = append(x.in.Vetoes, v)
 	case "gap":
 		p := engine.Subject{Kind: l.args[0]}
 		if len(l.args) > 1 {
@@ -452,6 +454,9 @@ func (x *scenario) open(l *line) {
 		a = b.action(&w, x.find("host", l.args[1]))
 	}
 	a.ID = "c0-1"
+	if l.has("unseen") {
+		a.VM = "between-two-inventories"
+	}
 	x.in.Open = append(x.in.Open, engine.ActionRecord{Action: a, State: engine.StateStarted, Started: x.in.Now - 5})
 }
 

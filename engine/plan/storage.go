@@ -6,6 +6,53 @@ import (
 	"heliostat/engine"
 )
 
+// compileTwins finds the volumes that several vCenters see, each as a datastore of
+// its own: they have one URL.
+func (b *builder) compileTwins() {
+	byURL := map[string][]int32{}
+	for i := range b.s.Datastores {
+		if url := b.s.Datastores[i].URL; url != "" {
+			byURL[url] = append(byURL[url], int32(i))
+		}
+	}
+	for i := range b.s.Datastores {
+		same := byURL[b.s.Datastores[i].URL]
+		if len(same) < 2 {
+			continue
+		}
+		if b.twins == nil {
+			b.twins = make([][]int32, len(b.s.Datastores))
+		}
+		for _, d := range same {
+			if d != int32(i) {
+				b.twins[i] = append(b.twins[i], d)
+			}
+		}
+	}
+}
+
+// free is the room on datastore ds. What is promised of its volume under another
+// name is missing here as well.
+func (b *builder) free(ds int32) int64 {
+	n := b.st.Free[ds]
+	if b.twins == nil {
+		return n
+	}
+	for _, d := range b.twins[ds] {
+		n += b.st.Free[d] - b.s.Datastores[d].FreeMiB
+	}
+	return n
+}
+
+// emptied reports whether a demand empties datastore ds, or its volume under
+// another name.
+func (b *builder) emptied(ds int32) bool {
+	if b.doomedDS[ds] > 0 {
+		return true
+	}
+	return b.twins != nil && slices.ContainsFunc(b.twins[ds], func(d int32) bool { return b.doomedDS[d] > 0 })
+}
+
 // keeps reports whether a disk on datastore ds can stay there when its VM runs
 // on host h.
 func (b *builder) keeps(ds, h int32) bool {
@@ -85,7 +132,7 @@ func (b *builder) chooseStorage(w *want, h int32, into []int32) (storageChoice, 
 	c := storageChoice{home: vm.Home, disks: into[:0]}
 	free := b.mark.free[:0]
 	for _, d := range host.Datastores {
-		free = append(free, b.st.Free[d])
+		free = append(free, b.free(d))
 	}
 	b.mark.free = free
 	if across || !b.keeps(vm.Home, h) {
@@ -115,7 +162,7 @@ func (b *builder) chooseDatastore(h int32, need int64) (int32, reason) {
 	best, bestFree, bestShared := -1, int64(0), false
 	for i, d := range host.Datastores {
 		x := &b.s.Datastores[d]
-		if !x.Accessible || x.Maintenance || b.doomedDS[d] > 0 || b.gapDS[d] {
+		if !x.Accessible || x.Maintenance || b.emptied(d) || b.gapDS[d] {
 			continue
 		}
 		// With DRS the cluster chooses the host: only what all of it mounts will do.
