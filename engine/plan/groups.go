@@ -97,7 +97,7 @@ type scratch struct {
 	nearBad engine.SiteMask
 	stuck   *con // a rule that forbids leaving the cluster
 
-	free     []int64
+	free     []int64 // of the host looked at, by datastore: MiB above what is to stay free
 	disks    []int32
 	order    []int32
 	siteKeys []siteKey

@@ -31,17 +31,22 @@ func (b *builder) compileTwins() {
 	}
 }
 
-// free is the room on datastore ds. What is promised of its volume under another
-// name is missing here as well.
-func (b *builder) free(ds int32) int64 {
-	n := b.st.Free[ds]
-	if b.twins == nil {
-		return n
+// spare is the room on datastore ds above what is to stay free. A volume with
+// several names has the least that any of them shows, and what is promised of it
+// under one is missing under all.
+func (b *builder) spare(ds int32) int64 {
+	above := func(d int32) int64 {
+		x := &b.s.Datastores[d]
+		return x.FreeMiB - x.CapacityMiB*int64(b.c.DatastoreFreePct)/100
 	}
-	for _, d := range b.twins[ds] {
-		n += b.st.Free[d] - b.s.Datastores[d].FreeMiB
+	least, taken := above(ds), b.s.Datastores[ds].FreeMiB-b.st.Free[ds]
+	if b.twins != nil {
+		for _, d := range b.twins[ds] {
+			least = min(least, above(d))
+			taken += b.s.Datastores[d].FreeMiB - b.st.Free[d]
+		}
 	}
-	return n
+	return least - taken
 }
 
 // emptied reports whether a demand empties datastore ds, or its volume under
@@ -132,7 +137,7 @@ func (b *builder) chooseStorage(w *want, h int32, into []int32) (storageChoice, 
 	c := storageChoice{home: vm.Home, disks: into[:0]}
 	free := b.mark.free[:0]
 	for _, d := range host.Datastores {
-		free = append(free, b.free(d))
+		free = append(free, b.spare(d))
 	}
 	b.mark.free = free
 	if across || !b.keeps(vm.Home, h) {
@@ -169,7 +174,7 @@ func (b *builder) chooseDatastore(h int32, need int64) (int32, reason) {
 		if !x.Shared && b.s.Clusters[host.Cluster].DRS == engine.DRSFull {
 			continue
 		}
-		left := b.mark.free[i] - x.CapacityMiB*int64(b.c.DatastoreFreePct)/100
+		left := b.mark.free[i]
 		if best < 0 || (x.Shared && !bestShared && left >= need) || (x.Shared == bestShared && left > bestFree) {
 			best, bestFree, bestShared = i, left, x.Shared
 		}
