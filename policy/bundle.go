@@ -26,8 +26,9 @@ type Bundle struct {
 	data     [][2]*ast.Term
 	deadline time.Duration
 
-	mu  sync.Mutex
-	enc *encoder // guarded by mu
+	mu   sync.Mutex
+	enc  *encoder                    // guarded by mu
+	said map[engine.ClusterID][]said // guarded by mu; what is in it never changes
 }
 
 // Load reads, compiles and checks the shipped bundle with the operator's over

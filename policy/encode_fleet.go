@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -10,31 +11,38 @@ import (
 	"heliostat/engine"
 )
 
-// fleet encodes data.fleet.
-func (e *encoder) fleet(d *document, v engine.View) *ast.Term {
+// fleet encodes data.fleet, and returns what is under each of its keys: the kept
+// term where it is equal.
+func (e *encoder) fleet(d *document, v engine.View) (*ast.Term, map[string]*ast.Term) {
 	s := d.snap
-	var o doc
-	o.int("now", int64(v.Now))
-	o.put("sites", e.encodeSites(d, v))
-	o.put("links", e.encodeLinks(s))
-	o.put("hazards", e.encodeHazards(s))
-	o.put("clusters", array(d.clusters))
-	o.put("windows", e.encodeWindows(v))
-	o.put("alerts", e.encodeAlerts(s))
-	o.put("gaps", e.encodeGaps(s))
+	parts := map[string]*ast.Term{}
+	put := func(key string, t *ast.Term) { parts[key] = keep(e.fleets[key], t) }
+	put("now", ast.InternedTerm(int64(v.Now)))
+	put("sites", e.encodeSites(d, v))
+	put("links", e.encodeLinks(s))
+	put("hazards", e.encodeHazards(s))
+	put("clusters", array(d.clusters))
+	put("windows", e.encodeWindows(v))
+	put("alerts", e.encodeAlerts(s))
+	put("gaps", e.encodeGaps(s))
 	open := make([]*ast.Term, len(v.Open))
 	for i := range v.Open {
 		r := &v.Open[i]
 		open[i] = e.action(&r.Action, string(r.State), r.Started)
 	}
-	o.put("actions", array(open))
+	put("actions", array(open))
 	var b doc
 	b.int("moves_hour", int64(v.Budget.MovesHour))
 	b.int("moves_day", int64(v.Budget.MovesDay))
 	b.int("power_hour", int64(v.Budget.PowerHour))
 	b.int("power_day", int64(v.Budget.PowerDay))
-	o.put("budgets", b.term())
-	return o.term()
+	put("budgets", b.term())
+	e.fleets = parts
+	var o doc
+	for _, key := range slices.Sorted(maps.Keys(parts)) {
+		o.put(key, parts[key])
+	}
+	return o.term(), parts
 }
 
 func (e *encoder) encodeSites(d *document, v engine.View) *ast.Term {

@@ -1,8 +1,11 @@
 package policy
 
 import (
+	"cmp"
 	"slices"
+	"sort"
 	"strings"
+	"sync"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
@@ -36,7 +39,6 @@ type vmSlot struct {
 	stores     []*ast.Term
 	nets       []*ast.Term
 	term       *ast.Term
-	gen        uint64
 }
 
 type storeDoc struct {
@@ -61,39 +63,90 @@ type netSlot struct {
 const devices = engine.ObPassthrough | engine.ObVGPU | engine.ObUSB | engine.ObClientMedia | engine.ObLocalISO | engine.ObRDM |
 	engine.ObIndependent | engine.ObMultiWriter
 
-// encodeVMs fills vms.
+// encodeVMs fills vms, on as many goroutines as there are processors. Each has
+// its own share of the VMs and its own table of strings.
 func (e *encoder) encodeVMs(d *document) {
 	s := d.snap
-	stores, nets := e.storeTerms(s), e.netTerms(s)
-	fat := fattestLinks(s)
+	x := vmEncoder{d: d, stores: e.storeTerms(s), nets: e.netTerms(s), fat: fattestLinks(s), old: e.vms, slots: make([]*vmSlot, len(s.VMs))}
 	d.vms = make([]*ast.Term, len(s.VMs))
-	var sb, nb []*ast.Term // scratch
-	past := 0
-	for i := range s.VMs {
+	var wg sync.WaitGroup
+	for w := range e.ins {
+		wg.Go(func() { x.encode(&e.ins[w], w*len(s.VMs)/len(e.ins), (w+1)*len(s.VMs)/len(e.ins)) })
+	}
+	wg.Wait()
+	e.vms = x.slots
+}
+
+// A vmEncoder encodes the VMs of one view.
+type vmEncoder struct {
+	d            *document
+	stores, nets []*ast.Term // by index
+	fat          []fatLink
+	old          []*vmSlot // of the view before, by ID
+	slots        []*vmSlot // of this one
+}
+
+// encode encodes the VMs from..to-1. VMs, slots and history are all sorted by
+// ID: it walks along them.
+func (x *vmEncoder) encode(in *interner, from, to int) {
+	s, hist := x.d.snap, x.d.hist.VMs
+	if from == to {
+		return
+	}
+	first := s.VMs[from].ID
+	kept, _ := slices.BinarySearchFunc(x.old, first, func(o *vmSlot, id engine.VMID) int { return cmp.Compare(o.doc.id, id) })
+	past := sort.Search(len(hist), func(i int) bool { return hist[i].ID >= first })
+	var stores, nets []*ast.Term // scratch
+	for i := from; i < to; i++ {
 		v := &s.VMs[i]
-		for past < len(d.hist.VMs) && d.hist.VMs[past].ID < v.ID {
+		for past < len(hist) && hist[past].ID < v.ID {
 			past++
 		}
-		vd := vmDocOf(s, v, fat)
-		if past < len(d.hist.VMs) && d.hist.VMs[past].ID == v.ID {
-			vd.movedAt, vd.moves = d.hist.VMs[past].MovedAt, d.hist.VMs[past].Moves
+		for kept < len(x.old) && x.old[kept].doc.id < v.ID {
+			kept++
 		}
-		sb, nb = sb[:0], nb[:0]
-		if v.Home >= 0 {
-			sb = append(sb, stores[v.Home])
+		vd := vmDocOf(s, v, x.fat)
+		if past < len(hist) && hist[past].ID == v.ID {
+			vd.movedAt, vd.moves = hist[past].MovedAt, hist[past].Moves
 		}
-		for j := range v.Disks {
-			if k := v.Disks[j].Datastore; k >= 0 && !slices.Contains(sb, stores[k]) {
-				sb = append(sb, stores[k])
-			}
+		stores, nets = x.storesOf(stores[:0], v), x.netsOf(nets[:0], v)
+		if kept < len(x.old) && x.old[kept].same(&vd, v, stores, nets) {
+			x.slots[i] = x.old[kept]
+		} else {
+			x.slots[i] = &vmSlot{doc: vd, tags: v.Tags, attr: v.Attributes, stores: slices.Clone(stores), nets: slices.Clone(nets)}
+			x.slots[i].term = newVMTerm(in, x.slots[i], v)
 		}
-		for j := range v.NICs {
-			if k := v.NICs[j].Network; k >= 0 && !slices.Contains(nb, nets[k]) {
-				nb = append(nb, nets[k])
-			}
-		}
-		d.vms[i] = e.vmTerm(&vd, v, sb, nb)
+		x.d.vms[i] = x.slots[i].term
 	}
+}
+
+// storesOf appends the terms of the VM's datastores, each once.
+func (x *vmEncoder) storesOf(out []*ast.Term, v *engine.VM) []*ast.Term {
+	if v.Home >= 0 {
+		out = append(out, x.stores[v.Home])
+	}
+	for i := range v.Disks {
+		if k := v.Disks[i].Datastore; k >= 0 && !slices.Contains(out, x.stores[k]) {
+			out = append(out, x.stores[k])
+		}
+	}
+	return out
+}
+
+// netsOf appends the terms of the VM's networks, each once.
+func (x *vmEncoder) netsOf(out []*ast.Term, v *engine.VM) []*ast.Term {
+	for i := range v.NICs {
+		if k := v.NICs[i].Network; k >= 0 && !slices.Contains(out, x.nets[k]) {
+			out = append(out, x.nets[k])
+		}
+	}
+	return out
+}
+
+// same reports whether the VM's term would be the kept one.
+func (o *vmSlot) same(vd *vmDoc, v *engine.VM, stores, nets []*ast.Term) bool {
+	return o.doc == *vd && slices.Equal(o.tags, v.Tags) && slices.Equal(o.attr, v.Attributes) &&
+		slices.Equal(o.stores, stores) && slices.Equal(o.nets, nets)
 }
 
 // A fatLink is the link of a site over which most is carried.
@@ -137,37 +190,20 @@ func vmDocOf(s *engine.Snapshot, v *engine.VM, fat []fatLink) vmDoc {
 	return vd
 }
 
-// vmTerm returns the kept term where nothing in doc and lists changed.
-func (e *encoder) vmTerm(vd *vmDoc, v *engine.VM, stores, nets []*ast.Term) *ast.Term {
-	slot := e.vms[vd.id]
-	if slot == nil {
-		slot = &vmSlot{}
-		e.vms[vd.id] = slot
-	}
-	slot.gen = e.gen
-	if slot.term != nil && slot.doc == *vd && slices.Equal(slot.tags, v.Tags) && slices.Equal(slot.attr, v.Attributes) &&
-		slices.Equal(slot.stores, stores) && slices.Equal(slot.nets, nets) {
-		return slot.term
-	}
-	*slot = vmSlot{doc: *vd, tags: v.Tags, attr: v.Attributes, stores: slices.Clone(stores), nets: slices.Clone(nets), gen: e.gen}
-	slot.term = e.newVMTerm(slot, v)
-	return slot.term
-}
-
-func (e *encoder) newVMTerm(slot *vmSlot, v *engine.VM) *ast.Term {
+func newVMTerm(in *interner, slot *vmSlot, v *engine.VM) *ast.Term {
 	vd := &slot.doc
 	o := doc{pairs: make([][2]*ast.Term, 0, 48)}
 	o.str("id", string(vd.id))
 	o.str("name", vd.name)
-	o.put("vcenter", e.in.str(string(vd.vcenter)))
-	o.put("host", e.in.orNull(string(vd.host)))
-	o.put("cluster", e.in.orNull(string(vd.cluster)))
-	o.put("site", e.in.orNull(string(vd.site)))
-	o.put("region", e.in.orNull(vd.region))
+	o.put("vcenter", in.str(string(vd.vcenter)))
+	o.put("host", in.orNull(string(vd.host)))
+	o.put("cluster", in.orNull(string(vd.cluster)))
+	o.put("site", in.orNull(string(vd.site)))
+	o.put("region", in.orNull(vd.region))
 	o.str("path", vd.path)
-	o.put("folder", e.in.str(vd.folder))
-	o.put("pool", e.in.str(vd.pool))
-	o.put("power", e.in.str(vd.power.String()))
+	o.put("folder", in.str(vd.folder))
+	o.put("pool", in.str(vd.pool))
+	o.put("power", in.str(vd.power.String()))
 	o.bool("template", vd.template)
 	o.int("vcpus", int64(vd.vcpus))
 	o.int("mem_mb", int64(vd.memMB))
@@ -182,21 +218,21 @@ func (e *encoder) newVMTerm(slot *vmSlot, v *engine.VM) *ast.Term {
 	}
 	o.put("datastores", array(slot.stores))
 	o.put("networks", array(slot.nets))
-	o.put("tags", e.pairs(slot.tags, ":"))
-	o.put("attributes", e.pairs(slot.attr, "="))
-	o.put("criticality", e.in.str(or(v.Tag("criticality"), "3-normal")))
-	o.put("residency", e.in.str(or(v.Tag("residency"), "any")))
-	o.put("home_site", e.in.orNull(v.Tag("home_site")))
-	o.put("managed_by", e.in.orNull(vd.managedBy))
-	o.put("protected_by", e.in.orNull(vd.protectedBy))
+	o.put("tags", in.pairs(slot.tags, ":"))
+	o.put("attributes", in.pairs(slot.attr, "="))
+	o.put("criticality", in.str(or(v.Tag("criticality"), "3-normal")))
+	o.put("residency", in.str(or(v.Tag("residency"), "any")))
+	o.put("home_site", in.orNull(v.Tag("home_site")))
+	o.put("managed_by", in.orNull(vd.managedBy))
+	o.put("protected_by", in.orNull(vd.protectedBy))
 	o.int("hw_version", int64(vd.h))
-	o.put("mode", e.in.str(vd.mode.String()))
+	o.put("mode", in.str(vd.mode.String()))
 	o.bool("across", vd.across)
-	o.put("obstacles", e.obstacleNames(vd.obstacles))
-	o.put("devices", e.obstacleNames(vd.obstacles&devices))
+	o.put("obstacles", in.obstacleNames(vd.obstacles))
+	o.put("devices", in.obstacleNames(vd.obstacles&devices))
 	o.bool("passthrough", vd.obstacles&engine.ObPassthrough != 0)
 	o.bool("disk_snapshots", vd.obstacles&engine.ObDiskSnapshot != 0)
-	o.put("task", e.in.orNull(vd.task))
+	o.put("task", in.orNull(vd.task))
 	o.int("last_moved", int64(vd.movedAt))
 	o.int("moves", int64(vd.moves))
 	o.put("x", ast.InternedEmptyObject)
@@ -214,25 +250,25 @@ func or(s, without string) string {
 func gib(mib int64) int64 { return (mib + 1023) / 1024 }
 
 // pairs is an object of "key<sep>value" strings; of equal keys the last counts.
-func (e *encoder) pairs(list []string, sep string) *ast.Term {
+func (in *interner) pairs(list []string, sep string) *ast.Term {
 	if len(list) == 0 {
 		return ast.InternedEmptyObject
 	}
 	kv := make([][2]*ast.Term, 0, len(list))
 	for _, s := range list {
 		k, v, _ := strings.Cut(s, sep)
-		kv = append(kv, [2]*ast.Term{e.in.str(k), e.in.str(v)})
+		kv = append(kv, [2]*ast.Term{in.str(k), in.str(v)})
 	}
 	return ast.NewTerm(ast.NewObject(kv...))
 }
 
-func (e *encoder) obstacleNames(o engine.Obstacles) *ast.Term {
+func (in *interner) obstacleNames(o engine.Obstacles) *ast.Term {
 	if o == 0 {
 		return ast.InternedEmptyArray
 	}
 	var items []*ast.Term
 	for _, n := range o.Names() {
-		items = append(items, e.in.str(n))
+		items = append(items, in.str(n))
 	}
 	return array(items)
 }

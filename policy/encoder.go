@@ -1,6 +1,9 @@
 package policy
 
 import (
+	"runtime"
+	"slices"
+
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"heliostat/engine"
@@ -10,15 +13,18 @@ import (
 // hardly any changes its configuration between two cycles. It is not safe for
 // concurrent use; the terms that it returns are.
 type encoder struct {
-	in    interner
-	hosts map[engine.HostID]*hostSlot
-	vms   map[engine.VMID]*vmSlot
-	ds    map[engine.DatastoreID]*storeSlot
-	nets  map[engine.NetworkID]*netSlot
+	in       interner
+	ins      []interner // of the goroutines that encode VMs
+	hosts    map[engine.HostID]*hostSlot
+	vms      []*vmSlot // sorted by ID
+	clusters map[engine.ClusterID]inputTerms
+	fleets   map[string]*ast.Term // data.fleet, key by key
+	ds       map[engine.DatastoreID]*storeSlot
+	nets     map[engine.NetworkID]*netSlot
 
 	last *document // of the view before
 	from source    // what it was made of
-	gen  uint64    // of the view under way: slots of an older one have left the fleet
+	gen  uint64    // of the view under way: hosts of an older one have left the fleet
 }
 
 // A source identifies what the terms of hosts, VMs and clusters are made of.
@@ -33,12 +39,17 @@ type document struct {
 	snap     *engine.Snapshot
 	hist     *engine.History
 	now      engine.Unix
-	hosts    []*ast.Term // by index
-	vms      []*ast.Term // by index
-	clusters []*ast.Term // by index: summaries
-	sites    []load      // by index
+	hosts    []*ast.Term  // by index
+	vms      []*ast.Term  // by index
+	clusters []*ast.Term  // by index: summaries
+	inputs   []inputTerms // by index of cluster
+	sites    []load       // by index
 	fleet    *ast.Term
+	parts    map[string]*ast.Term // of fleet, by key
 }
+
+// inputTerms are what cluster-scope rules see of one cluster, loads of VMs apart.
+type inputTerms struct{ cluster, hosts, vms *ast.Term }
 
 // encode returns the view's document. Terms of hosts, VMs and clusters are
 // those of the call before where snapshot, history and time are the same.
@@ -51,7 +62,7 @@ func (e *encoder) encode(v engine.View) *document {
 		e.last, e.from = e.things(src), src
 	}
 	out := *e.last
-	out.fleet = e.fleet(&out, v)
+	out.fleet, out.parts = e.fleet(&out, v)
 	return &out
 }
 
@@ -60,8 +71,8 @@ func (e *encoder) things(src source) *document {
 	s := src.snapshot
 	e.gen++
 	if e.hosts == nil {
+		e.ins = make([]interner, runtime.GOMAXPROCS(0))
 		e.hosts = make(map[engine.HostID]*hostSlot, len(s.Hosts))
-		e.vms = make(map[engine.VMID]*vmSlot, len(s.VMs))
 		e.ds = make(map[engine.DatastoreID]*storeSlot, len(s.Datastores))
 		e.nets = make(map[engine.NetworkID]*netSlot, len(s.Networks))
 	}
@@ -69,24 +80,67 @@ func (e *encoder) things(src source) *document {
 	loads := e.encodeHosts(d)
 	e.encodeVMs(d)
 	e.encodeClusters(d, loads)
+	e.encodeInputs(d)
 	e.forget(s)
 	return d
 }
 
-// forget drops the slots of what has left the fleet, once they are many.
-func (e *encoder) forget(s *engine.Snapshot) {
-	if len(e.hosts) > len(s.Hosts)+len(s.Hosts)/8 {
-		for id, x := range e.hosts {
-			if x.gen != e.gen {
-				delete(e.hosts, id)
+// encodeInputs fills inputs.
+func (e *encoder) encodeInputs(d *document) {
+	s := d.snap
+	d.inputs = make([]inputTerms, len(s.Clusters))
+	kept := make(map[engine.ClusterID]inputTerms, len(s.Clusters))
+	var hosts, vms []*ast.Term // scratch
+	for c := range s.Clusters {
+		hosts, vms = hosts[:0], vms[:0]
+		for _, h := range s.HostsOf(int32(c)) {
+			hosts = append(hosts, d.hosts[h])
+			for _, v := range s.VMsOn(h) {
+				vms = append(vms, d.vms[v])
 			}
 		}
+		old := e.clusters[s.Clusters[c].ID]
+		d.clusters[c] = keep(old.cluster, d.clusters[c])
+		d.inputs[c] = inputTerms{d.clusters[c], keepArray(old.hosts, hosts), keepArray(old.vms, vms)}
+		kept[s.Clusters[c].ID] = d.inputs[c]
 	}
-	if len(e.vms) > len(s.VMs)+len(s.VMs)/8 {
-		for id, x := range e.vms {
-			if x.gen != e.gen {
-				delete(e.vms, id)
-			}
+	e.clusters = kept
+}
+
+// keep returns the old term where the new one is equal: who has seen it knows
+// that nothing changed without looking inside.
+func keep(old, t *ast.Term) *ast.Term {
+	if old != nil && old.Equal(t) {
+		return old
+	}
+	return t
+}
+
+// keepArray returns the old array where its items are the same terms.
+func keepArray(old *ast.Term, items []*ast.Term) *ast.Term {
+	if old == nil {
+		return array(slices.Clone(items))
+	}
+	arr, ok := old.Value.(*ast.Array)
+	if !ok || arr.Len() != len(items) {
+		return array(slices.Clone(items))
+	}
+	for i := range items {
+		if arr.Elem(i) != items[i] {
+			return array(slices.Clone(items))
+		}
+	}
+	return old
+}
+
+// forget drops the slots of hosts that have left the fleet, once they are many.
+func (e *encoder) forget(s *engine.Snapshot) {
+	if len(e.hosts) <= len(s.Hosts)+len(s.Hosts)/8 {
+		return
+	}
+	for id, x := range e.hosts {
+		if x.gen != e.gen {
+			delete(e.hosts, id)
 		}
 	}
 }
@@ -94,23 +148,20 @@ func (e *encoder) forget(s *engine.Snapshot) {
 // clusterInput is the input of a cluster-scope rule.
 func clusterInput(d *document, c int32, withLoad bool) ast.Value {
 	s := d.snap
-	hosts := s.HostsOf(c)
-	ht := make([]*ast.Term, 0, len(hosts))
-	var vt, lt []*ast.Term
-	for _, h := range hosts {
-		ht = append(ht, d.hosts[h])
-		for _, v := range s.VMsOn(h) {
-			vt = append(vt, d.vms[v])
-			if withLoad {
-				lt = append(lt, vmLoad(&s.VMs[v], d.hist))
+	var loads []*ast.Term
+	if withLoad {
+		for _, h := range s.HostsOf(c) {
+			for _, v := range s.VMsOn(h) {
+				loads = append(loads, vmLoad(&s.VMs[v], d.hist))
 			}
 		}
 	}
+	in := &d.inputs[c]
 	var o doc
-	o.put("cluster", d.clusters[c])
-	o.put("hosts", array(ht))
-	o.put("vms", array(vt))
-	o.put("vm_load", array(lt))
+	o.put("cluster", in.cluster)
+	o.put("hosts", in.hosts)
+	o.put("vms", in.vms)
+	o.put("vm_load", array(loads))
 	return o.term().Value
 }
 

@@ -22,20 +22,19 @@ import (
 // byte. VMs without a known host are shown to no rule: nothing can move them.
 func (b *Bundle) Evaluate(ctx context.Context, view engine.View) (*engine.Decision, error) {
 	d, data := b.encode(view)
-	fleet := b.askAll(ctx, b.of(scopeFleet), d, data, nil, engine.None)
+	fleet := b.askFleet(ctx, b.of(scopeFleet), d, data)
 
 	cluster := b.of(scopeCluster)
-	withLoad := slices.ContainsFunc(cluster, func(q *query) bool { return q.readsInput("vm_load") })
-	perCluster := make([][]*answer, len(d.clusters))
+	perCluster, now, before := make([][]*answer, len(d.clusters)), make([][]said, len(d.clusters)), b.saidBefore()
 	if len(cluster) > 0 {
 		parallel(ctx, len(d.clusters), func(i int) {
-			c := int32(i)
-			perCluster[i] = b.askAll(ctx, cluster, d, data, clusterInput(d, c, withLoad), c)
+			perCluster[i], now[i] = b.askCluster(ctx, cluster, d, data, int32(i), before[view.Snapshot.Clusters[i].ID])
 		})
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("evaluate policies: %w", err)
 	}
+	b.keepSaid(view.Snapshot, now)
 	answers := fleet
 	for _, as := range perCluster {
 		answers = append(answers, as...)
@@ -45,17 +44,16 @@ func (b *Bundle) Evaluate(ctx context.Context, view engine.View) (*engine.Decisi
 	return out, nil
 }
 
-// askAll asks the queries one after another about one thing: the fleet, or
-// cluster c. There is an answer for each.
-func (b *Bundle) askAll(ctx context.Context, qs []*query, d *document, data ast.Object, input ast.Value, c int32) []*answer {
+// askFleet asks the fleet-scope queries one after another. There is an answer for each.
+func (b *Bundle) askFleet(ctx context.Context, qs []*query, d *document, data ast.Object) []*answer {
 	out := make([]*answer, len(qs))
 	for i, q := range qs {
-		t, err := q.ask(ctx, data, input, d.now, b.deadline)
+		t, err := q.ask(ctx, data, nil, d.now, b.deadline)
 		if err == nil {
-			out[i], err = readAnswer(q.spec, q.voice, t, d.snap, c)
+			out[i], err = readAnswer(q.spec, q.voice, t, d.snap, engine.None)
 		}
 		if err != nil {
-			out[i] = q.failed(err, d.snap, c)
+			out[i] = q.failed(err, d.snap, engine.None)
 		}
 	}
 	return out

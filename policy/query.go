@@ -23,6 +23,7 @@ var errUndefined = errors.New("is undefined")
 type query struct {
 	entry
 	voice    int32
+	src      sources // of a cluster-scope rule
 	prepared rego.PreparedEvalQuery
 }
 
@@ -36,7 +37,7 @@ func prepare(ctx context.Context, c *ast.Compiler, e entry, voice int32) (query,
 	if err != nil {
 		return query{}, fmt.Errorf("prepare %s: %w", e.ref, err)
 	}
-	return query{entry: e, voice: voice, prepared: p}, nil
+	return query{entry: e, voice: voice, src: e.sources(), prepared: p}, nil
 }
 
 // ask evaluates the query on the data and input, within the deadline.

@@ -62,7 +62,7 @@ func (s *Service) LastError() error {
 	return s.lastErr
 }
 
-// Evaluate, Deny and Review ask the bundle in force.
+// Evaluate asks the bundle in force.
 func (s *Service) Evaluate(ctx context.Context, view engine.View) (*engine.Decision, error) {
 	return s.Bundle().Evaluate(ctx, view)
 }
