@@ -71,7 +71,7 @@ type piece struct {
 // of those fields with their tags.
 func split(v any) []piece {
 	x := reflect.Indirect(reflect.ValueOf(v))
-	if x.Kind() != reflect.Struct || own(v) {
+	if x.Kind() != reflect.Struct || encodesItself(v) {
 		return nil
 	}
 	var ps []piece
@@ -112,8 +112,8 @@ func split(v any) []piece {
 	return ps
 }
 
-// own reports whether v encodes itself.
-func own(v any) bool {
+// encodesItself reports whether v encodes itself.
+func encodesItself(v any) bool {
 	switch v.(type) {
 	case json.Marshaler, encoding.TextMarshaler:
 		return true
