@@ -24,6 +24,7 @@ func newExplain(g *globals) *cobra.Command {
 		Long: `Explain reads the journal: which rule said what about the object, whether it is to
 move or held and why, with the ledger, and what was done with it of late.`,
 		Example: `  heliostat explain vm web-017
+  heliostat explain site houston
   heliostat explain host esx-04 --cycle 118 --state /var/lib/heliostat`,
 		Args:      cobra.ExactArgs(2),
 		ValidArgs: []string{"vm", "host", "site"},

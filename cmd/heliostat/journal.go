@@ -32,7 +32,9 @@ func newJournalLs(g *globals, state *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List entries, a line each",
-		Args:  cobra.NoArgs,
+		Example: `  heliostat journal ls --kind ended
+  heliostat journal ls --cycle 118 --json`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			j, err := g.openJournal(cmd.Context(), *state)
 			if err != nil {
@@ -151,7 +153,11 @@ func newJournalVerify(g *globals, state *string) *cobra.Command {
 	return &cobra.Command{
 		Use:   "verify",
 		Short: "Check the chain of hashes and every value that it refers to",
-		Args:  cobra.NoArgs,
+		Long: `Check that every entry is what was written, in its place in the chain of hashes, and
+that every value it refers to is there unchanged. A head kept elsewhere tells whether
+the end was cut off. It exits with 1 when the journal is damaged.`,
+		Example: "  heliostat journal verify --state /var/lib/heliostat",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			j, err := g.openJournal(cmd.Context(), *state)
 			if err != nil {

@@ -45,7 +45,8 @@ func order(g *globals, use, short, long, example, done string, args cobra.Positi
 
 func newApprove(g *globals) *cobra.Command {
 	return order(g, "approve HASH", "Let an advised plan be carried out",
-		"Approve the plan that waits. HASH is the beginning of its hash, at least six digits, as 'heliostat status' shows it.",
+		`Approve the plan that waits. HASH is the beginning of its hash, at least six digits,
+as 'heliostat status' shows it. What has changed since the plan was made is not done.`,
 		"  heliostat approve 3f9a0c", "approved", cobra.ExactArgs(1),
 		func(ctx context.Context, c *web.Client, args []string, _ string) error {
 			return c.Approve(ctx, args[0])
@@ -54,7 +55,8 @@ func newApprove(g *globals) *cobra.Command {
 
 func newReject(g *globals) *cobra.Command {
 	return order(g, "reject HASH", "Drop an advised plan",
-		"Drop the plan that waits. The same actions are not proposed again for a while.",
+		`Drop the plan that waits. A plan of the same actions is not offered again for as long
+as an approval is waited for (schedule.approval_ttl).`,
 		"  heliostat reject 3f9a0c --reason 'month end'", "rejected", cobra.ExactArgs(1),
 		func(ctx context.Context, c *web.Client, args []string, reason string) error {
 			return c.Reject(ctx, args[0], reason)
@@ -63,13 +65,14 @@ func newReject(g *globals) *cobra.Command {
 
 func newPause(g *globals) *cobra.Command {
 	return order(g, "pause", "Start no more actions until resumed",
-		"Start no more actions, from now on and over restarts. Actions in flight go on to their end.",
+		`Start no more actions, from now on and over restarts. Actions in flight go on to their
+end. The plan that waits, and the rest of approved ones, are dropped. A reason must be given.`,
 		"  heliostat pause --reason 'storage maintenance'", "paused: nothing more is started until 'heliostat resume'", cobra.NoArgs,
 		func(ctx context.Context, c *web.Client, _ []string, reason string) error { return c.Pause(ctx, reason) })
 }
 
 func newResume(g *globals) *cobra.Command {
-	return order(g, "resume", "End a pause", "", "  heliostat resume", "resumed", cobra.NoArgs,
+	return order(g, "resume", "End a pause", "End a pause. The next cycle begins at once.", "  heliostat resume", "resumed", cobra.NoArgs,
 		func(ctx context.Context, c *web.Client, _ []string, _ string) error { return c.Resume(ctx) })
 }
 
@@ -91,7 +94,9 @@ func newCheck(g *globals) *cobra.Command {
 		Use:   "check",
 		Short: "Check the configuration and the policies, as the daemon would load them",
 		Long: `Check loads the configuration and the policies exactly as the daemon does, and
-prints every fault at once as file:line:column. It connects to nothing.
+prints their faults as file:line:column. The tests of your own policies are run too. It
+connects to nothing.
+
 It exits with 0 when the daemon would start, and with 3 otherwise.`,
 		Example: "  heliostat check --config heliostat.yaml",
 		Args:    cobra.NoArgs,
@@ -114,6 +119,7 @@ func newInit() *cobra.Command {
 	return &cobra.Command{
 		Use:     "init",
 		Short:   "Print a commented configuration to start from",
+		Long:    "Print a configuration in which every key is explained and every default is shown.",
 		Example: "  heliostat init > heliostat.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -127,6 +133,7 @@ func newStatus(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use:     "status",
 		Short:   "Show what the daemon is doing",
+		Long:    "Show what the daemon is doing: first what needs you (a pause, a failure, a plan that waits), then sites, actions under way, holds and gaps.",
 		Example: "  heliostat status\n  heliostat status --json | jq .open",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -58,7 +58,8 @@ would go or why it cannot.`,
 	cmd.Flags().StringArrayVar(&drain, "drain", nil, "empty this host, by name or ID (may be repeated)")
 	cmd.AddCommand(&cobra.Command{
 		Use: "show", Short: "Show the last plan in the journal", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return showLastPlan(cmd, g, state) },
+		Example: "  heliostat plan show\n  heliostat plan show --state /var/lib/heliostat --json",
+		RunE:    func(cmd *cobra.Command, _ []string) error { return showLastPlan(cmd, g, state) },
 	})
 	cmd.PersistentFlags().StringVar(&state, "state", "", "show: state folder of a stopped daemon (default: the configured one)")
 	return cmd

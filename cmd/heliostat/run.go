@@ -21,8 +21,8 @@ func newRun(g *globals) *cobra.Command {
 		Long: `Run the daemon until it is told to stop. Actions in flight go on in vCenter and are
 taken over at the next start.
 
-Without accounts that may move, or while modes are 'advise' (the default), nothing
-is done without a person's approval.`,
+While modes are 'advise' (the default) nothing is done without a person's approval.
+Without accounts that may move nothing can be done at all.`,
 		Example: "  heliostat run --config heliostat.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
