@@ -1,5 +1,7 @@
 package engine
 
+import "slices"
+
 // Limits are the platform's numbers, as data with their sources, so that a
 // release of vSphere is a new table and not new code.
 type Limits struct {
@@ -171,10 +173,8 @@ func (t *Slots) eachDatastore(a *Action, f func(int32)) {
 		if !ok {
 			return
 		}
-		for _, x := range seen[:n] {
-			if x == d {
-				return
-			}
+		if slices.Contains(seen[:n], d) {
+			return
 		}
 		if n < len(seen) {
 			seen[n] = d

@@ -3,6 +3,7 @@ package cycle
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -267,10 +268,8 @@ func (w *work) offer(p *engine.Plan, review engine.Review, in plan.Input) {
 // anyAdvice reports whether a plan at level Advise can differ from the enforced one.
 func (w *work) anyAdvice() bool {
 	m := w.l.Config.Modes
-	for _, mode := range []engine.Mode{m.Move, m.Standby, m.Wake, m.Maintenance} {
-		if mode == engine.Advise {
-			return true
-		}
+	if slices.Contains([]engine.Mode{m.Move, m.Standby, m.Wake, m.Maintenance}, engine.Advise) {
+		return true
 	}
 	for _, v := range w.decision.Voices {
 		if v.Mode == engine.Advise {

@@ -188,8 +188,10 @@ func (m *memory) records(t *testing.T) (kinds string, open []engine.ActionRecord
 }
 
 func move(n int, vm engine.VMID, after ...int32) engine.Action {
-	return engine.Action{ID: fmt.Sprintf("c1-%d", n), Kind: engine.Move, VM: vm, Name: string(vm), Rank: int32(n), After: after,
-		From: engine.Place{VCenter: "va", Cluster: "va/c", Host: "va/h1"}, To: engine.Place{VCenter: "va", Cluster: "va/c", Host: "va/h2"}}
+	return engine.Action{
+		ID: fmt.Sprintf("c1-%d", n), Kind: engine.Move, VM: vm, Name: string(vm), Rank: int32(n), After: after,
+		From: engine.Place{VCenter: "va", Cluster: "va/c", Host: "va/h1"}, To: engine.Place{VCenter: "va", Cluster: "va/c", Host: "va/h2"},
+	}
 }
 
 // drive plays the loop: it hands reports to the executor until nothing is in

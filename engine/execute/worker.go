@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"heliostat/engine"
@@ -149,9 +150,9 @@ func (w *worker) find(ctx context.Context) (key string, found bool, err error) {
 	if err != nil {
 		return "", false, err
 	}
-	for i := len(tasks) - 1; i >= 0; i-- {
-		if tasks[i].Method == methodOf(w.rec.Action.Kind) {
-			return tasks[i].Key, true, nil
+	for _, task := range slices.Backward(tasks) {
+		if task.Method == methodOf(w.rec.Action.Kind) {
+			return task.Key, true, nil
 		}
 	}
 	return "", false, nil

@@ -119,10 +119,19 @@ func (c Config) Validate() error {
 		name string
 		v    int64
 	}{
-		{"reserve_hosts", int64(c.ReserveHosts)}, {"datastore_free_pct", int64(c.DatastoreFreePct)}, {"moves_per_cycle", int64(c.MovesPerCycle)},
-		{"moves_per_hour", int64(c.MovesPerHour)}, {"moves_per_day", int64(c.MovesPerDay)}, {"power_per_hour", int64(c.PowerPerHour)},
-		{"power_per_day", int64(c.PowerPerDay)}, {"cooldown_s", c.CooldownS}, {"return_s", c.ReturnS}, {"failure_s", c.FailureS},
-		{"power_cooldown_s", c.PowerCooldownS}, {"disruption_micro_eur", c.DisruptionMicro}, {"copy_micro_eur_per_gb", c.CopyMicroPerGB},
+		{"reserve_hosts", int64(c.ReserveHosts)},
+		{"datastore_free_pct", int64(c.DatastoreFreePct)},
+		{"moves_per_cycle", int64(c.MovesPerCycle)},
+		{"moves_per_hour", int64(c.MovesPerHour)},
+		{"moves_per_day", int64(c.MovesPerDay)},
+		{"power_per_hour", int64(c.PowerPerHour)},
+		{"power_per_day", int64(c.PowerPerDay)},
+		{"cooldown_s", c.CooldownS},
+		{"return_s", c.ReturnS},
+		{"failure_s", c.FailureS},
+		{"power_cooldown_s", c.PowerCooldownS},
+		{"disruption_micro_eur", c.DisruptionMicro},
+		{"copy_micro_eur_per_gb", c.CopyMicroPerGB},
 	} {
 		if n.v < 0 {
 			errs = append(errs, fmt.Errorf("%s: %d is negative", n.name, n.v))
@@ -132,8 +141,12 @@ func (c Config) Validate() error {
 		name string
 		v    int64
 	}{
-		{"vcpu_per_core_x10", int64(c.VCPUPerCoreX10)}, {"holds_s", c.HoldsS}, {"payback_s", c.PaybackS}, {"topology_max_age_s", c.TopologyMaxAgeS},
-		{"load_max_age_s", c.LoadMaxAgeS}, {"evaluations", c.DefaultBudget},
+		{"vcpu_per_core_x10", int64(c.VCPUPerCoreX10)},
+		{"holds_s", c.HoldsS},
+		{"payback_s", c.PaybackS},
+		{"topology_max_age_s", c.TopologyMaxAgeS},
+		{"load_max_age_s", c.LoadMaxAgeS},
+		{"evaluations", c.DefaultBudget},
 	} {
 		if n.v <= 0 {
 			errs = append(errs, fmt.Errorf("%s: %d is not positive", n.name, n.v))
