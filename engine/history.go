@@ -148,6 +148,7 @@ type History struct {
 	Hosts  []HostHistory `json:"hosts"` // sorted by ID
 	VMs    []VMHistory   `json:"vms"`   // sorted by ID
 	Spent  []Spend       `json:"spent,omitempty"`
+	Census []Census      `json:"census,omitempty"` // by vCenter: see Believe
 	Cycles uint64        `json:"cycles"`
 }
 
@@ -180,7 +181,7 @@ type Thresholds struct {
 func Fold(h *History, s *Snapshot, ended []ActionRecord, low Thresholds) *History {
 	const day = 86_400
 	at := s.At
-	out := &History{At: at, Cycles: h.Cycles + 1, Hosts: make([]HostHistory, 0, len(s.Hosts)), VMs: make([]VMHistory, 0, len(s.VMs))}
+	out := &History{At: at, Cycles: h.Cycles + 1, Census: h.Census, Hosts: make([]HostHistory, 0, len(s.Hosts)), VMs: make([]VMHistory, 0, len(s.VMs))}
 	for _, sp := range h.Spent {
 		if at-sp.At < day {
 			out.Spent = append(out.Spent, sp)

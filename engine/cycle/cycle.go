@@ -90,6 +90,7 @@ type Loop struct {
 	Executor  *execute.Executor
 	Journal   Journal
 	Config    plan.Config
+	Sanity    engine.Sanity // how far the fleet may change from one cycle to the next and be believed
 	Schedule  cron.Schedule
 	// MinGap is the least time between two cycles, however often it is poked.
 	MinGap time.Duration
@@ -254,8 +255,14 @@ func (l *Loop) once(ctx context.Context, now time.Time) error {
 	}
 	l.Executor.Observe(s)
 	ended := l.Executor.Ended()
+	gaps, census := engine.Believe(l.history, s, l.Executor.Open(), ended, l.Sanity)
+	for _, g := range gaps {
+		l.Log.WarnContext(ctx, "not believed", "cycle", l.cycle, "subject", g.Subject.String(), "reason", g.Reason)
+	}
+	s.Gaps = append(s.Gaps, gaps...) // nobody else has seen it yet
 	l.shown.Ended = append(l.shown.Ended, ended...)
 	l.history = engine.Fold(l.history, s, ended, l.Config.Low)
+	l.history.Census = census
 	for i := range ended {
 		l.folded = append(l.folded, ended[i].Action.ID)
 	}
