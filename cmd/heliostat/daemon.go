@@ -62,9 +62,13 @@ type daemon struct {
 	cycles   uint64 // last one counted in the metrics
 }
 
-// loadPolicies loads the bundle as the daemon does.
-func loadPolicies(ctx context.Context, cfg *configs.Config) (*policy.Service, error) {
-	return policy.NewService(ctx, rego.FS, cfg.Policy, slog.New(slog.DiscardHandler))
+// loadPolicies loads the bundle. What is wrong with it is a fault of the configuration.
+func loadPolicies(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*policy.Service, error) {
+	s, err := policy.NewService(ctx, rego.FS, cfg.Policy, log)
+	if err != nil {
+		return nil, codeError{exitConfig, cfg.Place("policy", err)}
+	}
+	return s, nil
 }
 
 // newDaemon builds a daemon on an open journal. Nothing runs yet.
@@ -74,8 +78,8 @@ func newDaemon(ctx context.Context, cfg *configs.Config, j *store.Journal, at su
 		d.log = slog.New(slog.DiscardHandler)
 	}
 	var err error
-	if d.policies, err = policy.NewService(ctx, rego.FS, cfg.Policy, d.log); err != nil {
-		return nil, fmt.Errorf("load policies: %w", err)
+	if d.policies, err = loadPolicies(ctx, cfg, d.log); err != nil {
+		return nil, err
 	}
 	schedule, err := cfg.Times()
 	if err != nil {
@@ -95,7 +99,7 @@ func newDaemon(ctx context.Context, cfg *configs.Config, j *store.Journal, at su
 	d.mode = strongest(cfg)
 	d.loop = cycle.New(cycle.Loop{
 		Collector: resolving{set}, Policy: d.policies, Executor: execute.New(d.act, j, cfg.Plan.Limits, d.log), Journal: j,
-		Config: cfg.Plan, Schedule: schedule, MinGap: cfg.Schedule.MinGap, ApprovalTTL: cfg.Schedule.ApprovalTTL,
+		Config: cfg.Plan, Sanity: engine.DefaultSanity(), Schedule: schedule, MinGap: cfg.Schedule.MinGap, ApprovalTTL: cfg.Schedule.ApprovalTTL,
 		Windows: cfg.WindowsAt, Publish: d.publish, Alive: d.alive, Log: d.log,
 	})
 	return d, nil
