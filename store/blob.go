@@ -25,8 +25,10 @@ func (j *Journal) openCodec() error {
 	var err error
 	// One thread, no goroutines, and the same bytes each time. A single segment
 	// states the size of the content, so that the decoder's cap holds before it
-	// allocates, and has no window size, whose damage would go unnoticed.
-	j.enc, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithLowerEncoderMem(true), zstd.WithSingleSegment(true))
+	// allocates, and has no window size, whose damage would go unnoticed. The
+	// option for less memory would save 8 MiB and copy as much for every 128 KiB
+	// compressed: the same bytes in 2.6 times the time.
+	j.enc, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithSingleSegment(true))
 	if err != nil {
 		return err
 	}

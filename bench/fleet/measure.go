@@ -49,14 +49,14 @@ type blob struct {
 	StoredBytes int64  `json:"stored_bytes"`
 }
 
-// A ratio compares the cold and the warm cycles of two runs: by how much the
-// fleet grew, and by how much the time on the processors did. A stage that were
-// quadratic would grow by the square of VMs.
+// A ratio compares two runs: by how much the fleet grew, and by how much the
+// time on the processors did. A stage that is
+// quadratic grows by the square of VMs.
 type ratio struct {
 	VMs    float64       `json:"vms"`
 	Cold   float64       `json:"cold"`
 	Warm   float64       `json:"warm,omitzero"` // 0 without warm cycles
-	Stages []stageGrowth `json:"stages"`        // of the last cycle, fastest growing first; those of a millisecond or more
+	Stages []stageGrowth `json:"stages"`        // warm, else cold; of ten milliseconds or more; the fastest growing first
 }
 
 type stageGrowth struct {
@@ -64,31 +64,49 @@ type stageGrowth struct {
 	Ratio float64 `json:"ratio"`
 }
 
+// growth leaves out what is too short to be measured.
 func growth(small, large *run) ratio {
-	r := ratio{
-		VMs:  float64(large.VMs) / float64(small.VMs),
-		Cold: large.Cycles[0].CPUMS / small.Cycles[0].CPUMS,
-	}
-	if a, b := warm(small), warm(large); a != nil && b != nil {
+	const least = 10 // ms
+	r := ratio{VMs: float64(large.VMs) / float64(small.VMs), Cold: large.Cycles[0].CPUMS / small.Cycles[0].CPUMS}
+	a, b := &small.Cycles[0], &large.Cycles[0]
+	if x, y := small.warm(), large.warm(); x != nil && y != nil {
+		a, b = x, y
 		r.Warm = b.CPUMS / a.CPUMS
 	}
-	a, b := small.Cycles[len(small.Cycles)-1].Stages, large.Cycles[len(large.Cycles)-1].Stages
-	for _, x := range a {
-		i := slices.IndexFunc(b, func(y stage) bool { return y.Name == x.Name })
-		if i >= 0 && x.CPUMS >= 1 {
-			r.Stages = append(r.Stages, stageGrowth{x.Name, b[i].CPUMS / x.CPUMS})
+	for _, x := range a.Stages {
+		if y := b.stage(x.Name); x.CPUMS >= least {
+			r.Stages = append(r.Stages, stageGrowth{x.Name, y.CPUMS / x.CPUMS})
 		}
 	}
 	slices.SortStableFunc(r.Stages, func(a, b stageGrowth) int { return cmp.Compare(b.Ratio, a.Ratio) })
 	return r
 }
 
-// warm is the last cycle of a run, nil when there was but the cold one.
-func warm(r *run) *oneCycle {
+// warm is the warm cycles in one, each stage's the least of its times: what other
+// processes take away is not the stage's. It is nil where all are cold.
+func (r *run) warm() *oneCycle {
 	if len(r.Cycles) < 2 {
 		return nil
 	}
-	return &r.Cycles[len(r.Cycles)-1]
+	var out oneCycle
+	for _, x := range r.Cycles[1].Stages {
+		for i := range r.Cycles[2:] {
+			y := r.Cycles[2+i].stage(x.Name)
+			x.WallMS, x.CPUMS = min(x.WallMS, y.WallMS), min(x.CPUMS, y.CPUMS)
+		}
+		out.add(x)
+	}
+	return &out
+}
+
+// stage finds a stage by name; one that was not run took no time.
+func (c *oneCycle) stage(name string) *stage {
+	for i := range c.Stages {
+		if c.Stages[i].Name == name {
+			return &c.Stages[i]
+		}
+	}
+	return &stage{Name: name}
 }
 
 // add counts a stage; one that is run again, in a later round, adds up.

@@ -21,14 +21,11 @@ func (r *report) table(out io.Writer) error {
 		if g.Warm > 0 {
 			fmt.Fprintf(&b, ", warm %.1f", g.Warm)
 		}
-		fmt.Fprint(&b, "; by stage:")
-		for _, s := range g.Stages {
-			fmt.Fprintf(&b, " %s %.1f", s.Name, s.Ratio)
-			if s != g.Stages[len(g.Stages)-1] {
-				fmt.Fprint(&b, ",")
-			}
+		b.WriteString("; by stage:")
+		for j, s := range g.Stages {
+			fmt.Fprintf(&b, "%s %s %.1f", [2]string{"", ","}[min(j, 1)], s.Name, s.Ratio)
 		}
-		fmt.Fprintln(&b)
+		b.WriteString("\n")
 	}
 	_, err := b.WriteTo(out)
 	return err
@@ -37,36 +34,31 @@ func (r *report) table(out io.Writer) error {
 func (r *run) table(b *bytes.Buffer) {
 	fmt.Fprintf(b, "\n%d hosts, %d VMs, %d clusters; generated in %.0f ms, policies loaded in %.0f ms; heap peak %.0f MiB, RSS peak %.0f MiB\n",
 		r.Hosts, r.VMs, r.Clusters, r.GenerateMS, r.PoliciesMS, r.HeapPeakMB, r.RSSPeakMB)
-	cold, last := &r.Cycles[0], warm(r)
+	cold, last := &r.Cycles[0], r.warm()
 	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(cells ...string) {
 		_, _ = w.Write([]byte(strings.Join(cells, "\t") + "\t\n")) // to a buffer
 	}
-	times := func(s *stage) []string { return []string{fmt.Sprintf("%.0f", s.WallMS), fmt.Sprintf("%.0f", s.CPUMS)} }
-	line := func(name string, cold, warm *stage) {
-		cells := append([]string{name}, times(cold)...)
+	line := func(cold, warm *stage) {
+		cells := []string{cold.Name, fmt.Sprintf("%.0f", cold.WallMS), fmt.Sprintf("%.0f", cold.CPUMS)}
 		if warm != nil {
-			cells = append(cells, times(warm)...)
+			cells = append(cells, fmt.Sprintf("%.0f", warm.WallMS), fmt.Sprintf("%.0f", warm.CPUMS))
 		}
 		row(cells...)
 	}
+	all := func(c *oneCycle) *stage { return &stage{"all", c.WallMS, c.CPUMS} }
 	if last == nil {
-		row("stage", "cold wall ms", "CPU ms")
-	} else {
-		row("stage", "cold wall ms", "CPU ms", "warm wall ms", "CPU ms")
-	}
-	total := func(c *oneCycle) *stage { return &stage{"all", c.WallMS, c.CPUMS} }
-	for i := range cold.Stages {
-		if last == nil {
-			line(cold.Stages[i].Name, &cold.Stages[i], nil)
-		} else {
-			line(cold.Stages[i].Name, &cold.Stages[i], last.stage(cold.Stages[i].Name))
+		row("stage", "cold: wall ms", "CPU ms")
+		for i := range cold.Stages {
+			line(&cold.Stages[i], nil)
 		}
-	}
-	if last == nil {
-		line("all", total(cold), nil)
+		line(all(cold), nil)
 	} else {
-		line("all", total(cold), total(last))
+		row("stage", "cold: wall ms", "CPU ms", "warm: wall ms", "CPU ms")
+		for i := range cold.Stages {
+			line(&cold.Stages[i], last.stage(cold.Stages[i].Name))
+		}
+		line(all(cold), all(last))
 	}
 	_ = w.Flush() // to a buffer
 	for i := range r.Cycles {
@@ -77,14 +69,4 @@ func (r *run) table(b *bytes.Buffer) {
 		}
 		fmt.Fprintln(b)
 	}
-}
-
-// stage finds a stage by name; one that was not run took no time.
-func (c *oneCycle) stage(name string) *stage {
-	for i := range c.Stages {
-		if c.Stages[i].Name == name {
-			return &c.Stages[i]
-		}
-	}
-	return &stage{Name: name}
 }
