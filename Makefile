@@ -34,8 +34,9 @@ check: go-is-there $(GOLANGCI) ## all that CI checks: format, vet, lint, modules
 lint: $(GOLANGCI) ## run the linters alone
 	$(GOLANGCI) run ./...
 
-bench: go-is-there ## benchmarks; the fleet of 15,000 hosts and 150,000 VMs among them
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+bench: go-is-there ## benchmarks, and a cold and a warm cycle of 15,000 hosts and 150,000 VMs
+	$(GO) test -run '^$$' -bench . -benchmem ./engine/... ./policy/... ./store/... ./collectors/...
+	$(GO) run ./bench/fleet -cycles 2
 
 $(GOLANGCI):
 	GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)

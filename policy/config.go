@@ -28,6 +28,7 @@ type Config struct {
 	// Params override single values of the bundle's params/data.json, by policy.
 	Params map[string]map[string]any `yaml:"params"`
 	// Deadline bounds one query: one rule for one cluster, move or plan. Default 2s.
+	// It does not hold within a testing/synctest bubble (see the package comment).
 	Deadline time.Duration `yaml:"deadline"`
 }
 

@@ -24,12 +24,20 @@
 // about; any other rule that fails has no opinion there. Both are recorded as
 // an engine.RuleFailure.
 //
+// A cluster-scope rule is asked again only when a document that it reads has
+// changed (see kept.go): rules about the configuration of VMs hardly ever are.
+//
 // # What bounds a policy
 //
 // A policy cannot reach the network, the clock, the environment or chance
-// (the built-ins are an allow-list), and each query has a deadline. Memory is
-// not bounded here: a policy can build a string or an array of any size within
-// its deadline, and sprintf with a huge width does so in one step that cannot
-// be interrupted. Whoever loads bundles of strangers must do it in a process
-// with a memory limit.
+// (the built-ins are an allow-list), and each query has a deadline. The deadline
+// is a timer of package time: within a testing/synctest bubble, where time
+// stands still while a goroutine computes, it never comes, and a policy without
+// end hangs the program. That is so in tests and in the headless demo alone,
+// which run in bubbles; a daemon's time goes on.
+//
+// Memory is not bounded here: a policy can build a string or an array of any
+// size within its deadline, and sprintf with a huge width does so in one step
+// that cannot be interrupted. Whoever loads bundles of strangers must do it in a
+// process with a memory limit.
 package policy
