@@ -457,6 +457,9 @@ func (x *scenario) open(l *line) {
 	if l.has("unseen") {
 		a.VM = "between-two-inventories"
 	}
+	if from := l.opts["from"]; from != "" {
+		a.From = b.place(x.find("host", from))
+	}
 	x.in.Open = append(x.in.Open, engine.ActionRecord{Action: a, State: engine.StateStarted, Started: x.in.Now - 5})
 }
 
