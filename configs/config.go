@@ -53,6 +53,8 @@ type Config struct {
 	Web      Web              `yaml:"web"`
 	State    State            `yaml:"state"`
 	Log      Log              `yaml:"log"`
+
+	read *decoder // what it was read by; nil where it was not
 }
 
 // Schedule says when cycles run, beside those that an event asks for.

@@ -49,7 +49,31 @@ func parse(file string, data []byte) (*Config, error) {
 		slices.SortStableFunc(d.faults, func(a, b Fault) int { return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column)) })
 		return nil, d.faults
 	}
+	c.read = d
 	return &c, nil
+}
+
+// Place gives errors that a later look has found below the path at, each "path:
+// what" and joined, their place in the file. What names no path of the file is
+// left as it is.
+func (c *Config) Place(at string, err error) error {
+	if c.read == nil {
+		return err
+	}
+	d := &decoder{file: c.read.file, nodes: c.read.nodes}
+	var others []error
+	for _, e := range leaves(err) {
+		path, what, _ := strings.Cut(e.Error(), ": ")
+		if path = at + "." + path; d.nodes[path] == nil {
+			others = append(others, e)
+			continue
+		}
+		d.faultAt(path, what)
+	}
+	if len(d.faults) > 0 {
+		others = append(others, d.faults)
+	}
+	return errors.Join(others...)
 }
 
 // follows reports whether something may be amiss only because the sites or

@@ -42,10 +42,10 @@ type Demand interface {
 
 // An Account may log in.
 type Account struct {
-	Username string `yaml:"username"`
-	Password string `yaml:"password"`
+	Username string `yaml:"username" json:"username"`
+	Password string `yaml:"password" json:"password"`
 	// Role is reader (changes nothing) or mover (may do everything).
-	Role string `yaml:"role"`
+	Role string `yaml:"role" json:"role"`
 }
 
 // A SiteConfig is one place on earth with one vCenter.

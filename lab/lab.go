@@ -283,15 +283,15 @@ func (l *Lab) Close() {
 
 // An Endpoint is how to reach one vCenter.
 type Endpoint struct {
-	Name         string
-	Site         string
-	InstanceUUID string
-	URL          string // of the SDK
-	Username     string // the first account's
-	Password     string
-	Accounts     []Account
-	Thumbprint   string // of the certificate: SHA-256, colon-separated hex
-	CertPEM      []byte
+	Name         string    `json:"name"`
+	Site         string    `json:"site"`
+	InstanceUUID string    `json:"instance_uuid"`
+	URL          string    `json:"url"`      // of the SDK
+	Username     string    `json:"username"` // the first account's
+	Password     string    `json:"password"`
+	Accounts     []Account `json:"accounts"`
+	Thumbprint   string    `json:"thumbprint"` // of the certificate: SHA-256, colon-separated hex
+	CertPEM      []byte    `json:"cert_pem"`
 }
 
 // Endpoints lists the vCenters, in order of the configuration's sites.

@@ -45,8 +45,12 @@ type Report struct {
 // A chain alone cannot tell that its end was cut off together with the head;
 // compare Report.Head with a checkpoint kept elsewhere for that. Damage to bbolt's
 // own pages may also crash or hang the reader: run it in a process of its own.
-func (j *Journal) Verify(ctx context.Context) (r Report, err error) {
-	v := verifier{j: j, seen: map[string]bool{}, open: map[string]uint64{}, alerts: map[string]engine.Alert{}}
+func (j *Journal) Verify(ctx context.Context) (r Report, err error) { return j.VerifyWith(ctx, j.Get) }
+
+// VerifyWith is Verify for a copy of journal.db whose blobs are elsewhere: get
+// returns the blob with the digest, checked against it.
+func (j *Journal) VerifyWith(ctx context.Context, get func(digest string) ([]byte, error)) (r Report, err error) {
+	v := verifier{j: j, get: get, seen: map[string]bool{}, open: map[string]uint64{}, alerts: map[string]engine.Alert{}}
 	// Damaged pages make bbolt panic, or read where nothing is mapped.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -60,6 +64,7 @@ func (j *Journal) Verify(ctx context.Context) (r Report, err error) {
 
 type verifier struct {
 	j      *Journal
+	get    func(digest string) ([]byte, error)
 	report Report
 	prev   string
 	seen   map[string]bool         // blobs that were looked at
@@ -160,7 +165,7 @@ func (v *verifier) blob(ctx context.Context, seq uint64, digest string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	b, err := v.j.Get(digest)
+	b, err := v.get(digest)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return &DamageError{Seq: seq, What: fmt.Sprintf("blob %s is missing", digest)}

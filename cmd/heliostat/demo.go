@@ -130,7 +130,8 @@ func runDemo(outer context.Context, f demoFlags, g *globals, out io.Writer) (*su
 	wall := time.Now()
 	// What runs in the bubble cannot wait for a signal outside it. The journal
 	// bears being ended at any moment.
-	context.AfterFunc(outer, func() { os.Exit(exitFailure) })
+	ended := context.AfterFunc(outer, func() { os.Exit(exitFailure) })
+	defer ended()
 	err = inBubble(func(ctx context.Context) error {
 		var err error
 		s, err = d.run(ctx)
@@ -217,8 +218,7 @@ func (d *demo) maintained() string {
 // watch lets time pass, shows the lab to observer and meter each minute, and
 // makes the day's events happen.
 func (d *demo) watch(ctx context.Context, ended chan error) error {
-	end := time.NewTimer(time.Duration(d.hours * float64(time.Hour)))
-	defer end.Stop()
+	end := d.start.Add(time.Duration(d.hours * float64(time.Hour)))
 	minute := time.NewTicker(time.Minute)
 	defer minute.Stop()
 	for {
@@ -230,13 +230,14 @@ func (d *demo) watch(ctx context.Context, ended chan error) error {
 				return err
 			}
 		}
+		if !time.Now().Before(end) {
+			return nil
+		}
 		select {
 		case err := <-ended:
 			ended <- nil
 			return fmt.Errorf("the daemon ended early: %w", err)
 		case <-minute.C:
-		case <-end.C:
-			return nil
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

@@ -65,6 +65,8 @@ type explanation struct {
 	Actions  []engine.Action       `json:"actions"`
 	Holds    []engine.Hold         `json:"holds"`
 	Recent   []engine.ActionRecord `json:"recent"` // newest first
+
+	host func(engine.HostID) string // names a host
 }
 
 // said is one opinion.
@@ -119,7 +121,7 @@ func explain(j journal, kind, name string, number uint64) (*explanation, error) 
 	if err := json.Unmarshal(b, &d); err != nil {
 		return nil, err
 	}
-	e := &explanation{Cycle: number, At: in.Now, Kind: kind, Revision: d.Revision}
+	e := &explanation{Cycle: number, At: in.Now, Kind: kind, Revision: d.Revision, host: hostNamer(in.Snapshot)}
 	o, err := e.find(&in, name)
 	if err != nil {
 		return nil, err
@@ -405,7 +407,7 @@ func (e *explanation) print(w io.Writer) error {
 	}
 	for i := range e.Actions {
 		a := &e.Actions[i]
-		line("  %s %s: about %d s, %d MiB", a.ID, a.String(), a.Estimate.Seconds, a.Estimate.MemoryMiB+a.Estimate.DiskMiB)
+		line("  %s %s: about %d s, %d MiB", a.ID, actionText(a, e.host), a.Estimate.Seconds, a.Estimate.MemoryMiB+a.Estimate.DiskMiB)
 		if a.Ledger != (engine.Ledger{}) {
 			line("    saves %.4f EUR/h, costs %.4f EUR once, pays back in %d s, expected to hold %d s", float64(a.Ledger.SavesPerH)/1e6, float64(a.Ledger.CostOnce)/1e6, a.Ledger.PaybackS, a.Ledger.HoldsS)
 		}
@@ -430,7 +432,7 @@ func (e *explanation) print(w io.Writer) error {
 	}
 	for i := range e.Recent {
 		r := &e.Recent[i]
-		line("  %s %s: %s %s", r.Ended, r.Action.String(), r.State, r.Error)
+		line("  %s %s: %s", r.Ended, actionText(&r.Action, e.host), strings.TrimSpace(string(r.State)+" "+r.Error))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

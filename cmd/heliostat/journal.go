@@ -3,7 +3,9 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,6 +38,9 @@ func newJournalLs(g *globals, state *string) *cobra.Command {
   heliostat journal ls --cycle 118 --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if kind != "" && !slices.Contains(entryKinds, kind) {
+				return codeError{exitUsage, fmt.Errorf("--kind: %q is not one of %s", kind, strings.Join(entryKinds, ", "))}
+			}
 			j, err := g.openJournal(cmd.Context(), *state)
 			if err != nil {
 				return err
@@ -65,11 +70,17 @@ func newJournalLs(g *globals, state *string) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&kind, "kind", "", "only this kind: input, decision, vetoes, plan, intent, task, ended, alert, approval, revision, operator, cycle")
+	cmd.Flags().StringVar(&kind, "kind", "", "only this kind: "+strings.Join(entryKinds, ", "))
 	cmd.Flags().Uint64Var(&number, "cycle", 0, "only this cycle")
 	cmd.Flags().Uint64Var(&from, "from", 1, "from this entry on")
 	cmd.Flags().IntVar(&limit, "limit", 0, "at most so many (0: all)")
 	return cmd
+}
+
+// entryKinds are the kinds of entries, in the order of a cycle.
+var entryKinds = []string{
+	string(engine.EntryInput), string(engine.EntryDecision), string(engine.EntryVetoes), string(engine.EntryPlan), string(engine.EntryIntent), string(engine.EntryTask),
+	string(engine.EntryEnded), string(engine.EntryAlert), string(engine.EntryApproval), string(engine.EntryRevision), string(engine.EntryOperator), string(engine.EntryCycle),
 }
 
 // gist says in a few words what an entry records.

@@ -67,54 +67,30 @@ func writeLabFiles(dir string, cfg lab.Config, endpoints []lab.Endpoint, o labOp
 func labYAML(f labFiles, cfg lab.Config, endpoints []lab.Endpoint, accounts map[string]string, o labOptions) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	// list writes a section, unless it would be empty.
+	list := func(name string, items []string) {
+		if len(items) > 0 {
+			line("%s:\n%s", name, strings.Join(items, "\n"))
+		}
+	}
 	mode := "advise"
+	roles := []string{lab.RoleReader}
 	if o.enforce {
 		mode = "enforce"
+		roles = append(roles, lab.RoleMover)
 	}
 	line("# A daemon for a lab of simulated vCenters. See 'heliostat init' for what each key means.")
-	line("sites:")
-	vcenterOf := map[string]string{}
-	for _, e := range endpoints {
-		vcenterOf[e.Site] = e.Name
-	}
-	for _, s := range cfg.Sites {
-		line("  - id: %s", s.Name)
-		line("    latitude: %v\n    longitude: %v", s.Lat, s.Lon)
-		line("    region: %q\n    time_zone: %q", s.Region, s.TimeZone)
-		line("    pue: %v\n    price_eur_per_kwh: %v\n    carbon_g_per_kwh: %v", max(s.PUE, 1), s.EURPerKWh, s.GramPerKWh)
-		line("    mode: %s", mode)
-		line("    hosts: [{vcenter: %s}]", vcenterOf[s.Name])
-	}
+	list("sites", labSites(cfg, endpoints, mode))
 	line("vcenters:")
 	for _, e := range endpoints {
 		line("  - name: %s\n    url: %s\n    thumbprint: %q", e.Name, e.URL, e.Thumbprint)
-		for _, role := range []string{lab.RoleReader, lab.RoleMover} {
+		for _, role := range roles {
 			line("    %s: {username: %q, password_file: %q}", role, accounts[role], filepath.Join(f.dir, role+".password"))
 		}
 	}
-	line("segments:")
-	seen := map[string]bool{}
-	for _, s := range cfg.Sites {
-		for _, name := range s.Segments {
-			if !seen[name] {
-				seen[name] = true
-				line("  - name: %s\n    networks: [{name: %q}]", name, name)
-			}
-		}
-	}
-	if len(cfg.Links) > 0 {
-		line("links:")
-	}
-	for _, k := range cfg.Links {
-		line("  - {between: [%s, %s], rtt_ms: %v, mbps: %d}", k.A, k.B, float64(k.RTT.Microseconds())/1000, int(k.Mbps))
-	}
-	line("power:")
-	for _, s := range cfg.Sites {
-		if k := s.Clusters[0]; k.MaxW > 0 {
-			line("  - {model: \"*\", idle_w: %d, max_w: %d}", int(k.IdleW), int(k.MaxW))
-			break
-		}
-	}
+	list("segments", labSegments(cfg))
+	list("links", labLinks(cfg))
+	list("power", labPower(cfg))
 	line("policy:\n  dir: %q\n  modes:", f.policies)
 	for _, p := range []string{"follow_the_sun", "dpm", "hurricane", "maintenance", "emergency", "quiet_hours", "sovereignty", "pinned"} {
 		line("    %s: %s", p, mode)
@@ -131,6 +107,58 @@ func labYAML(f labFiles, cfg lab.Config, endpoints []lab.Endpoint, accounts map[
 		line("windows:\n  - {id: firmware, kind: maintenance, host: %q, from: %q, to: %q, note: \"firmware of one host\"}", m.host, m.from.UTC().Format(time.RFC3339), m.to.UTC().Format(time.RFC3339))
 	}
 	line("web:\n  listen: %q", o.listen)
-	line("state:\n  dir: %q\n  socket: %q", filepath.Join(f.dir, "state"), filepath.Join(f.dir, "heliostat.sock"))
+	line("state:\n  dir: %q\n  socket: %q", filepath.Join(f.dir, "state"), filepath.Join(f.dir, "run", "heliostat.sock"))
 	return b.String()
+}
+
+// labSites gives each site what the lab knows of it. Price and carbon of a
+// recorded vCenter's site are not known, and unknown is not zero.
+func labSites(cfg lab.Config, endpoints []lab.Endpoint, mode string) (items []string) {
+	vcenterOf := map[string]string{}
+	for _, e := range endpoints {
+		vcenterOf[e.Site] = e.Name
+	}
+	for _, s := range cfg.Sites {
+		text := fmt.Sprintf("  - id: %s\n    latitude: %v\n    longitude: %v\n    region: %q\n    time_zone: %q\n    pue: %v", s.Name, s.Lat, s.Lon, s.Region, s.TimeZone, max(s.PUE, 1))
+		if s.EURPerKWh > 0 {
+			text += fmt.Sprintf("\n    price_eur_per_kwh: %v", s.EURPerKWh)
+		}
+		if s.GramPerKWh > 0 {
+			text += fmt.Sprintf("\n    carbon_g_per_kwh: %v", s.GramPerKWh)
+		}
+		items = append(items, text+fmt.Sprintf("\n    mode: %s\n    hosts: [{vcenter: %s}]", mode, vcenterOf[s.Name]))
+	}
+	return items
+}
+
+// labSegments lists the networks by name: where two sites have one of the same
+// name, it is one L2 segment.
+func labSegments(cfg lab.Config) (items []string) {
+	seen := map[string]bool{}
+	for _, s := range cfg.Sites {
+		for _, name := range s.Segments {
+			if !seen[name] {
+				seen[name] = true
+				items = append(items, fmt.Sprintf("  - name: %s\n    networks: [{name: %q}]", name, name))
+			}
+		}
+	}
+	return items
+}
+
+func labLinks(cfg lab.Config) (items []string) {
+	for _, k := range cfg.Links {
+		items = append(items, fmt.Sprintf("  - {between: [%s, %s], rtt_ms: %v, mbps: %d}", k.A, k.B, float64(k.RTT.Microseconds())/1000, int(k.Mbps)))
+	}
+	return items
+}
+
+// labPower is one model for all hosts: those of the lab are alike.
+func labPower(cfg lab.Config) []string {
+	for _, s := range cfg.Sites {
+		if k := s.Clusters[0]; k.MaxW > 0 {
+			return []string{fmt.Sprintf("  - {model: \"*\", idle_w: %d, max_w: %d}", int(k.IdleW), int(k.MaxW))}
+		}
+	}
+	return nil
 }

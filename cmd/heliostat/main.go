@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	_ "time/tzdata" // schedules and sites name time zones on machines that have no database of them
 
@@ -50,12 +51,16 @@ func run(args []string) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintln(os.Stderr, "heliostat: "+err.Error())
-	var c codeError
-	if errors.As(err, &c) {
-		return c.code
+	code := exitFailure
+	if c, ok := errors.AsType[codeError](err); ok {
+		code = c.code
 	}
-	return exitFailure
+	if code == exitConfig {
+		fmt.Fprintln(os.Stderr, err) // a fault a line, each with its place, as editors read them
+	} else {
+		fmt.Fprintln(os.Stderr, "heliostat: "+err.Error())
+	}
+	return code
 }
 
 // globals are the flags that every command takes.
@@ -93,7 +98,42 @@ carries it out, and journals every decision.`,
 	f.StringVar(&g.logLevel, "log-level", "", "debug, info, warn or error (default: the configuration's)")
 	root.AddCommand(
 		newRun(g), newCheck(g), newInit(), newPlan(g), newStatus(g), newApprove(g), newReject(g), newPause(g), newResume(g),
-		newExplain(g), newReplay(g), newJournal(g), newDemo(g), newLab(g), newVersion(g),
+		newWake(g), newExplain(g), newReplay(g), newJournal(g), newDemo(g), newLab(g), newVersion(g),
 	)
+	strict(root)
 	return root
+}
+
+// strict makes each mistake on the command line one of usage, in c and below it.
+// cobra has no type for those errors, and takes a mistyped command below a
+// command that only has others as a wish for help.
+func strict(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		strict(sub)
+	}
+	usage := func(err error) error {
+		return codeError{exitUsage, fmt.Errorf("%w\nsee '%s --help'", err, c.CommandPath())}
+	}
+	if !c.Runnable() {
+		c.Args, c.DisableFlagsInUseLine = cobra.ArbitraryArgs, true
+		c.RunE = func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return c.Help()
+			}
+			hint := ""
+			if like := c.SuggestionsFor(args[0]); len(like) > 0 {
+				hint = fmt.Sprintf(": did you mean %s?", strings.Join(like, " or "))
+			}
+			return usage(fmt.Errorf("unknown command %q for %q%s", args[0], c.CommandPath(), hint))
+		}
+		return
+	}
+	if check := c.Args; check != nil {
+		c.Args = func(_ *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return usage(err)
+			}
+			return nil
+		}
+	}
 }

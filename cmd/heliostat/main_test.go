@@ -6,9 +6,12 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain lets the tests run this binary as the program itself.
+// TestMain lets the tests run this binary as the program itself: scripts under
+// the name of heliostat, other tests by an environment variable.
 func TestMain(m *testing.M) {
 	switch os.Getenv("HELIOSTAT_TEST_MAIN") {
 	case "heliostat":
@@ -26,5 +29,5 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	testscript.Main(m, map[string]func(){"heliostat": func() { os.Exit(run(os.Args[1:])) }})
 }

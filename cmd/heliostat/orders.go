@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"strings"
 
@@ -105,11 +106,11 @@ It exits with 0 when the daemon would start, and with 3 otherwise.`,
 			if err != nil {
 				return codeError{exitConfig, err}
 			}
-			policies, err := loadPolicies(cmd.Context(), cfg)
+			policies, err := loadPolicies(cmd.Context(), cfg, slog.New(slog.DiscardHandler))
 			if err != nil {
-				return codeError{exitConfig, err}
+				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: sound: %d sites, %d vCenters; policies %s\n", g.config, len(cfg.Sites), len(cfg.VCenters), policies.Revision()[:12])
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: sound: %s, %s; policies %s\n", g.config, count(len(cfg.Sites), "site"), count(len(cfg.VCenters), "vCenter"), policies.Revision()[:12])
 			return err
 		},
 	}

@@ -127,7 +127,7 @@ func hostsNamed(s *engine.Snapshot, names []string) ([]engine.HostID, error) {
 		}
 		switch len(ids) - n {
 		case 0:
-			return nil, fmt.Errorf("--drain: no host %q; there are %s", name, hostNames(s))
+			return nil, fmt.Errorf("--drain: no host %q; there %s", name, hostNames(s))
 		case 1:
 		default:
 			return nil, fmt.Errorf("--drain: %d hosts are named %q: give the ID, such as %s", len(ids)-n, name, ids[n])
@@ -136,6 +136,7 @@ func hostsNamed(s *engine.Snapshot, names []string) ([]engine.HostID, error) {
 	return ids, nil
 }
 
+// hostNames lists the hosts there are, after "there".
 func hostNames(s *engine.Snapshot) string {
 	var names []string
 	for i := range s.Hosts {
@@ -145,10 +146,21 @@ func hostNames(s *engine.Snapshot) string {
 		}
 		names = append(names, s.Hosts[i].Name)
 	}
-	if len(names) == 0 {
-		return "none"
+	switch len(names) {
+	case 0:
+		return "is none"
+	case 1:
+		return "is only " + names[0]
 	}
-	return strings.Join(names, ", ")
+	return "are " + strings.Join(names, ", ")
+}
+
+// count is a number of things in words.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // printPlan writes a plan for people.
@@ -162,7 +174,10 @@ func printPlan(w io.Writer, in plan.Input, p *engine.Plan) error {
 			on++
 		}
 	}
-	line("%d sites, %d hosts, %d VMs (%d running), %s, %d gaps, as of %s", len(s.Sites), len(s.Hosts), len(s.VMs), on, countRules(s.Rules), len(s.Gaps), s.At)
+	line("%s, %s, %s (%d running), %s, %s, as of %s", count(len(s.Sites), "site"), count(len(s.Hosts), "host"), count(len(s.VMs), "VM"), on, countRules(s.Rules), count(len(s.Gaps), "gap"), s.At)
+	for i := range s.Sites {
+		line("  %s", siteLoad(s, int32(i)))
+	}
 	for i, gap := range s.Gaps {
 		if i == 10 {
 			line("  ... and %d more gaps", len(s.Gaps)-i)
@@ -187,9 +202,45 @@ func countRules(rules []engine.Rule) string {
 		}
 	}
 	if disabled == 0 {
-		return fmt.Sprintf("%d rules", len(rules))
+		return count(len(rules), "rule")
 	}
-	return fmt.Sprintf("%d rules (%d disabled)", len(rules), disabled)
+	return fmt.Sprintf("%s (%d disabled)", count(len(rules), "rule"), disabled)
+}
+
+// siteLoad sums up what the hosts of a site that are on are loaded with. One
+// host whose load is unknown makes the sum unknown.
+func siteLoad(s *engine.Snapshot, site int32) string {
+	hosts, on := 0, 0
+	var cpu, cpuOf, mem, memOf int64
+	watts, loads := int64(0), true
+	for i := range s.Hosts {
+		h := &s.Hosts[i]
+		if h.Site != site {
+			continue
+		}
+		hosts++
+		if h.Power != engine.HostOn {
+			continue
+		}
+		on++
+		cpu, cpuOf, mem, memOf = cpu+int64(h.UsedMHz), cpuOf+int64(h.CPUMHz), mem+int64(h.UsedMiB), memOf+int64(h.MemoryMiB)
+		loads = loads && h.UsedMHz != engine.Unknown && h.UsedMiB != engine.Unknown
+		if h.PowerW == engine.Unknown || watts < 0 {
+			watts = -1
+		} else {
+			watts += int64(h.PowerW)
+		}
+	}
+	text := fmt.Sprintf("%s: %d of %s on", s.Sites[site].ID, on, count(hosts, "host"))
+	if loads {
+		text += fmt.Sprintf(", CPU %d of %d MHz, memory %d of %d MiB", cpu, cpuOf, mem, memOf)
+	} else {
+		text += ", load unknown"
+	}
+	if watts < 0 {
+		return text + ", power unknown"
+	}
+	return text + fmt.Sprintf(", %d W", watts)
 }
 
 // hostNamer gives hosts the names that people know.
@@ -202,6 +253,18 @@ func hostNamer(s *engine.Snapshot) func(engine.HostID) string {
 	}
 }
 
+// actionText says what an action does, with the names that people know.
+func actionText(a *engine.Action, host func(engine.HostID) string) string {
+	if a.Kind != engine.Move {
+		return fmt.Sprintf("%s %s", a.Kind, a.Name)
+	}
+	text := fmt.Sprintf("move %s from %s to %s", a.Name, host(a.From.Host), host(a.To.Host))
+	if a.From.Site != a.To.Site {
+		text += fmt.Sprintf(" (%s to %s)", a.From.Site, a.To.Site)
+	}
+	return text
+}
+
 func writeActions(b *strings.Builder, p *engine.Plan, host func(engine.HostID) string) {
 	line := func(format string, args ...any) { fmt.Fprintf(b, format+"\n", args...) }
 	if len(p.Actions) > 0 {
@@ -209,14 +272,7 @@ func writeActions(b *strings.Builder, p *engine.Plan, host func(engine.HostID) s
 	}
 	for i := range p.Actions {
 		a := &p.Actions[i]
-		what := fmt.Sprintf("%s %s", a.Kind, a.Name)
-		if a.Kind == engine.Move {
-			what = fmt.Sprintf("move %s from %s to %s", a.Name, host(a.From.Host), host(a.To.Host))
-			if a.From.Site != a.To.Site {
-				what += fmt.Sprintf(" (%s to %s)", a.From.Site, a.To.Site)
-			}
-		}
-		line("  %-10s %s, about %v", a.ID, what, time.Duration(a.Estimate.Seconds)*time.Second)
+		line("  %-10s %s, about %v", a.ID, actionText(a, host), time.Duration(a.Estimate.Seconds)*time.Second)
 		if mib := a.Estimate.MemoryMiB + a.Estimate.DiskMiB; mib > 0 {
 			line("             %d MiB of memory, %d MiB of disks; saves %.4f EUR/h, costs %.4f EUR once", a.Estimate.MemoryMiB, a.Estimate.DiskMiB, float64(a.Ledger.SavesPerH)/1e6, float64(a.Ledger.CostOnce)/1e6)
 		}

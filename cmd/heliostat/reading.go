@@ -63,6 +63,11 @@ type copied struct {
 // Get asks the daemon for a blob.
 func (c copied) Get(digest string) ([]byte, error) { return c.client.Get(c.ctx, digest) }
 
+// Verify checks the copy, and the blobs where they are.
+func (c copied) Verify(ctx context.Context) (store.Report, error) {
+	return c.VerifyWith(ctx, func(digest string) ([]byte, error) { return c.client.Get(ctx, digest) })
+}
+
 // Close forgets the copy.
 func (c copied) Close() error { return errors.Join(c.Journal.Close(), os.RemoveAll(c.dir)) }
 
