@@ -44,7 +44,7 @@ func TestUnitKeepsItsPromises(t *testing.T) {
 		"Service.ExecStart":              "/usr/bin/heliostat run",
 		"Service.WatchdogSec":            "60",
 		"Service.Restart":                "always",
-		"Unit.StartLimitIntervalSec":     "0",
+		"Unit.StartLimitIntervalSec":     "900",
 		"Service.User":                   "heliostat",
 		"Service.StateDirectory":         "heliostat",
 		"Service.StateDirectoryMode":     "0700",
