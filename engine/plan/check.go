@@ -121,26 +121,6 @@ func newChecker(in Input, p *engine.Plan) *checker {
 	return c
 }
 
-// expected finds where VMs that the snapshot does not have are going. Nobody knows
-// what they take there: nothing else may come, and the host may not go.
-func (c *checker) expected() {
-	for k := range c.in.Open {
-		o := &c.in.Open[k]
-		if o.State.Terminal() || o.Action.Kind != engine.Move {
-			continue
-		}
-		if _, known := c.s.FindVM(o.Action.VM); known {
-			continue
-		}
-		c.unseen[o.Action.To.Host] = o.Action.ID
-		for h := range c.s.Hosts {
-			if host := &c.s.Hosts[h]; o.Action.To.DRS && c.s.Clusters[host.Cluster].ID == o.Action.To.Cluster {
-				c.unseen[host.ID] = o.Action.ID
-			}
-		}
-	}
-}
-
 // refuse records a violation by action i, once per code.
 func (c *checker) refuse(i int32, code engine.HoldCode, format string, args ...any) {
 	f := checkFault{i, code}
@@ -345,41 +325,6 @@ func (c *checker) touch(i int32, a *engine.Action, e checkEnds) {
 	}
 	for _, s := range subjects {
 		c.touched[s] = append(c.touched[s], i)
-	}
-}
-
-// busy refuses what another action or a foreign task is about.
-func (c *checker) busy(i int32, a *engine.Action, e checkEnds) {
-	for k := range c.in.Open {
-		o := &c.in.Open[k]
-		if o.State.Terminal() {
-			continue
-		}
-		same := o.Action.Kind == engine.Move && a.Kind == engine.Move && o.Action.VM == a.VM
-		same = same || (o.Action.Kind != engine.Move && a.Kind != engine.Move && o.Action.From.Host == a.From.Host)
-		if same {
-			c.refuse(i, engine.HoldBusy, "%s is under way", o.Action.ID)
-		}
-	}
-	if a.Kind == engine.Move {
-		if t := c.s.VMs[e.vm].Task; t != "" {
-			c.refuse(i, engine.HoldBusy, "a task runs on it: %s", t)
-		}
-		if id := c.unseen[a.To.Host]; id != "" && e.from != e.to {
-			c.refuse(i, engine.HoldBusy, "%s brings a VM to the destination that is not in the snapshot", id)
-		}
-		return
-	}
-	if id := c.unseen[a.From.Host]; id != "" && a.Kind != engine.Wakeup {
-		c.refuse(i, engine.HoldBusy, "%s brings a VM to it that is not in the snapshot", id)
-	}
-	if n := c.s.Hosts[e.from].Tasks; n > 0 {
-		c.refuse(i, engine.HoldBusy, "%d tasks run on it", n)
-	}
-	for _, j := range c.touched[engine.Subject{Kind: "host", ID: string(a.From.Host)}] {
-		if j != i && c.p.Actions[j].Kind != engine.Move {
-			c.refuse(i, engine.HoldBusy, "%s is about the host too", c.p.Actions[j].ID)
-		}
 	}
 }
 

@@ -125,47 +125,6 @@ func (c *checker) footprints() []engine.Footprint {
 	return foot
 }
 
-// opens starts what is under way on the base: reserved at both ends. What the
-// snapshot shows as done holds nothing; of a VM that it does not have, the disks
-// are counted.
-func (w *checkWorld) opens() {
-	s := w.c.s
-	for k := range w.c.in.Open {
-		o := &w.c.in.Open[k]
-		if o.State.Terminal() {
-			continue
-		}
-		if w.base.Start(&o.Action) != nil {
-			w.written(&o.Action)
-			continue
-		}
-		e := checkEnds{vm: engine.None, from: engine.None, to: engine.None}
-		e.from, _ = s.FindHost(o.Action.From.Host)
-		if o.Action.Kind == engine.Move {
-			e.vm, _ = s.FindVM(o.Action.VM)
-			e.to, _ = s.FindHost(o.Action.To.Host)
-		}
-		w.acts, w.ends = append(w.acts, &o.Action), append(w.ends, e)
-		w.waits, w.next = append(w.waits, 0), append(w.next, nil)
-	}
-}
-
-// written takes the space of a VM that is on its way and that the snapshot does
-// not have.
-func (w *checkWorld) written(a *engine.Action) {
-	if _, known := w.c.s.FindVM(a.VM); known || a.Kind != engine.Move {
-		return
-	}
-	if d, ok := w.c.s.FindDatastore(a.HomeTo); ok {
-		w.base.Free[d] -= a.SwapMiB
-	}
-	for _, t := range a.Disks {
-		if d, ok := w.c.s.FindDatastore(t.To); ok && t.To != t.From {
-			w.base.Free[d] -= t.MiB
-		}
-	}
-}
-
 // checkTwins finds the volumes that several vCenters see, each under an ID of its own.
 func checkTwins(s *engine.Snapshot) map[string][]int32 {
 	twins := map[string][]int32{}

@@ -1,0 +1,99 @@
+package plan
+
+import "heliostat/engine"
+
+// expected finds where VMs that the snapshot does not have are going. Nobody knows
+// what they take there: nothing else may come, and the host may not go.
+func (c *checker) expected() {
+	for k := range c.in.Open {
+		o := &c.in.Open[k]
+		if o.State.Terminal() || o.Action.Kind != engine.Move {
+			continue
+		}
+		if _, known := c.s.FindVM(o.Action.VM); known {
+			continue
+		}
+		c.unseen[o.Action.To.Host] = o.Action.ID
+		for h := range c.s.Hosts {
+			if host := &c.s.Hosts[h]; o.Action.To.DRS && c.s.Clusters[host.Cluster].ID == o.Action.To.Cluster {
+				c.unseen[host.ID] = o.Action.ID
+			}
+		}
+	}
+}
+
+// busy refuses what another action or a foreign task is about.
+func (c *checker) busy(i int32, a *engine.Action, e checkEnds) {
+	for k := range c.in.Open {
+		o := &c.in.Open[k]
+		if o.State.Terminal() {
+			continue
+		}
+		same := o.Action.Kind == engine.Move && a.Kind == engine.Move && o.Action.VM == a.VM
+		same = same || (o.Action.Kind != engine.Move && a.Kind != engine.Move && o.Action.From.Host == a.From.Host)
+		if same {
+			c.refuse(i, engine.HoldBusy, "%s is under way", o.Action.ID)
+		}
+	}
+	if a.Kind == engine.Move {
+		if t := c.s.VMs[e.vm].Task; t != "" {
+			c.refuse(i, engine.HoldBusy, "a task runs on it: %s", t)
+		}
+		if id := c.unseen[a.To.Host]; id != "" && e.from != e.to {
+			c.refuse(i, engine.HoldBusy, "%s brings a VM to the destination that is not in the snapshot", id)
+		}
+		return
+	}
+	if id := c.unseen[a.From.Host]; id != "" && a.Kind != engine.Wakeup {
+		c.refuse(i, engine.HoldBusy, "%s brings a VM to it that is not in the snapshot", id)
+	}
+	if n := c.s.Hosts[e.from].Tasks; n > 0 {
+		c.refuse(i, engine.HoldBusy, "%d tasks run on it", n)
+	}
+	for _, j := range c.touched[engine.Subject{Kind: "host", ID: string(a.From.Host)}] {
+		if j != i && c.p.Actions[j].Kind != engine.Move {
+			c.refuse(i, engine.HoldBusy, "%s is about the host too", c.p.Actions[j].ID)
+		}
+	}
+}
+
+// opens starts what is under way on the base: reserved at both ends. What the
+// snapshot shows as done holds nothing; of a VM that it does not have, the disks
+// are counted.
+func (w *checkWorld) opens() {
+	s := w.c.s
+	for k := range w.c.in.Open {
+		o := &w.c.in.Open[k]
+		if o.State.Terminal() {
+			continue
+		}
+		if w.base.Start(&o.Action) != nil {
+			w.written(&o.Action)
+			continue
+		}
+		e := checkEnds{vm: engine.None, from: engine.None, to: engine.None}
+		e.from, _ = s.FindHost(o.Action.From.Host)
+		if o.Action.Kind == engine.Move {
+			e.vm, _ = s.FindVM(o.Action.VM)
+			e.to, _ = s.FindHost(o.Action.To.Host)
+		}
+		w.acts, w.ends = append(w.acts, &o.Action), append(w.ends, e)
+		w.waits, w.next = append(w.waits, 0), append(w.next, nil)
+	}
+}
+
+// written takes the space of a VM that is on its way and that the snapshot does
+// not have.
+func (w *checkWorld) written(a *engine.Action) {
+	if _, known := w.c.s.FindVM(a.VM); known || a.Kind != engine.Move {
+		return
+	}
+	if d, ok := w.c.s.FindDatastore(a.HomeTo); ok {
+		w.base.Free[d] -= a.SwapMiB
+	}
+	for _, t := range a.Disks {
+		if d, ok := w.c.s.FindDatastore(t.To); ok && t.To != t.From {
+			w.base.Free[d] -= t.MiB
+		}
+	}
+}
