@@ -275,6 +275,12 @@ func keep[T any](items []T, heard []bool, by func(*T) By) []T {
 	return out
 }
 
+// Opinions is how many things the policies said.
+func (d *Decision) Opinions() int {
+	return len(d.SiteScores) + len(d.Prefers) + len(d.Evacuations) + len(d.Drains) + len(d.Wakes) + len(d.Priorities) + len(d.Groups) +
+		len(d.AllowSites) + len(d.AllowHosts) + len(d.Pins) + len(d.KeepOns) + len(d.Freezes) + len(d.Sheds)
+}
+
 // Why renders By for people and for the plan.
 func (d *Decision) Why(b By) Why {
 	v := d.Voices[b.Voice]

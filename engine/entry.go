@@ -12,7 +12,7 @@ type EntryKind string
 // The kinds of entry, roughly in the order in which a cycle writes them.
 const (
 	EntryInput    EntryKind = "input"    // digests of a plan's Input: InputRecord
-	EntryDecision EntryKind = "decision" // digest of a Decision
+	EntryDecision EntryKind = "decision" // what the policies said: DecisionRecord
 	EntryVetoes   EntryKind = "vetoes"   // the vetoes of one round
 	EntryPlan     EntryKind = "plan"     // a Plan: PlanRecord
 	EntryIntent   EntryKind = "intent"   // an action is about to be submitted: ActionRecord
@@ -98,6 +98,14 @@ type InputRecord struct {
 	// Ended are the IDs of the ended actions that History has taken in with
 	// this cycle, so that a restart folds each exactly once.
 	Ended []string `json:"ended,omitempty"`
+}
+
+// A DecisionRecord sums up what the policies said in a cycle; the whole is in a file by digest.
+type DecisionRecord struct {
+	Revision string        `json:"revision"`
+	Digest   string        `json:"digest"`
+	Opinions int           `json:"opinions"`
+	Failures []RuleFailure `json:"failures,omitempty"`
 }
 
 // A PlanRecord is a plan in the journal: small plans inline, the rest by digest.

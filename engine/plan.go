@@ -177,7 +177,6 @@ const (
 	HoldDRS         HoldCode = "drs"             // the cluster's own scheduler does this
 	HoldEvacuating  HoldCode = "evacuating"      // its site, cluster or host is being emptied
 	HoldPaused      HoldCode = "paused"          // an operator's pause
-	HoldRejected    HoldCode = "rejected"        // a plan-scope rule rejected the plan
 	HoldUnavailable HoldCode = "unavailable"     // the host or vCenter does not answer
 )
 

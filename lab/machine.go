@@ -75,7 +75,7 @@ func (l *Lab) addVM(name string, h *host, n int) {
 	if n%16 == 5 {
 		m.nics = append(m.nics, nic{key: 4001, segment: segments[0], mac: mac(2*len(l.machines) + 3)})
 	}
-	m.tags = append(m.tags, "criticality:"+[]string{"low", "normal", "normal", "high"}[l.hash("criticality", name)%4], "home_site:"+l.sites[h.site].Name)
+	m.tags = append(m.tags, "criticality:"+[]string{"4-low", "3-normal", "3-normal", "3-normal", "2-high", "1-critical"}[l.hash("criticality", name)%6], "home_site:"+l.sites[h.site].Name)
 	l.place(m)
 }
 

@@ -44,8 +44,8 @@ type summary struct {
 	WronglyHeld      int            `json:"wrongly_held"`
 	NotWorth         int            `json:"refused_not_worth"` // VMs whose move was refused because it would cost more than it saves
 	Holds            map[string]int `json:"holds"`             // distinct objects held, by reason
-	PolicyFailures   int            `json:"policy_failures"`
-	RefusedPlans     int            `json:"refused_plans"` // own plans that the check refused
+	PolicyFailures   int            `json:"policy_failures"`   // rules that could not be evaluated, cycles added up
+	RefusedPlans     int            `json:"refused_plans"`     // own plans that the check refused
 	JournalEntries   uint64         `json:"journal_entries"`
 	JournalHead      string         `json:"journal_head"`
 	State            string         `json:"state"`
@@ -64,6 +64,12 @@ func (s *summary) fromJournal(j journal, site engine.SiteID) (held []string, err
 		switch e.Kind {
 		case engine.EntryCycle:
 			s.Cycles++
+		case engine.EntryDecision:
+			var r engine.DecisionRecord
+			if err := json.Unmarshal(e.Data, &r); err != nil {
+				return nil, err
+			}
+			s.PolicyFailures += len(r.Failures)
 		case engine.EntryEnded:
 			var r engine.ActionRecord
 			if err := json.Unmarshal(e.Data, &r); err != nil {
@@ -83,7 +89,6 @@ func (s *summary) fromJournal(j journal, site engine.SiteID) (held []string, err
 				return nil, err
 			}
 			heldNow = s.held(p, site, objects, heldNow)
-		case engine.EntryDecision:
 		default:
 		}
 	}

@@ -57,8 +57,8 @@ func (w *work) run(ctx context.Context) error {
 	return w.close(ctx)
 }
 
-// store keeps the large parts of the Input. A crash here leaves files that no
-// entry refers to.
+// store keeps the large parts of the Input, and journals what the policies said.
+// A crash before its entry leaves files that no entry refers to.
 func (w *work) store(ctx context.Context) error {
 	for _, x := range []struct {
 		to *string
@@ -72,7 +72,13 @@ func (w *work) store(ctx context.Context) error {
 			return journalError{err}
 		}
 	}
-	return nil
+	e, err := engine.NewEntry(w.l.cycle, engine.EntryDecision, engine.DecisionRecord{
+		Revision: w.decision.Revision, Digest: w.said, Opinions: w.decision.Opinions(), Failures: w.decision.Failures,
+	}, w.said)
+	if err != nil {
+		return err
+	}
+	return w.l.append(ctx, e)
 }
 
 // level builds, checks and journals the plan of one level. It returns nil when

@@ -57,8 +57,7 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// allCodes are the codes that Build gives. Only "rejected" is not its own: the
-// loop asks the plan-scope rules.
+// allCodes are the codes that Build gives.
 var allCodes = []engine.HoldCode{
 	engine.HoldFrozen, engine.HoldVeto, engine.HoldPinned, engine.HoldMode, engine.HoldSites, engine.HoldHosts, engine.HoldObstacle, engine.HoldAcross,
 	engine.HoldCapacity, engine.HoldReserve, engine.HoldSpace, engine.HoldNetwork, engine.HoldMAC, engine.HoldRule, engine.HoldRTT, engine.HoldBandwidth,
