@@ -158,7 +158,7 @@ func (d *demo) run(ctx context.Context) (*summary, error) {
 	d.lab.ServePipe(ctx)
 	defer d.lab.Close()
 	d.files, err = writeLabFiles(d.state, cfg, d.lab.Endpoints(), labOptions{
-		every: demoEvery, minGap: time.Minute, enforce: true,
+		every: demoEvery, minGap: time.Minute,
 		maintenance: &maintenance{host: d.maintained(), from: d.start.Add(maintenanceFrom), to: d.start.Add(maintenanceUntil)},
 	})
 	if err != nil {

@@ -114,7 +114,7 @@ func (f *labFlags) announce(w io.Writer, l *lab.Lab, cfg lab.Config, asJSON bool
 	var files labFiles
 	if f.write != "" {
 		var err error
-		files, err = writeLabFiles(f.write, cfg, endpoints, labOptions{every: 10 * time.Second, minGap: time.Second, enforce: f.load == "", listen: "127.0.0.1:0"})
+		files, err = writeLabFiles(f.write, cfg, endpoints, labOptions{every: 10 * time.Second, minGap: time.Second, recorded: f.load != "", listen: "127.0.0.1:0"})
 		if err != nil {
 			return err
 		}

@@ -23,8 +23,8 @@ type labFiles struct {
 type labOptions struct {
 	every       time.Duration // between cycles
 	minGap      time.Duration // at least, however often the loop is woken
-	enforce     bool
-	listen      string // of the web server; "" for none
+	recorded    bool          // nothing in it can be changed, and where it stands is not known
+	listen      string        // of the web server; "" for none
 	maintenance *maintenance
 }
 
@@ -73,11 +73,9 @@ func labYAML(f labFiles, cfg lab.Config, endpoints []lab.Endpoint, accounts map[
 			line("%s:\n%s", name, strings.Join(items, "\n"))
 		}
 	}
-	mode := "advise"
-	roles := []string{lab.RoleReader}
-	if o.enforce {
-		mode = "enforce"
-		roles = append(roles, lab.RoleMover)
+	mode, sun, roles := "enforce", "enforce", []string{lab.RoleReader, lab.RoleMover}
+	if o.recorded {
+		mode, sun, roles = "advise", "off", roles[:1]
 	}
 	line("# A daemon for a lab of simulated vCenters. See 'heliostat init' for what each key means.")
 	list("sites", labSites(cfg, endpoints, mode))
@@ -91,8 +89,8 @@ func labYAML(f labFiles, cfg lab.Config, endpoints []lab.Endpoint, accounts map[
 	list("segments", labSegments(cfg))
 	list("links", labLinks(cfg))
 	list("power", labPower(cfg))
-	line("policy:\n  dir: %q\n  modes:", f.policies)
-	for _, p := range []string{"follow_the_sun", "dpm", "hurricane", "maintenance", "emergency", "quiet_hours", "sovereignty", "pinned"} {
+	line("policy:\n  dir: %q\n  modes:\n    follow_the_sun: %s", f.policies, sun)
+	for _, p := range []string{"dpm", "hurricane", "maintenance", "emergency", "quiet_hours", "sovereignty", "pinned"} {
 		line("    %s: %s", p, mode)
 	}
 	line("  weights: {follow_the_sun: 0.02}")

@@ -22,7 +22,7 @@ import (
 
 // patience is how long a test waits for something that should come soon: far
 // longer than it takes, since the machine may be busy.
-const patience = 15 * time.Second
+const patience = 30 * time.Second
 
 // endsWithin is how soon a process must have ended after it was told to.
 const endsWithin = 5 * time.Second
@@ -148,7 +148,7 @@ func heliostat(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	p := start(t, nil, args...)
 	limit := patience
 	if args[0] == "demo" {
-		limit *= 12 // it computes
+		limit *= 6 // it computes
 	}
 	select {
 	case <-p.ended:

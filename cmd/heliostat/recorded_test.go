@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"github.com/vmware/govmomi"
 	"github.com/vmware/govmomi/property"
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/view"
+	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 	"github.com/vmware/govmomi/vim25/xml"
 
@@ -97,7 +100,39 @@ func recorded(t *testing.T, dump string, vms int, rules string) *rig {
 			t.Errorf("plan --drain does not name %s:\n%s", vm, out)
 		}
 	}
+	r.loads(t)
 	return r
+}
+
+// loads compares what is said of the host's and each VM's load with what the
+// recorded vCenter says itself.
+func (r *rig) loads(t *testing.T) {
+	t.Helper()
+	c := connect(t, &r.endpoints[0])
+	v, err := view.NewManager(c.Client).CreateContainerView(t.Context(), c.ServiceContent.RootFolder, []string{"HostSystem", "VirtualMachine"}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var hosts []mo.HostSystem
+	var vms []mo.VirtualMachine
+	err = errors.Join(v.Retrieve(t.Context(), []string{"HostSystem"}, []string{"summary"}, &hosts), v.Retrieve(t.Context(), []string{"VirtualMachine"}, []string{"name", "summary"}, &vms))
+	if err != nil || len(hosts) != 1 {
+		t.Fatalf("%d hosts: %v", len(hosts), err)
+	}
+	q, hw := hosts[0].Summary.QuickStats, hosts[0].Summary.Hardware
+	want := fmt.Sprintf("recorded: 1 of 1 host on, CPU %d of %d MHz, memory %d of %d MiB, power unknown", q.OverallCpuUsage, int32(hw.NumCpuCores)*hw.CpuMhz, q.OverallMemoryUsage, hw.MemorySize>>20)
+	if out := r.ask(t, "plan"); !strings.Contains(out, want) {
+		t.Errorf("plan does not say %q:\n%s", want, out)
+	}
+	r.run(t)
+	for i := range vms {
+		s := &vms[i].Summary
+		want := fmt.Sprintf("%d vCPUs, %d MHz now; %d MiB configured, %d MiB used;", s.Config.NumCpu, max(s.QuickStats.OverallCpuUsage, s.QuickStats.OverallCpuDemand), s.Config.MemorySizeMB, s.QuickStats.HostMemoryUsage)
+		if out := r.ask(t, "explain", "vm", vms[i].Name); !strings.Contains(out, want) {
+			t.Errorf("explain does not say %q:\n%s", want, out)
+		}
+	}
+	r.daemon.interrupt(t)
 }
 
 func TestOwnDump(t *testing.T) {
