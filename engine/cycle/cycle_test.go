@@ -61,6 +61,27 @@ func (f *fleet) Collect(_ context.Context, now time.Time, _ Resolve) (*engine.Sn
 	return s, s.Validate()
 }
 
+// did lists the calls that were submitted.
+func (f *fleet) did() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]string(nil), f.calls...)
+}
+
+// times is how often the fleet was collected.
+func (f *fleet) times() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked
+}
+
+// fail makes collecting fail, or work again.
+func (f *fleet) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+}
+
 func (f *fleet) Session(context.Context, engine.VCenterID) (string, error)  { return "s", nil }
 func (f *fleet) EndSession(context.Context, engine.VCenterID, string) error { return nil }
 func (f *fleet) Mark(context.Context, *engine.Action, string) error         { return nil }
@@ -253,7 +274,7 @@ func TestHostIsEmptiedThenHandedOver(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
-		if got := fmt.Sprint(f.calls); got != "[move enter_maintenance]" {
+		if got := fmt.Sprint(f.did()); got != "[move enter_maintenance]" {
 			t.Errorf("calls: %s", got)
 		}
 		if h := r.history.Host("v/h0"); h.Own != engine.OwnMaintenance {
@@ -306,8 +327,8 @@ func TestAdviceWaitsForApproval(t *testing.T) {
 		_ = r.with(t, func(ctx context.Context) {
 			time.Sleep(5*time.Minute + time.Second)
 			p := r.now().Pending
-			if p == nil || len(f.calls) != 0 {
-				t.Fatalf("pending %v, calls %v", p, f.calls)
+			if p == nil || len(f.did()) != 0 {
+				t.Fatalf("pending %v, calls %v", p, f.did())
 			}
 			first := p.Hash
 			for _, c := range []struct{ hash, want string }{{"abc", "six"}, {"ffffffffffff", "no such plan"}} {
@@ -319,7 +340,7 @@ func TestAdviceWaitsForApproval(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(10 * time.Minute)
-			if got := fmt.Sprint(f.calls); got != "[move enter_maintenance]" {
+			if got := fmt.Sprint(f.did()); got != "[move enter_maintenance]" {
 				t.Errorf("calls: %s", got)
 			}
 		})
@@ -357,18 +378,18 @@ func TestPauseHoldsOverRestart(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
-		f.err = nil
+		f.fail(nil)
 		again := newRig(t, f, b, engine.Enforce)
 		_ = again.with(t, func(ctx context.Context) {
 			time.Sleep(5 * time.Minute)
-			if len(f.calls) != 0 || again.now().Paused == nil {
-				t.Fatalf("after a restart: calls %v, paused %v", f.calls, again.now().Paused)
+			if len(f.did()) != 0 || again.now().Paused == nil {
+				t.Fatalf("after a restart: calls %v, paused %v", f.did(), again.now().Paused)
 			}
 			if err := again.Resume(ctx, "ann"); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(5 * time.Minute)
-			if len(f.calls) == 0 {
+			if len(f.did()) == 0 {
 				t.Error("nothing is done after resume")
 			}
 		})
@@ -381,8 +402,8 @@ func TestVetoesBecomeHolds(t *testing.T) {
 		r := newRig(t, f, b, engine.Enforce)
 		r.said.deny = true
 		_ = r.with(t, func(context.Context) { time.Sleep(3 * time.Minute) })
-		if len(f.calls) != 0 {
-			t.Errorf("calls: %v", f.calls)
+		if len(f.did()) != 0 {
+			t.Errorf("calls: %v", f.did())
 		}
 		held := false
 		for _, h := range r.now().Plans[0].Holds {
@@ -411,7 +432,7 @@ func TestEndedActionsAreFoldedOnceOverRestarts(t *testing.T) {
 		if got := third.history.VM("vm1").Moves; got != 1 {
 			t.Errorf("remembered moves after another restart: %d", got)
 		}
-		if got := fmt.Sprint(f.calls); got != "[move enter_maintenance]" {
+		if got := fmt.Sprint(f.did()); got != "[move enter_maintenance]" {
 			t.Errorf("calls: %s", got)
 		}
 	})
@@ -428,12 +449,10 @@ func TestFailedCycleIsForgottenAndPokesAreSpaced(t *testing.T) {
 				time.Sleep(100 * time.Millisecond)
 			}
 			time.Sleep(6 * time.Second) // within 12 s of the first cycle one more has run
-			if f.asked != 2 {
-				t.Errorf("%d cycles in 12 s, want 2", f.asked)
+			if f.times() != 2 {
+				t.Errorf("%d cycles in 12 s, want 2", f.times())
 			}
-			f.mu.Lock()
-			f.err = nil
-			f.mu.Unlock()
+			f.fail(nil)
 			time.Sleep(2 * time.Minute)
 			if err := r.now().Err; err != nil {
 				t.Errorf("still failing: %v", err)
@@ -449,8 +468,8 @@ func TestJournalFailureEndsTheLoop(t *testing.T) {
 		b.err = errors.New("disk full")
 		ended := make(chan error, 1)
 		go func() { ended <- r.Run(t.Context()) }()
-		if err := <-ended; err == nil || len(f.calls) != 0 {
-			t.Errorf("ended with %v after %v", err, f.calls)
+		if err := <-ended; err == nil || len(f.did()) != 0 {
+			t.Errorf("ended with %v after %v", err, f.did())
 		}
 	})
 }
