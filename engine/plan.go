@@ -37,6 +37,7 @@ type Place struct {
 	VCenter VCenterID `json:"vcenter"`
 	Cluster ClusterID `json:"cluster"`
 	Host    HostID    `json:"host"`
+	Name    string    `json:"name,omitempty"`   // of the host, for people
 	Pool    string    `json:"pool,omitempty"`   // moid
 	Folder  string    `json:"folder,omitempty"` // moid
 	DRS     bool      `json:"drs,omitempty"`
@@ -132,7 +133,15 @@ func (a *Action) String() string {
 	case a.Storage:
 		how = "vmotion with storage"
 	}
-	return fmt.Sprintf("move %s %s -> %s (%s)", a.Name, a.From.Host, a.To.Host, how)
+	return fmt.Sprintf("move %s %s -> %s (%s)", a.Name, a.From.people(), a.To.people(), how)
+}
+
+// people is what people call the host.
+func (p *Place) people() string {
+	if p.Name != "" {
+		return p.Name
+	}
+	return string(p.Host)
 }
 
 // HoldCode types the reason why something that should happen does not.

@@ -26,7 +26,7 @@ func inBubble(f func(ctx context.Context) error) error {
 	if err := flag.CommandLine.Parse(nil); err != nil {
 		return err
 	}
-	test := func(t *testing.T) { //nolint:thelper // it is the test
+	test := func(t *testing.T) {
 		var err error
 		defer func() {
 			done <- err

@@ -59,7 +59,8 @@ type daemon struct {
 	intake   *alerts.Intake
 	started  time.Time
 	mode     engine.Mode
-	cycles   uint64 // last one counted in the metrics
+	cycles   uint64          // last one counted in the metrics
+	open     map[string]bool // actions in flight at the last publication, by ID
 }
 
 // loadPolicies loads the bundle. What is wrong with it is a fault of the configuration.
@@ -86,7 +87,7 @@ func newDaemon(ctx context.Context, cfg *configs.Config, j *store.Journal, at su
 		return nil, err
 	}
 	if cfg.Alerts.TokenFile != "" {
-		d.intake = &alerts.Intake{Config: cfg.Alerts, Sink: j, Wake: func(reason string) { d.loop.Poke(reason) }, Log: d.log}
+		d.intake = &alerts.Intake{Config: cfg.Alerts, Sink: countedSink{j, d.metrics}, Wake: func(reason string) { d.loop.Poke(reason) }, Log: d.log}
 	}
 	set, err := d.sources(ctx)
 	if err != nil {
@@ -243,7 +244,7 @@ func (d *daemon) serve(ctx context.Context, g *errgroup.Group) error {
 		d.log.InfoContext(ctx, "web server listens", "addr", ln.Addr().String())
 		var intake http.Handler
 		if d.intake != nil {
-			intake = d.intake
+			intake = countRefused(d.intake, d.metrics)
 		}
 		g.Go(func() error { return web.Serve(ctx, ln, web.NewHandler(d.board, d.metrics, intake), d.log) })
 	}
@@ -273,8 +274,21 @@ func (d *daemon) publish(p cycle.Published) {
 	}
 	d.board.Show(s)
 	d.metrics.Shown(s)
+	for i := range p.Open {
+		if id := p.Open[i].Action.ID; !d.open[id] {
+			d.metrics.ActionStarted(p.Open[i].Action.Kind)
+		}
+	}
 	for i := range p.Ended {
+		// One that began and ended between two publications has not been counted.
+		if !d.open[p.Ended[i].Action.ID] && p.Ended[i].Started != 0 && !p.Ended[i].Adopted {
+			d.metrics.ActionStarted(p.Ended[i].Action.Kind)
+		}
 		d.metrics.ActionEnded(&p.Ended[i])
+	}
+	d.open = make(map[string]bool, len(p.Open))
+	for i := range p.Open {
+		d.open[p.Open[i].Action.ID] = true
 	}
 	if p.Cycle != d.cycles {
 		if d.cycles == 0 && d.at.notify != nil {

@@ -134,7 +134,7 @@ func explain(j journal, kind, name string, number uint64) (*explanation, error) 
 		}
 	}
 	for _, h := range p.Holds {
-		if h.Subject.Kind == kind && h.Subject.ID == e.ID {
+		if about := (engine.Subject{Kind: kind, ID: e.ID}); h.Subject == about || h.Demand == about {
 			e.Holds = append(e.Holds, h)
 		}
 	}

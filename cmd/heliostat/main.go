@@ -66,6 +66,7 @@ func run(args []string) int {
 // globals are the flags that every command takes.
 type globals struct {
 	config    string
+	socket    string
 	json      bool
 	logFormat string
 	logLevel  string
@@ -93,6 +94,7 @@ carries it out, and journals every decision.`,
 	})
 	f := root.PersistentFlags()
 	f.StringVarP(&g.config, "config", "c", "/etc/heliostat/heliostat.yaml", "configuration file")
+	f.StringVar(&g.socket, "socket", "", "control socket of the daemon (default: the configuration's)")
 	f.BoolVar(&g.json, "json", false, "print JSON")
 	f.StringVar(&g.logFormat, "log-format", "", "text or json (default: the configuration's)")
 	f.StringVar(&g.logLevel, "log-level", "", "debug, info, warn or error (default: the configuration's)")

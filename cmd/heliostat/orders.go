@@ -14,8 +14,12 @@ import (
 	"heliostat/web"
 )
 
-// daemon reaches the daemon of the configuration over its socket.
+// daemon reaches the daemon over its socket: the one that is given, or the
+// configuration's. Giving it spares an order the secrets that the configuration names.
 func (g *globals) daemon(ctx context.Context) (*web.Client, error) {
+	if g.socket != "" {
+		return dialDaemon(ctx, g.socket)
+	}
 	cfg, err := configs.Load(g.config)
 	if err != nil {
 		return nil, codeError{exitConfig, err}
@@ -23,8 +27,9 @@ func (g *globals) daemon(ctx context.Context) (*web.Client, error) {
 	return dialDaemon(ctx, cfg.State.Socket)
 }
 
-// order makes a command that gives the daemon one order.
-func order(g *globals, use, short, long, example, done string, args cobra.PositionalArgs, give func(context.Context, *web.Client, []string, string) error) *cobra.Command {
+// order makes a command that gives the daemon one order. why is the help text of
+// its reason, "" when it takes none.
+func order(g *globals, why, use, short, long, example, done string, args cobra.PositionalArgs, give func(context.Context, *web.Client, []string, string) error) *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
 		Use: use, Short: short, Long: long, Example: example, Args: args,
@@ -40,12 +45,14 @@ func order(g *globals, use, short, long, example, done string, args cobra.Positi
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "why, for the journal")
+	if why != "" {
+		cmd.Flags().StringVar(&reason, "reason", "", why)
+	}
 	return cmd
 }
 
 func newApprove(g *globals) *cobra.Command {
-	return order(g, "approve HASH", "Let an advised plan be carried out",
+	return order(g, "", "approve HASH", "Let an advised plan be carried out",
 		`Approve the plan that waits. HASH is the beginning of its hash, at least six digits,
 as 'heliostat status' shows it. What has changed since the plan was made is not done.`,
 		"  heliostat approve 3f9a0c", "approved", cobra.ExactArgs(1),
@@ -55,7 +62,7 @@ as 'heliostat status' shows it. What has changed since the plan was made is not 
 }
 
 func newReject(g *globals) *cobra.Command {
-	return order(g, "reject HASH", "Drop an advised plan",
+	return order(g, "why, for the journal", "reject HASH", "Drop an advised plan",
 		`Drop the plan that waits. A plan of the same actions is not offered again for as long
 as an approval is waited for (schedule.approval_ttl).`,
 		"  heliostat reject 3f9a0c --reason 'month end'", "rejected", cobra.ExactArgs(1),
@@ -65,7 +72,7 @@ as an approval is waited for (schedule.approval_ttl).`,
 }
 
 func newPause(g *globals) *cobra.Command {
-	return order(g, "pause", "Start no more actions until resumed",
+	return order(g, "why, for the journal (required)", "pause", "Start no more actions until resumed",
 		`Start no more actions, from now on and over restarts. Actions in flight go on to their
 end. The plan that waits, and the rest of approved ones, are dropped. A reason must be given.`,
 		"  heliostat pause --reason 'storage maintenance'", "paused: nothing more is started until 'heliostat resume'", cobra.NoArgs,
@@ -73,7 +80,7 @@ end. The plan that waits, and the rest of approved ones, are dropped. A reason m
 }
 
 func newResume(g *globals) *cobra.Command {
-	return order(g, "resume", "End a pause", "End a pause. The next cycle begins at once.", "  heliostat resume", "resumed", cobra.NoArgs,
+	return order(g, "", "resume", "End a pause", "End a pause. The next cycle begins at once.", "  heliostat resume", "resumed", cobra.NoArgs,
 		func(ctx context.Context, c *web.Client, _ []string, _ string) error { return c.Resume(ctx) })
 }
 

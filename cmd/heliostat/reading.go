@@ -31,6 +31,9 @@ type journal interface {
 // openJournal opens the journal in the state folder, or in the configured one
 // when state is empty. While a daemon owns it, its socket is asked.
 func (g *globals) openJournal(ctx context.Context, state string) (journal, error) {
+	if g.socket != "" && state == "" {
+		return copyJournal(ctx, g.socket)
+	}
 	socket := ""
 	if state == "" {
 		cfg, err := configs.Load(g.config)

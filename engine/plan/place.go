@@ -410,7 +410,7 @@ func (b *builder) action(w *want, h int32) engine.Action {
 func (b *builder) place(h int32) engine.Place {
 	x := &b.s.Hosts[h]
 	c := &b.s.Clusters[x.Cluster]
-	p := engine.Place{VCenter: b.s.VCenters[x.VCenter].ID, Cluster: c.ID, Host: x.ID, Pool: c.Pool, Folder: c.Folder}
+	p := engine.Place{VCenter: b.s.VCenters[x.VCenter].ID, Cluster: c.ID, Host: x.ID, Name: x.Name, Pool: c.Pool, Folder: c.Folder}
 	if x.Site >= 0 {
 		p.Site = b.s.Sites[x.Site].ID
 	}
