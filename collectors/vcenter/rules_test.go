@@ -2,6 +2,7 @@ package vcenter
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/vmware/govmomi/vim25/types"
@@ -22,11 +23,11 @@ func TestRulesDisabled(t *testing.T) {
 	}}}}}
 	b.inv.Clusters = make([]engine.Cluster, 1)
 	b.addRules()
-	got := ""
+	var got strings.Builder
 	for _, r := range b.inv.Rules {
-		got += fmt.Sprintf("%s %s %t; ", r.Name, r.Kind, r.Disabled)
+		fmt.Fprintf(&got, "%s %s %t; ", r.Name, r.Kind, r.Disabled)
 	}
-	if want := "b together false; c not_on true; d apart true; "; got != want || len(b.g.list) != 0 {
-		t.Errorf("rules %q, want %q, %d gaps", got, want, len(b.g.list))
+	if want := "b together false; c not_on true; d apart true; "; got.String() != want || len(b.g.list) != 0 {
+		t.Errorf("rules %q, want %q, %d gaps", got.String(), want, len(b.g.list))
 	}
 }
