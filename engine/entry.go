@@ -122,9 +122,10 @@ type PlanRecord struct {
 
 // An OperatorRecord is a person's order.
 type OperatorRecord struct {
-	Op     string `json:"op"` // pause, resume
-	Who    string `json:"who"`
-	Reason string `json:"reason,omitempty"`
+	Op      string  `json:"op"` // pause, resume, release
+	Who     string  `json:"who"`
+	Reason  string  `json:"reason,omitempty"`
+	Subject Subject `json:"subject,omitzero"` // what is released
 }
 
 // An ApprovalRecord is a person's answer to an advised plan.

@@ -150,6 +150,9 @@ type History struct {
 	Spent  []Spend       `json:"spent,omitempty"`
 	Census []Census      `json:"census,omitempty"` // by vCenter: see Believe
 	Cycles uint64        `json:"cycles"`
+	// Quarantine is what a person must look at, sorted by kind and ID. It does
+	// not age, and stays while its subject is out of sight.
+	Quarantine []Quarantine `json:"quarantine,omitempty"`
 }
 
 // Host returns what is remembered of the host, or an empty memory.
@@ -181,7 +184,7 @@ type Thresholds struct {
 func Fold(h *History, s *Snapshot, ended []ActionRecord, low Thresholds) *History {
 	const day = 86_400
 	at := s.At
-	out := &History{At: at, Cycles: h.Cycles + 1, Census: h.Census, Hosts: make([]HostHistory, 0, len(s.Hosts)), VMs: make([]VMHistory, 0, len(s.VMs))}
+	out := &History{At: at, Cycles: h.Cycles + 1, Census: h.Census, Quarantine: slices.Clone(h.Quarantine), Hosts: make([]HostHistory, 0, len(s.Hosts)), VMs: make([]VMHistory, 0, len(s.VMs))}
 	for _, sp := range h.Spent {
 		if at-sp.At < day {
 			out.Spent = append(out.Spent, sp)
@@ -278,6 +281,9 @@ func (x HostHistory) LowFor(now Unix) int64 {
 
 func (h *History) apply(r *ActionRecord) {
 	a := &r.Action
+	if r.State == StateLost {
+		h.quarantine(r)
+	}
 	if r.State == StateSucceeded || r.State == StateFailed || r.State == StateLost {
 		h.Spent = append(h.Spent, Spend{At: r.Started, Kind: a.Kind, Site: a.From.Site, Demand: a.Demand.Kind != ""})
 	}

@@ -187,6 +187,7 @@ const (
 	HoldEvacuating  HoldCode = "evacuating"      // its site, cluster or host is being emptied
 	HoldPaused      HoldCode = "paused"          // an operator's pause
 	HoldUnavailable HoldCode = "unavailable"     // the host or vCenter does not answer
+	HoldQuarantine  HoldCode = "quarantine"      // an action on it was lost: a person must look
 )
 
 // A Hold says why something that should happen does not.

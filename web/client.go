@@ -85,6 +85,11 @@ func (c *Client) Pause(ctx context.Context, reason string) error {
 // Resume ends a pause.
 func (c *Client) Resume(ctx context.Context) error { return c.order(ctx, "/v1/resume", order{}) }
 
+// Release ends the quarantine of a vm or host (kind), by name or ID.
+func (c *Client) Release(ctx context.Context, kind, name, reason string) error {
+	return c.order(ctx, "/v1/release", order{Kind: kind, Name: name, Reason: reason})
+}
+
 // Approve lets the waiting plan be carried out. hash may be its beginning.
 func (c *Client) Approve(ctx context.Context, hash string) error {
 	return c.order(ctx, "/v1/approve", order{Hash: hash})

@@ -20,6 +20,8 @@ import (
 type Control interface {
 	Pause(ctx context.Context, who, reason string) error
 	Resume(ctx context.Context, who string) error
+	// Release ends the quarantine of a vm or host (kind).
+	Release(ctx context.Context, kind, name, who, reason string) error
 	Approve(ctx context.Context, hash, who string) error
 	Reject(ctx context.Context, hash, who, reason string) error
 	// Poke begins a cycle early. It never blocks.
@@ -43,12 +45,14 @@ const maxReason = 1000
 type order struct {
 	Hash   string `json:"hash,omitempty"`
 	Reason string `json:"reason,omitempty"`
+	Kind   string `json:"kind,omitempty"` // vm or host
+	Name   string `json:"name,omitempty"`
 }
 
 // NewControl serves the control socket:
 //
 //	GET  /v1/status
-//	POST /v1/pause {reason}, /v1/resume {}, /v1/approve {hash}, /v1/reject {hash, reason}, /v1/poke {}
+//	POST /v1/pause {reason}, /v1/resume {}, /v1/release {kind, name, reason}, /v1/approve {hash}, /v1/reject {hash, reason}, /v1/poke {}
 //	GET  /v1/journal?from=N    entries as JSON lines
 //	GET  /v1/journal.db        a consistent copy of the journal's file
 //	GET  /v1/blobs/{digest}
@@ -71,6 +75,12 @@ func NewControl(state State, control Control, journal Journal) http.Handler {
 	}))
 	mux.HandleFunc("POST /v1/resume", ordered(func(ctx context.Context, who string, _ order) error {
 		return control.Resume(ctx, who)
+	}))
+	mux.HandleFunc("POST /v1/release", ordered(func(ctx context.Context, who string, o order) error {
+		if o.Reason == "" {
+			return errors.New("a release needs a reason")
+		}
+		return control.Release(ctx, o.Kind, o.Name, who, o.Reason)
 	}))
 	mux.HandleFunc("POST /v1/approve", ordered(func(ctx context.Context, who string, o order) error {
 		return control.Approve(ctx, o.Hash, who)

@@ -40,6 +40,10 @@ func (d *daemon) Pause(_ context.Context, who, reason string) error {
 	return d.order("pause " + who + " " + reason)
 }
 func (d *daemon) Resume(_ context.Context, who string) error { return d.order("resume " + who) }
+func (d *daemon) Release(_ context.Context, kind, name, who, reason string) error {
+	return d.order("release " + kind + " " + name + " " + who + " " + reason)
+}
+
 func (d *daemon) Approve(_ context.Context, hash, who string) error {
 	return d.order("approve " + hash + " " + who)
 }
@@ -135,7 +139,7 @@ func TestOrdersCarryWhoGaveThem(t *testing.T) {
 	c, who := control(t, d), me(t)
 	for _, err := range []error{
 		c.Pause(t.Context(), "smoke in hall 2"), c.Resume(t.Context()), c.Approve(t.Context(), "abcdef"),
-		c.Reject(t.Context(), "abcdef", "not today"), c.Poke(t.Context()),
+		c.Reject(t.Context(), "abcdef", "not today"), c.Poke(t.Context()), c.Release(t.Context(), "vm", "db1", "seen"),
 	} {
 		if err != nil {
 			t.Error(err)
@@ -143,7 +147,7 @@ func TestOrdersCarryWhoGaveThem(t *testing.T) {
 	}
 	want := []string{
 		"pause " + who + " smoke in hall 2", "resume " + who, "approve abcdef " + who,
-		"reject abcdef " + who + " not today", "poke asked for by " + who,
+		"reject abcdef " + who + " not today", "poke asked for by " + who, "release vm db1 " + who + " seen",
 	}
 	if got := strings.Join(d.orders, "\n"); got != strings.Join(want, "\n") {
 		t.Errorf("orders:\n%s", got)

@@ -114,7 +114,8 @@ type Loop struct {
 	approved     []approved
 	rejected     map[string]time.Time // by plan hash: until when it is not offered again
 	refused      string
-	folded       []string // IDs of ended actions in history and not yet in a journaled input
+	released     []engine.Subject // by a person, from quarantine, and not yet out of history
+	folded       []string         // IDs of ended actions in history and not yet in a journaled input
 	shown        Published
 }
 
@@ -261,8 +262,9 @@ func (l *Loop) once(ctx context.Context, now time.Time) error {
 	}
 	s.Gaps = append(s.Gaps, gaps...) // nobody else has seen it yet
 	l.shown.Ended = append(l.shown.Ended, ended...)
-	l.history = engine.Fold(l.history, s, ended, l.Config.Low)
+	l.history = engine.Fold(l.history.Released(l.released), s, ended, l.Config.Low)
 	l.history.Census = census
+	l.released = nil
 	for i := range ended {
 		l.folded = append(l.folded, ended[i].Action.ID)
 	}

@@ -25,6 +25,8 @@ type Memory struct {
 	Open    []engine.ActionRecord // intents and tasks without an end
 	Paused  *engine.OperatorRecord
 	ended   []engine.ActionRecord // ended and in no journaled history
+	// released are out of quarantine, and in no journaled history.
+	released []engine.Subject
 }
 
 // Remember reads a journal from its beginning. An empty journal gives an empty memory.
@@ -45,6 +47,7 @@ func Remember(r Reader) (Memory, error) {
 				return m, fmt.Errorf("entry %d: %w", e.Seq, err)
 			}
 			history = rec.History
+			m.released = nil
 			for _, id := range rec.Ended {
 				delete(ended, id)
 			}
@@ -64,9 +67,13 @@ func Remember(r Reader) (Memory, error) {
 			if err := json.Unmarshal(e.Data, &rec); err != nil {
 				return m, fmt.Errorf("entry %d: %w", e.Seq, err)
 			}
-			m.Paused = nil
-			if rec.Op == "pause" {
+			switch rec.Op {
+			case "pause":
 				m.Paused = &rec
+			case "resume":
+				m.Paused = nil
+			case "release":
+				m.released = append(m.released, rec.Subject)
 			}
 		default:
 		}
@@ -104,7 +111,7 @@ func compareIDs(a, b string) int {
 // Restore makes the loop ready to run, where an earlier process left off: open
 // actions are adopted, history and a pause go on. Call it once, before Run.
 func (l *Loop) Restore(ctx context.Context, m Memory) {
-	l.history, l.cycle, l.paused = m.History, m.Cycle, m.Paused
+	l.history, l.cycle, l.paused, l.released = m.History, m.Cycle, m.Paused, m.released
 	l.shown.Revision = l.Policy.Revision()
 	l.Executor.Recover(ctx, m.Open, m.ended)
 }

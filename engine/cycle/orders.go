@@ -60,6 +60,46 @@ func (l *Loop) Resume(ctx context.Context, who string) error {
 	return err
 }
 
+// Release ends the quarantine of a VM or a host (kind), by its name or ID: a
+// person has looked at it. The next cycle may act on it again.
+func (l *Loop) Release(ctx context.Context, kind, name, who, reason string) error {
+	err := l.ask(ctx, func(ctx context.Context) error {
+		q, err := l.quarantined(kind, name)
+		if err != nil {
+			return err
+		}
+		// A crash before the entry leaves the quarantine in force.
+		if err := l.record(ctx, engine.EntryOperator, engine.OperatorRecord{Op: "release", Who: who, Reason: reason, Subject: q.Subject}); err != nil {
+			return err
+		}
+		l.released = append(l.released, q.Subject)
+		l.Log.WarnContext(ctx, "released from quarantine", "subject", q.Subject.String(), "name", q.Name, "who", who, "reason", reason)
+		return nil
+	})
+	if err == nil {
+		l.Poke("released " + kind + " " + name)
+	}
+	return err
+}
+
+// quarantined finds the one quarantine of that name.
+func (l *Loop) quarantined(kind, name string) (*engine.Quarantine, error) {
+	var found []*engine.Quarantine
+	for i := range l.history.Quarantine {
+		q := &l.history.Quarantine[i]
+		if q.Subject.Kind == kind && (q.Name == name || q.Subject.ID == name) && !slices.Contains(l.released, q.Subject) {
+			found = append(found, q)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, fmt.Errorf("no %s %q is in quarantine", kind, name)
+	case 1:
+		return found[0], nil
+	}
+	return nil, fmt.Errorf("%d of kind %s in quarantine are named %q: give the ID, such as %s", len(found), kind, name, found[0].Subject.ID)
+}
+
 // Approve lets the waiting plan be carried out. hash may be its beginning, of at
 // least six digits. Where several approvers are asked for, each must be another.
 func (l *Loop) Approve(ctx context.Context, hash, who string) error {

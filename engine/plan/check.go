@@ -220,6 +220,7 @@ func (c *checker) action(i int32) {
 	}
 	c.touch(i, a, e)
 	c.busy(i, a, e)
+	c.quarantine(i, a)
 	c.modes(i, a, e)
 	c.demand(i, a, e)
 	if a.Kind == engine.Move {

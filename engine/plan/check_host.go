@@ -175,6 +175,9 @@ func (c *checker) delegated() {
 			if row, stops := v.Obstacles.Stops(false, false); stops {
 				c.refuse(i, engine.HoldObstacle, "VM %s on it %s (%s)", v.Name, row.Text, row.Name)
 			}
+			if q := c.h.QuarantineOf(subject); q != nil {
+				c.refuse(i, engine.HoldQuarantine, "VM %s on it is %s", v.Name, q.Text())
+			}
 			if c.weak(v.Mode) {
 				c.refuse(i, engine.HoldMode, "the tag of VM %s on it allows %s, the plan is for %s", v.Name, v.Mode, c.in.Level)
 			}

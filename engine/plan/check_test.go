@@ -179,6 +179,11 @@ func (f *checkFleet) group(kind engine.GroupKind, scope string, names ...string)
 
 // The plans below are accepted as they stand; every refusal starts from one of them.
 
+// lost puts a subject in quarantine.
+func (f *checkFleet) lost(kind, id string) {
+	f.in.History.Quarantine = []engine.Quarantine{{Subject: engine.Subject{Kind: kind, ID: id}, Name: id, Since: checkNow - 600, Action: "c6-1", Reason: "no answer"}}
+}
+
 func checkInside(f *checkFleet) { f.move("w1", 2) }
 
 func checkAcross(f *checkFleet) {
@@ -330,6 +335,7 @@ func TestCheckAccepts(t *testing.T) {
 				{Name: "off", Kind: engine.RuleNotOn, Mandatory: true, VMs: []int32{0}, Hosts: []int32{1}, Disabled: true},
 			}
 		},
+		"a host in quarantine is left": func(f *checkFleet) { checkInside(f); f.lost("host", "va/h1") },
 		"a freeze that is over": func(f *checkFleet) {
 			checkInside(f)
 			f.in.Decision.Freezes = []engine.Freeze{{Place: engine.Subject{Kind: "fleet"}, Until: checkNow}}

@@ -28,7 +28,9 @@ type builder struct {
 	gapVM       []bool
 	gapHost     []int32 // by host: index of a gap of it, its cluster or its vCenter + 1
 	gapDS       []bool
-	fleetGap    int // index of a gap of the whole fleet + 1
+	fleetGap    int                  // index of a gap of the whole fleet + 1
+	lostVM      []*engine.Quarantine // nil when no VM is in quarantine
+	lostHost    []*engine.Quarantine // likewise
 	openVM      []bool
 	openHost    []bool
 	openTo      []bool   // an open action changes the host's power or maintenance
@@ -167,6 +169,7 @@ func compile(in Input) *builder {
 	b.compileOpen()
 	b.compileFreezes()
 	b.compileGaps()
+	b.compileQuarantine()
 	b.compileVetoes()
 	b.compileRules()
 	b.compileNetworks()

@@ -44,6 +44,7 @@ const (
 	barFrozen
 	barMode
 	barFailover
+	barLost
 )
 
 // hostBars computes, once, why each host takes no VM; for wishes, and for
@@ -76,6 +77,8 @@ func (b *builder) barOf(h int32, evac bool) bar {
 		return barDisconnected
 	case b.gapHost[h] > 0:
 		return barGap
+	case b.quarantined(h):
+		return barLost
 	case b.st.Maint[h]:
 		return barMaintenance
 	case slices.Contains(b.s.Clusters[x.Cluster].FailOn, h):
@@ -119,6 +122,8 @@ func (b *builder) barReason(h int32, x bar, evac bool) reason {
 		r.code, r.form, r.where, r.other = engine.HoldMode, "site %[1]s is in mode %[2]s", string(site.ID), site.Mode.String()
 	case barFailover:
 		r.code, r.form = engine.HoldReserve, "%[1]s is kept free for failures"
+	case barLost:
+		r.code, r.form, r.other = engine.HoldQuarantine, "%[1]s is %[2]s", b.lostHost[h].Text()
 	case barNone:
 	}
 	return r
@@ -142,6 +147,10 @@ func (b *builder) vmReason(w *want) reason {
 	}
 	if b.openVM[v] {
 		return set(engine.HoldBusy, "a move of it is under way")
+	}
+	if b.lostVM != nil && b.lostVM[v] != nil {
+		r.other = b.lostVM[v].Text()
+		return set(engine.HoldQuarantine, "it is %[2]s")
 	}
 	if vm.Task != "" {
 		r.other = vm.Task
@@ -198,7 +207,7 @@ func (b *builder) sourceReason(w *want) reason {
 		r = b.barReason(vm.Host, x, w.evac)
 		r.stage = stVM
 		return r
-	case barNone, barMaintenance, barUnseen, barOld, barFailover:
+	case barNone, barMaintenance, barUnseen, barOld, barFailover, barLost:
 	}
 	if b.gapVM[w.v] {
 		r.code, r.form = engine.HoldGap, "%[1]s is not fully seen"

@@ -17,7 +17,10 @@ func (b *builder) hostActionReason(h int32, mode engine.Mode, kind string, evac 
 	switch x := b.bars[evacIndex(evac)][h]; x {
 	case barNoSite, barFrozen, barMode:
 		return b.barReason(h, x, evac)
-	case barNone, barUnknown, barStandby, barOff, barDisconnected, barMaintenance, barGap, barUnseen, barOld, barFailover:
+	case barNone, barUnknown, barStandby, barOff, barDisconnected, barMaintenance, barGap, barUnseen, barOld, barFailover, barLost:
+	}
+	if b.quarantined(h) {
+		return b.barReason(h, barLost, evac)
 	}
 	if b.gapHost[h] > 0 {
 		return b.barReason(h, barGap, evac)
