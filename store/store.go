@@ -5,6 +5,8 @@
 //	DIR/journal.db               entries, their indices, the alerts in force
 //	DIR/blobs/<aa>/<sha256>.zst  large values, compressed, named by their digest
 //	DIR/tmp/                     what a crash may leave half-written; emptied by Open
+//	DIR/checkpoint.key, .pub     the key that signs checkpoints, made at the first Open
+//	DIR/checkpoint               the checkpoint saved last (see [Checkpoint])
 //
 // One process owns a journal: bbolt locks the file. Others read a consistent
 // copy of it (see [Journal.Copy]), or the files themselves when the owner is not
@@ -223,7 +225,10 @@ func (j *Journal) prepare() error {
 			return err
 		}
 	}
-	// Until this returns, a power cut may lose journal.db and blobs as names;
+	if err := j.prepareKey(); err != nil {
+		return err
+	}
+	// Until this returns, a power cut may lose journal.db, blobs and the key as names;
 	// nothing has been acknowledged yet.
 	return j.syncDir(".")
 }

@@ -61,6 +61,7 @@ type daemon struct {
 	mode     engine.Mode
 	cycles   uint64          // last one counted in the metrics
 	open     map[string]bool // actions in flight at the last publication, by ID
+	told     time.Time       // when a checkpoint was logged last
 }
 
 // loadPolicies loads the bundle. What is wrong with it is a fault of the configuration.
@@ -182,6 +183,7 @@ func pause(ctx context.Context, d time.Duration) {
 // run runs the daemon until ctx ends or the journal fails.
 func (d *daemon) run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, d.close()) }()
+	defer d.checkpoint(0)
 	memory, err := cycle.Remember(d.journal)
 	if err != nil {
 		return err
@@ -295,6 +297,7 @@ func (d *daemon) publish(p cycle.Published) {
 			d.at.notify.Ready()
 		}
 		d.cycles = p.Cycle
+		d.checkpoint(tellEvery)
 		d.metrics.CycleEnded(s)
 		if p.Err == nil && p.Decision != nil {
 			for _, f := range p.Decision.Failures {

@@ -159,31 +159,3 @@ func newJournalShow(g *globals, state *string) *cobra.Command {
 	}
 	return cmd
 }
-
-func newJournalVerify(g *globals, state *string) *cobra.Command {
-	return &cobra.Command{
-		Use:   "verify",
-		Short: "Check the chain of hashes and every value that it refers to",
-		Long: `Check that every entry is what was written, in its place in the chain of hashes, and
-that every value it refers to is there unchanged. A head kept elsewhere tells whether
-the end was cut off. It exits with 1 when the journal is damaged.`,
-		Example: "  heliostat journal verify --state /var/lib/heliostat",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			j, err := g.openJournal(cmd.Context(), *state)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = j.Close() }()
-			r, err := j.Verify(cmd.Context())
-			if err != nil {
-				return fmt.Errorf("the journal is damaged: %w", err)
-			}
-			if g.json {
-				return printJSON(cmd.OutOrStdout(), r)
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d entries and %d values (%d MiB) are as they were written; %d actions open; head %s\n", r.Entries, r.Blobs, r.Bytes>>20, r.Open, r.Head)
-			return err
-		},
-	}
-}

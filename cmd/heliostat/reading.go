@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 type journal interface {
 	cycle.Reader
 	Verify(ctx context.Context) (store.Report, error)
+	VerifyCheckpoint(c store.Checkpoint, key ed25519.PublicKey) error
 	Cycle(cycle uint64) ([]engine.Entry, error)
 	Kind(kind engine.EntryKind) ([]engine.Entry, error)
 	LastOf(kind engine.EntryKind) (engine.Entry, bool, error)

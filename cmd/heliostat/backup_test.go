@@ -1,0 +1,78 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"heliostat/engine"
+	"heliostat/store"
+)
+
+// journalAt makes a state folder with a journal of so many cycles, closed.
+func journalAt(t *testing.T, cycles uint64, who string) (dir string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "state")
+	j, err := store.Open(dir, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range cycles {
+		digest, err := j.Put(t.Context(), []byte(who+strings.Repeat("x", int(n))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, err := engine.NewEntry(n+1, engine.EntryInput, engine.InputRecord{Snapshot: digest}, digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Append(t.Context(), in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := j.SaveCheckpoint(); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// refuses runs a command that is to fail and to say why.
+func refuses(t *testing.T, code int, why string, args ...string) {
+	t.Helper()
+	if _, stderr, got := heliostat(t, args...); got != code || !strings.Contains(stderr, why) {
+		t.Errorf("heliostat %v: exit %d: %s; want exit %d: %s", args, got, stderr, code, why)
+	}
+}
+
+func TestVerifyAgainstACheckpoint(t *testing.T) {
+	t.Parallel()
+	dir, shorter, other := journalAt(t, 3, "a"), journalAt(t, 2, "a"), journalAt(t, 5, "b")
+	file, key := filepath.Join(dir, "checkpoint"), filepath.Join(dir, store.PublicKeyFile)
+	verify := func(state string, more ...string) []string {
+		return append([]string{"journal", "verify", "--state", state}, more...)
+	}
+	if out := must(t, verify(dir, "--checkpoint", file)...); !strings.Contains(out, "checkpoint of entry 3, ") || !strings.Contains(out, ": holds") {
+		t.Errorf("says %s", out)
+	}
+	must(t, verify(dir, "--checkpoint", file, "--key", key)...)
+	refuses(t, exitFailure, "entry 3: missing, although the checkpoint", verify(shorter, "--checkpoint", file, "--key", key)...)
+	refuses(t, exitFailure, "the journal was rewritten", verify(other, "--checkpoint", file, "--key", key)...)
+	refuses(t, exitFailure, "signed by key", verify(shorter, "--checkpoint", file)...)
+	refuses(t, exitUsage, "--key is for --checkpoint", verify(dir, "--key", key)...)
+
+	line, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := filepath.Join(t.TempDir(), "forged")
+	write(t, forged, strings.Replace(string(line), " 3 ", " 2 ", 1))
+	refuses(t, exitFailure, "its signature is false", verify(dir, "--checkpoint", forged)...)
+	write(t, forged, "what is this\n")
+	refuses(t, exitFailure, "line 1: ", verify(dir, "--checkpoint", forged)...)
+	write(t, forged, "")
+	refuses(t, exitFailure, "no checkpoint in it", verify(dir, "--checkpoint", forged)...)
+}
