@@ -20,11 +20,13 @@ import (
 // checkpoints. A copy kept elsewhere shows when the key itself was replaced.
 const PublicKeyFile = "checkpoint.pub"
 
+// CheckpointFile in the state folder holds the checkpoint saved last, as a line.
+const CheckpointFile = "checkpoint"
+
 // More files of the state folder.
 const (
-	keyFile        = "checkpoint.key" // the private key, PKCS #8 in PEM
-	checkpointFile = "checkpoint"     // the checkpoint saved last, a line
-	maxKeyFile     = 4 << 10          // bytes; such a key takes about 120
+	keyFile    = "checkpoint.key" // the private key, PKCS #8 in PEM
+	maxKeyFile = 4 << 10          // bytes; such a key takes about 120
 )
 
 // checkpointTag begins each checkpoint, and says how to read the rest.
@@ -123,7 +125,7 @@ func (j *Journal) SaveCheckpoint() (Checkpoint, error) {
 	}
 	// A crash before write's rename leaves the checkpoint before, which is as
 	// true as it was; one after it the new one.
-	if err := errors.Join(j.write(checkpointFile, []byte(c.String()+"\n")), j.syncDir(".")); err != nil {
+	if err := errors.Join(j.write(CheckpointFile, []byte(c.String()+"\n")), j.syncDir(".")); err != nil {
 		return c, fmt.Errorf("save checkpoint: %w", err)
 	}
 	return c, nil

@@ -49,11 +49,11 @@ func TestCheckpointIsALine(t *testing.T) {
 			t.Errorf("%s reads as %s: %v", c, got, err)
 		}
 	}
-	file, err := os.ReadFile(filepath.Join(dir, checkpointFile))
+	file, err := os.ReadFile(filepath.Join(dir, CheckpointFile))
 	if err != nil || string(file) != c.String()+"\n" {
 		t.Errorf("the file holds %q: %v", file, err)
 	}
-	for name, mode := range map[string]os.FileMode{keyFile: 0o600, PublicKeyFile: 0o600, checkpointFile: 0o600} {
+	for name, mode := range map[string]os.FileMode{keyFile: 0o600, PublicKeyFile: 0o600, CheckpointFile: 0o600} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode() != mode {
 			t.Errorf("%s: %v, %v", name, info, err)
 		}

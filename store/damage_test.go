@@ -21,7 +21,7 @@ func TestBitFlipsInPages(t *testing.T) {
 	}
 	want, pages, size := contents(t, j), pagesInUse(t, j), j.db.Info().PageSize
 	closeIt(t, j)
-	path := filepath.Join(dir, journalFile)
+	path := filepath.Join(dir, JournalFile)
 	file, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

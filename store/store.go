@@ -64,9 +64,11 @@ var (
 	ErrDamaged = errors.New("damaged")
 )
 
+// JournalFile is the journal's file in the state folder.
+const JournalFile = "journal.db"
+
 const (
-	journalFile = "journal.db"
-	schema      = "1"
+	schema = "1"
 
 	// DefaultMaxBytes caps journal.db. An entry is about a kilobyte and a cycle a
 	// dozen of them, so that a cycle a minute stays below it for over a year.
@@ -125,7 +127,7 @@ func Open(dir string, opts Options) (*Journal, error) {
 			return nil, fmt.Errorf("open journal %s: %w", dir, err)
 		}
 	}
-	return open(dir, journalFile, opts)
+	return open(dir, JournalFile, opts)
 }
 
 // OpenFile opens a copy of journal.db by itself, for reading. Blobs are looked

@@ -76,3 +76,53 @@ func TestVerifyAgainstACheckpoint(t *testing.T) {
 	write(t, forged, "")
 	refuses(t, exitFailure, "no checkpoint in it", verify(dir, "--checkpoint", forged)...)
 }
+
+// A running daemon is backed up; what is restored of it starts paused.
+func TestBackupOfARunningDaemonAndRestore(t *testing.T) {
+	t.Parallel()
+	r := startLab(t, "--load", ownDump(t))
+	r.quiet(t)
+	r.run(t)
+	state := filepath.Join(r.dir, "state")
+	eventually(t, "a checkpoint is saved", func() bool {
+		_, err := os.Stat(filepath.Join(state, store.CheckpointFile))
+		return err == nil
+	})
+	r.daemon.log.find(t, `msg="checkpoint of the journal" .*checkpoint="(.*)"`)
+	dir := t.TempDir()
+	live, still := filepath.Join(dir, "live.tar.zst"), filepath.Join(dir, "still.tar.zst")
+	if out := r.ask(t, "backup", "--out", live); !strings.Contains(out, ", verified; heliostat-checkpoint-v1 ") {
+		t.Errorf("backup says %s", out)
+	}
+	refuses(t, exitFailure, "is there already", "backup", "--out", live, "--config", r.config)
+	refuses(t, exitDaemon, "give its --config", "backup", "--out", still, "--state", state)
+	r.daemon.interrupt(t)
+	r.ask(t, "backup", "--out", still)
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {
+		t.Errorf("beside the backups: %v, %v", left, err)
+	}
+
+	key := filepath.Join(state, store.PublicKeyFile)
+	for _, file := range []string{live, still} {
+		to := filepath.Join(t.TempDir(), "state")
+		if out := must(t, "restore", "--from", file, "--state", to, "--key", key); !strings.Contains(out, "will start PAUSED") {
+			t.Errorf("restore says %s", out)
+		}
+		must(t, "journal", "verify", "--state", to)
+		must(t, "journal", "verify", "--state", to, "--checkpoint", filepath.Join(to, store.CheckpointFile))
+		refuses(t, exitFailure, "not empty", "restore", "--from", file, "--state", to)
+		if file == still {
+			must(t, "journal", "verify", "--state", to, "--checkpoint", filepath.Join(state, store.CheckpointFile), "--key", key)
+			r.edit(t, state, to)
+		}
+	}
+	r.run(t)
+	if p := r.status(t).Paused; p == nil || p.Who != "restore" {
+		t.Errorf("the restored daemon is paused by %+v", p)
+	}
+	r.ask(t, "resume")
+	if p := r.status(t).Paused; p != nil {
+		t.Errorf("resumed, and paused by %+v", p)
+	}
+	r.daemon.interrupt(t)
+}
