@@ -49,6 +49,8 @@ type Config struct {
 	Alerts   alerts.Config    `yaml:"alerts"`
 	Hazards  hazard.Config    `yaml:"hazards"`
 	Schedule Schedule         `yaml:"schedule"`
+	Rails    cycle.Rails      `yaml:"rails"`
+	Sanity   engine.Sanity    `yaml:"sanity"`
 	Windows  []WindowConfig   `yaml:"windows"`
 	Web      Web              `yaml:"web"`
 	State    State            `yaml:"state"`
@@ -82,6 +84,9 @@ type State struct {
 	Dir string `yaml:"dir"`
 	// Socket is where the command line reaches the daemon. Default /run/heliostat/heliostat.sock.
 	Socket string `yaml:"socket"`
+	// KillFile stops the daemon from starting anything while it is there, and until a
+	// person resumes. Default /run/heliostat/stop. Empty: none.
+	KillFile string `yaml:"kill_file"`
 }
 
 // Log is what is written to standard error.
@@ -98,8 +103,10 @@ func Default() Config {
 		Config: collectors.DefaultConfig(), Policy: policy.DefaultConfig(), Plan: plan.DefaultConfig(),
 		Latency: latency.DefaultConfig(), Alerts: alerts.DefaultConfig(),
 		Schedule: Schedule{Every: time.Minute, MinGap: 5 * time.Second, ApprovalTTL: 15 * time.Minute},
+		Rails:    cycle.DefaultRails(),
+		Sanity:   engine.DefaultSanity(),
 		Web:      Web{Listen: "127.0.0.1:8480"},
-		State:    State{Dir: "/var/lib/heliostat", Socket: "/run/heliostat/heliostat.sock"},
+		State:    State{Dir: "/var/lib/heliostat", Socket: "/run/heliostat/heliostat.sock", KillFile: "/run/heliostat/stop"},
 		Log:      Log{Format: "text"},
 	}
 }
@@ -108,7 +115,7 @@ func Default() Config {
 func (c *Config) Validate() error {
 	errs := []error{
 		c.Config.Validate(), under("policy", c.Policy.Validate()), under("plan", c.Plan.Validate()), under("latency", c.Latency.Validate()),
-		under("alerts", c.Alerts.Validate()), under("hazards", c.Hazards.Validate()), c.validateVCenters(), c.validateWindows(), c.validateRest(),
+		under("alerts", c.Alerts.Validate()), under("hazards", c.Hazards.Validate()), under("rails", c.Rails.Validate()), under("sanity", c.Sanity.Validate()), c.validateVCenters(), c.validateWindows(), c.validateRest(),
 	}
 	for at, id := range c.Alerts.SiteIDs {
 		if !c.hasSite(id) {

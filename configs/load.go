@@ -21,7 +21,8 @@ const maxBytes = 4 << 20
 
 // Load reads a configuration. Relative paths in it are from the file's own
 // folder; relative paths of secrets (keys that end in _file) are from
-// $CREDENTIALS_DIRECTORY where systemd sets it and the secret is there. The error
+// $CREDENTIALS_DIRECTORY where systemd sets it and the secret is there; kill_file
+// is a plain path. The error
 // is [Faults] unless the file itself cannot be read.
 func Load(path string) (*Config, error) {
 	data, err := os.ReadFile(path)
@@ -130,8 +131,8 @@ func (d *decoder) syntax(err error) {
 // local makes paths absolute, and refuses secrets that cannot be read. Nobody
 // looks into them here.
 func local(file, key, s string) (string, error) {
-	secret := strings.HasSuffix(key, "_file")
-	if !secret && key != "dir" && key != "file" && key != "socket" {
+	secret := strings.HasSuffix(key, "_file") && key != "kill_file"
+	if !secret && key != "kill_file" && key != "dir" && key != "file" && key != "socket" {
 		return s, nil
 	}
 	if s == "" || (filepath.IsAbs(s) && !secret) {

@@ -1,6 +1,9 @@
 package engine
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // A Census is what one vCenter's part of the fleet came to when it was last
 // believed, and how often since then it has not been.
@@ -29,6 +32,26 @@ type Sanity struct {
 // two fifths (a step of 60 per cent down).
 func DefaultSanity() Sanity {
 	return Sanity{ShrinkPct: 5, HostsPct: 30, LoadFactorX: 25, AcceptCycles: 3}
+}
+
+// Validate reports every setting that makes no sense.
+func (l Sanity) Validate() error {
+	var errs []error
+	for _, x := range []struct {
+		name      string
+		v         int32
+		low, high int32
+	}{
+		{"shrink_pct", l.ShrinkPct, 1, 100},
+		{"hosts_pct", l.HostsPct, 1, 100},
+		{"load_factor_x10", l.LoadFactorX, 11, 1000},
+		{"accept_cycles", l.AcceptCycles, 2, 1000},
+	} {
+		if x.v < x.low || x.v > x.high {
+			errs = append(errs, fmt.Errorf("%s: %d is not between %d and %d", x.name, x.v, x.low, x.high))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // few is how many VMs or hosts may change whatever the percentage, and enoughVMs

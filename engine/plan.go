@@ -187,6 +187,8 @@ const (
 	HoldEvacuating  HoldCode = "evacuating"      // its site, cluster or host is being emptied
 	HoldPaused      HoldCode = "paused"          // an operator's pause
 	HoldUnavailable HoldCode = "unavailable"     // the host or vCenter does not answer
+	HoldBreaker     HoldCode = "breaker"         // too many actions at the vCenter ended badly
+	HoldRamp        HoldCode = "ramp"            // actions start slowly after a start or a resume
 	HoldQuarantine  HoldCode = "quarantine"      // an action on it was lost: a person must look
 )
 

@@ -101,8 +101,8 @@ func newDaemon(ctx context.Context, cfg *configs.Config, j *store.Journal, at su
 	d.mode = strongest(cfg)
 	d.loop = cycle.New(cycle.Loop{
 		Collector: resolving{set}, Policy: d.policies, Executor: execute.New(d.act, j, cfg.Plan.Limits, d.log), Journal: j,
-		Config: cfg.Plan, Sanity: engine.DefaultSanity(), Schedule: schedule, MinGap: cfg.Schedule.MinGap, ApprovalTTL: cfg.Schedule.ApprovalTTL,
-		Windows: cfg.WindowsAt, Publish: d.publish, Alive: d.alive, Log: d.log,
+		Config: cfg.Plan, Sanity: cfg.Sanity, Schedule: schedule, MinGap: cfg.Schedule.MinGap, ApprovalTTL: cfg.Schedule.ApprovalTTL,
+		Windows: cfg.WindowsAt, Rails: cfg.Rails, KillFile: killFile(cfg, at), Publish: d.publish, Alive: d.alive, Log: d.log,
 	})
 	return d, nil
 }
@@ -330,7 +330,7 @@ func sourceStatus(name string, s *engine.Snapshot) web.SourceStatus {
 func statusOf(p *cycle.Published) *web.Status {
 	s := &web.Status{
 		Cycle: p.Cycle, At: p.At, TookMS: p.Took.Milliseconds(), Good: p.At, Next: p.Next, Paused: p.Paused,
-		Revision: p.Revision, Refused: p.Refused, Record: p.Record,
+		Revision: p.Revision, Refused: p.Refused, Record: p.Record, Rails: p.Rails,
 	}
 	if p.Err != nil {
 		s.Error = p.Err.Error()

@@ -169,6 +169,9 @@ func statusText(s *web.Status) string {
 	if s.Paused != nil {
 		line("PAUSED by %s: %s", s.Paused.Who, s.Paused.Reason)
 	}
+	for i := range s.Rails {
+		line("HELD BACK: %s", s.Rails[i])
+	}
 	if s.Error != "" {
 		line("LAST CYCLE FAILED: %s", s.Error)
 	}

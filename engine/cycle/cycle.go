@@ -70,6 +70,7 @@ type Published struct {
 	Open     []engine.ActionRecord
 	Percent  []int32 // by Open
 	Pending  *Pending
+	Rails    []engine.Hold         // what is held back beside the plans' holds
 	Ended    []engine.ActionRecord // since the last Published
 }
 
@@ -97,12 +98,18 @@ type Loop struct {
 	// ApprovalTTL is how long an advised plan waits for a person.
 	ApprovalTTL time.Duration
 	Windows     func(now time.Time) []engine.Window
-	Publish     func(Published)
-	Alive       func() // called at least every AliveEvery while the loop is well
-	Log         *slog.Logger
+	Rails       Rails
+	// KillFile stops the loop while it is there, within a second, as a pause that
+	// only Resume ends. "": none.
+	KillFile string
+	Publish  func(Published)
+	Alive    func() // called at least every AliveEvery while the loop is well
+	Log      *slog.Logger
 
 	poke     chan string
 	requests chan request
+	killed   chan struct{} // the kill file is there
+	gate     *gate
 
 	// Owned by the loop's goroutine.
 	cycle        uint64
@@ -116,6 +123,7 @@ type Loop struct {
 	refused      string
 	released     []engine.Subject // by a person, from quarantine, and not yet out of history
 	folded       []string         // IDs of ended actions in history and not yet in a journaled input
+	rails        []engine.Hold
 	shown        Published
 }
 
@@ -141,6 +149,9 @@ type request struct {
 func New(l Loop) *Loop {
 	l.poke = make(chan string, 1)
 	l.requests = make(chan request)
+	l.killed = make(chan struct{}, 1)
+	l.gate = &gate{rails: l.Rails, killFile: l.KillFile, began: time.Now()}
+	l.Executor.Guard(l.gate)
 	l.rejected = map[string]time.Time{}
 	l.history = &engine.History{}
 	return &l
@@ -161,6 +172,18 @@ func (l *Loop) Run(ctx context.Context) error {
 	due := time.Now() // of the next cycle: the first is now
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	if l.KillFile != "" {
+		if err := l.latch(ctx); err != nil {
+			return err
+		}
+		go l.watchKillFile(ctx)
+	}
+	var again <-chan time.Time // time to try what the ramp has held back
+	if l.Rails.Ramp > 0 {
+		tick := time.NewTicker(rampEvery)
+		defer tick.Stop()
+		again = tick.C
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -173,6 +196,20 @@ func (l *Loop) Run(ctx context.Context) error {
 				return err
 			}
 			l.show()
+			continue
+		case <-l.killed:
+			if l.paused == nil {
+				if err := l.latch(ctx); err != nil {
+					return err
+				}
+				l.show()
+			}
+			continue
+		case <-again:
+			if l.gate.waiting() {
+				l.Executor.Resume(ctx)
+				l.show()
+			}
 			continue
 		case q := <-l.requests:
 			q.reply <- q.do(ctx)
@@ -333,7 +370,7 @@ func (l *Loop) show() {
 		return
 	}
 	p := l.shown
-	p.Open = l.Executor.Open()
+	p.Open, p.Rails = l.Executor.Open(), l.railed()
 	p.Percent = make([]int32, len(p.Open))
 	for i := range p.Open {
 		p.Percent[i] = l.Executor.Percent(p.Open[i].Action.ID)

@@ -34,23 +34,22 @@ func (l *Loop) ask(ctx context.Context, do func(context.Context) error) error {
 // in flight goes on to its end.
 func (l *Loop) Pause(ctx context.Context, who, reason string) error {
 	return l.ask(ctx, func(ctx context.Context) error {
-		rec := engine.OperatorRecord{Op: "pause", Who: who, Reason: reason}
-		l.Executor.DropAll()
-		l.approved, l.pending = nil, nil
-		l.paused = &rec
-		l.Log.WarnContext(ctx, "paused", "who", who, "reason", reason)
-		return l.record(ctx, engine.EntryOperator, rec)
+		return l.pause(ctx, engine.OperatorRecord{Op: "pause", Who: who, Reason: reason})
 	})
 }
 
-// Resume ends a pause.
+// Resume ends a pause, and what the rails hold back: actions start slowly again.
 func (l *Loop) Resume(ctx context.Context, who string) error {
 	err := l.ask(ctx, func(ctx context.Context) error {
+		if why := killed(l.KillFile); why != "" {
+			return fmt.Errorf("%s: remove it first", why)
+		}
 		// A crash before the entry leaves the pause in force, which is the safe side.
 		if err := l.record(ctx, engine.EntryOperator, engine.OperatorRecord{Op: "resume", Who: who}); err != nil {
 			return err
 		}
 		l.paused = nil
+		l.gate.begin()
 		l.Log.WarnContext(ctx, "resumed", "who", who)
 		return nil
 	})

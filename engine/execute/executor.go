@@ -34,6 +34,7 @@ type Executor struct {
 	log     *slog.Logger
 	reports chan Report
 	limits  engine.Limits
+	gate    Gate
 
 	// Owned by the loop.
 	programs []*program // by name
@@ -73,7 +74,7 @@ type Report struct {
 
 // New returns an executor with nothing in flight.
 func New(act Actuator, journal Journal, limits engine.Limits, log *slog.Logger) *Executor {
-	return &Executor{act: act, journal: journal, log: log, limits: limits, reports: make(chan Report, 64), open: map[string]*flight{}, turns: map[engine.VCenterID]chan struct{}{}}
+	return &Executor{act: act, journal: journal, log: log, limits: limits, gate: open{}, reports: make(chan Report, 64), open: map[string]*flight{}, turns: map[engine.VCenterID]chan struct{}{}}
 }
 
 // Open lists the actions in flight, by ID.
@@ -204,6 +205,7 @@ func (e *Executor) Handle(ctx context.Context, r Report) error {
 	}
 	delete(e.open, r.id)
 	e.ended = append(e.ended, r.rec)
+	e.gate.Ended(&r.rec)
 	if e.slots != nil {
 		e.slots.Release(&f.rec.Action)
 	}
@@ -224,7 +226,7 @@ func (e *Executor) start(ctx context.Context) {
 			switch {
 			case slices.ContainsFunc(a.After, func(j int32) bool { return p.dead[j] }):
 				p.dead[i] = true // what depends on it does not start either
-			case e.ready(p, a) && e.slots.Fits(a):
+			case e.ready(p, a) && e.slots.Fits(a) && e.gate.Admit(a):
 				e.launch(ctx, p, i)
 			default:
 				rest = append(rest, i)
@@ -289,5 +291,5 @@ func (e *Executor) Recover(ctx context.Context, open, ended []engine.ActionRecor
 }
 
 func (e *Executor) worker(rec engine.ActionRecord) *worker {
-	return &worker{act: e.act, journal: e.journal, log: e.log, reports: e.reports, rec: rec}
+	return &worker{act: e.act, journal: e.journal, log: e.log, reports: e.reports, gate: e.gate, rec: rec}
 }

@@ -27,6 +27,7 @@ type worker struct {
 	journal Journal
 	log     *slog.Logger
 	reports chan<- Report
+	gate    Gate
 	rec     engine.ActionRecord
 }
 
@@ -43,6 +44,10 @@ func (w *worker) run(ctx context.Context, before <-chan struct{}, submitted func
 		}
 	}
 	a := &w.rec.Action
+	if why := w.gate.Stopped(a); why != "" {
+		w.end(ctx, engine.StateStale, "not started: "+why)
+		return
+	}
 	sight, err := w.act.Look(ctx, a)
 	switch {
 	case ctx.Err() != nil:
@@ -65,6 +70,11 @@ func (w *worker) run(ctx context.Context, before <-chan struct{}, submitted func
 			state = engine.StateRejected
 		}
 		w.end(ctx, state, "open session: "+err.Error())
+		return
+	}
+	// What may have taken long is over: this is the last moment to be stopped.
+	if why := w.gate.Stopped(a); why != "" {
+		w.end(ctx, engine.StateStale, "not started: "+why)
 		return
 	}
 	// A crash before this entry leaves nothing: the action was never called.
