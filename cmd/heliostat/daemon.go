@@ -21,6 +21,7 @@ import (
 	"heliostat/engine"
 	"heliostat/engine/cycle"
 	"heliostat/engine/execute"
+	"heliostat/engine/plan"
 	"heliostat/policy"
 	"heliostat/rego"
 	"heliostat/store"
@@ -75,10 +76,12 @@ func loadPolicies(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*
 
 // newDaemon builds a daemon on an open journal. Nothing runs yet.
 func newDaemon(ctx context.Context, cfg *configs.Config, j *store.Journal, at surroundings) (*daemon, error) {
-	d := &daemon{cfg: cfg, at: at, log: at.log, journal: j, board: &web.Board{}, metrics: web.NewMetrics(version), started: time.Now()}
+	d := &daemon{at: at, log: at.log, journal: j, board: &web.Board{}, metrics: web.NewMetrics(version), started: time.Now()}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
+	cfg = guarded(ctx, cfg, d.log, plan.SelfTest)
+	d.cfg = cfg
 	var err error
 	if d.policies, err = loadPolicies(ctx, cfg, d.log); err != nil {
 		return nil, err

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"heliostat/configs"
+	"heliostat/engine"
+	"heliostat/engine/plan"
+)
+
+func TestFailedSelfTestEnforcesNothing(t *testing.T) {
+	cfg := configs.Default()
+	cfg.Plan.Modes = plan.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Shadow, Maintenance: engine.Enforce}
+	var b bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&b, nil))
+	if got := guarded(t.Context(), &cfg, log, plan.SelfTest); got != &cfg || b.Len() > 0 {
+		t.Errorf("a check that guards: %+v, log %s", got.Plan.Modes, b.String())
+	}
+	got := guarded(t.Context(), &cfg, log, func() error { return errors.New("a plan to move a pinned VM is accepted") })
+	if m := got.Plan.Modes; m != (plan.KindModes{Move: engine.Advise, Standby: engine.Advise, Wake: engine.Shadow, Maintenance: engine.Advise}) {
+		t.Errorf("modes: %+v", m)
+	}
+	if !strings.Contains(b.String(), "level=ERROR") || !strings.Contains(b.String(), "a plan to move a pinned VM is accepted") {
+		t.Errorf("log: %s", b.String())
+	}
+}
+
+// TestKillFile stops a running daemon by a file, over a restart.
+func TestKillFile(t *testing.T) {
+	t.Parallel()
+	r := startLab(t, "--speed", "1000")
+	r.withGather(t, "tyo-b-db002")
+	r.run(t)
+	file := filepath.Join(r.dir, "run", "stop")
+	write(t, file, "")
+	eventually(t, "the daemon is paused", func() bool { p := r.status(t).Paused; return p != nil && p.Who == "kill file" })
+	if _, stderr, code := heliostat(t, "resume", "--config", r.config); code != exitFailure || !strings.Contains(stderr, "remove it first") {
+		t.Errorf("resume: exit %d: %s", code, stderr)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	r.daemon.interrupt(t)
+	r.run(t)
+	if out := r.ask(t, "status"); !strings.Contains(out, "PAUSED by kill file: "+file+" is there") {
+		t.Errorf("status after a restart:\n%s", out)
+	}
+	r.ask(t, "resume")
+	eventually(t, "it goes on", func() bool { return r.status(t).Paused == nil })
+	for _, args := range [][]string{{"release", "vm", "db1"}, {"release", "vm", "db1", "--reason", "seen"}} {
+		if _, stderr, code := heliostat(t, append(args, "--config", r.config)...); code != exitFailure || !strings.Contains(stderr, "refused by the daemon") {
+			t.Errorf("%v: exit %d: %s", args, code, stderr)
+		}
+	}
+	r.daemon.interrupt(t)
+}
