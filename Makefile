@@ -8,7 +8,7 @@ VERSION        ?= $(shell git describe --tags --always --dirty 2>/dev/null || ec
 LDFLAGS        := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint bench clean
+.PHONY: help build demo test check lint bench protocol clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ lint: $(GOLANGCI) ## run the linters alone
 bench: go-is-there ## benchmarks, and a cold and a warm cycle of 15,000 hosts and 150,000 VMs
 	$(GO) test -run '^$$' -bench . -benchmem ./engine/... ./policy/... ./store/... ./collectors/...
 	$(GO) run ./bench/fleet -cycles 2
+
+protocol: go-is-there ## runs with lost calls and crashes: ours, and a naive control
+	@$(GO) run ./bench/protocol -runs 200 -v
 
 $(GOLANGCI):
 	GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)

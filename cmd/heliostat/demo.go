@@ -17,6 +17,7 @@ import (
 	"heliostat/configs"
 	"heliostat/engine"
 	"heliostat/engine/cycle"
+	"heliostat/internal/bubble"
 	"heliostat/lab"
 	"heliostat/store"
 )
@@ -132,7 +133,7 @@ func runDemo(outer context.Context, f demoFlags, g *globals, out io.Writer) (*su
 	// bears being ended at any moment.
 	ended := context.AfterFunc(outer, func() { os.Exit(exitFailure) })
 	defer ended()
-	err = inBubble(func(ctx context.Context) error {
+	err = bubble.Run(func(ctx context.Context) error {
 		var err error
 		s, err = d.run(ctx)
 		return err

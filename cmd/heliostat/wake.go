@@ -102,7 +102,7 @@ func wakeAt(ctx context.Context, v vsphere.Config, act *actuator.Actuator, log *
 		g.Go(func() error {
 			vc, _ := engine.SplitRef(h.ID)
 			a := engine.Action{ID: "wake-mine", Kind: engine.Wakeup, Name: h.Name, From: engine.Place{VCenter: vc, Host: h.ID}}
-			task, err := act.Submit(ctx, &a)
+			task, err := act.Submit(ctx, "", &a)
 			if err == nil {
 				_, err = act.Wait(ctx, task, nil)
 			}

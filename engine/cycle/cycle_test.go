@@ -98,7 +98,7 @@ func (f *fleet) Look(_ context.Context, a *engine.Action) (execute.Sight, error)
 	return execute.Sight{Exists: true, Source: !f.maint, Arrived: f.maint}, nil
 }
 
-func (f *fleet) Submit(_ context.Context, a *engine.Action) (string, error) {
+func (f *fleet) Submit(_ context.Context, _ string, a *engine.Action) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, a.Kind.String())

@@ -56,9 +56,11 @@ type Actuator interface {
 	// Look reads where the action's object really stands.
 	Look(ctx context.Context, a *engine.Action) (Sight, error)
 	// Submit starts the action and returns its task as soon as the server has
-	// named it. Errors wrap ErrRejected when nothing was started, or
-	// ErrNoCredentials; every other error is ambiguous.
-	Submit(ctx context.Context, a *engine.Action) (task string, err error)
+	// named it. The call goes out with the session of that key, or, when that one
+	// is no longer ours, not at all: a call that another session carries would
+	// outlive the end of this one. "" is any session. Errors wrap ErrRejected when
+	// nothing was started, or ErrNoCredentials; every other error is ambiguous.
+	Submit(ctx context.Context, session string, a *engine.Action) (task string, err error)
 	// Wait returns when the task has ended, with its final state. progress may
 	// be nil. An error means that the task could not be watched, not that it failed.
 	Wait(ctx context.Context, task string, progress func(percent int32)) (Task, error)

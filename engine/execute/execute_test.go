@@ -65,7 +65,7 @@ func (w *world) Look(_ context.Context, a *engine.Action) (Sight, error) {
 	return s, nil
 }
 
-func (w *world) Submit(ctx context.Context, a *engine.Action) (string, error) {
+func (w *world) Submit(ctx context.Context, _ string, a *engine.Action) (string, error) {
 	switch {
 	case w.reject:
 		return "", fmt.Errorf("InvalidState: %w", ErrRejected)

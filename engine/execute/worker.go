@@ -84,7 +84,7 @@ func (w *worker) run(ctx context.Context, before <-chan struct{}, submitted func
 	// A crash from here to the next entry leaves an intent without a task:
 	// recover ends the session, settles, and asks the task history.
 	w.log.InfoContext(ctx, "action starts", "action", a.ID, "what", a.String(), "cycle_plan", w.rec.Plan[:min(8, len(w.rec.Plan))])
-	task, err := w.act.Submit(ctx, a)
+	task, err := w.act.Submit(ctx, w.rec.Session, a)
 	submitted()
 	switch {
 	case errors.Is(err, ErrRejected), errors.Is(err, ErrNoCredentials):
@@ -238,23 +238,24 @@ func (w *worker) verify(ctx context.Context, t Task) {
 		case ctx.Err() != nil:
 			w.abandon(ctx)
 			return
-		case err == nil && sight.Arrived:
+		case err != nil:
+			// Who is not answered has not looked: patience starts again with the
+			// first answer.
+			w.log.WarnContext(ctx, "cannot see yet what a task did", "action", a.ID, "err", err)
+			deadline = time.Now().Add(patience)
+		case sight.Arrived:
 			w.mark(ctx)
 			w.end(ctx, engine.StateSucceeded, "")
 			return
-		case err == nil && t.Error != "":
+		case t.Error != "":
 			w.end(ctx, engine.StateFailed, t.Error)
 			return
 		case time.Now().After(deadline):
-			detail := sight.Detail
-			if err != nil {
-				detail = err.Error()
-			}
 			state := engine.StateFailed
-			if err != nil || !sight.Exists {
+			if !sight.Exists {
 				state = engine.StateLost
 			}
-			w.end(ctx, state, "the task ended well, but: "+detail)
+			w.end(ctx, state, "the task ended well, but: "+sight.Detail)
 			return
 		}
 	}

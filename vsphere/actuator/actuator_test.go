@@ -265,7 +265,7 @@ func (r *rig) tasks(t *testing.T, n int) []string {
 		if w.Hosts[v.Host].Name == to {
 			to = "hou-esx03.lab"
 		}
-		key, err := r.act.Submit(t.Context(), r.move(t, v.Name, to))
+		key, err := r.act.Submit(t.Context(), "", r.move(t, v.Name, to))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -285,7 +285,7 @@ func TestRefusals(t *testing.T) {
 		} {
 			b := *a
 			change(&b)
-			if _, err := r.act.Submit(t.Context(), &b); !errors.Is(err, execute.ErrRejected) {
+			if _, err := r.act.Submit(t.Context(), "", &b); !errors.Is(err, execute.ErrRejected) {
 				t.Errorf("%s: %v is not a refusal", name, err)
 			}
 		}
@@ -311,7 +311,7 @@ func TestLostAnswer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = r.act.Submit(t.Context(), a)
+		_, err = r.act.Submit(t.Context(), "", a)
 		if err == nil || errors.Is(err, execute.ErrRejected) || errors.Is(err, execute.ErrNoCredentials) {
 			t.Fatalf("got %v, want an error that leaves it open", err)
 		}
@@ -343,7 +343,7 @@ func TestNoCredentials(t *testing.T) {
 			t.Errorf("look: %+v, %v", s, err)
 		}
 		_, err := r.act.Session(t.Context(), a.From.VCenter)
-		_, err2 := r.act.Submit(t.Context(), a)
+		_, err2 := r.act.Submit(t.Context(), "", a)
 		if err3 := r.act.Mark(t.Context(), a, "x"); !errors.Is(err, execute.ErrNoCredentials) || !errors.Is(err2, execute.ErrNoCredentials) || !errors.Is(err3, execute.ErrNoCredentials) {
 			t.Errorf("session: %v; submit: %v; mark: %v", err, err2, err3)
 		}
@@ -355,7 +355,7 @@ func TestFailedTask(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, r *rig) {
 		p, _ := r.host(t, "hou-esx01.lab") // not fully automated: nobody empties it
 		a := &engine.Action{ID: "c1-0", Kind: engine.Standby, Name: "hou-esx01.lab", From: p}
-		key, err := r.act.Submit(t.Context(), a)
+		key, err := r.act.Submit(t.Context(), "", a)
 		if errors.Is(err, execute.ErrRejected) {
 			return // refused at once: as good
 		}
@@ -365,6 +365,31 @@ func TestFailedTask(t *testing.T) {
 		task, err := r.act.Wait(t.Context(), key, nil)
 		if err != nil || task.State != "error" || task.Error == "" {
 			t.Errorf("task: %+v, %v", task, err)
+		}
+	})
+}
+
+// TestCallKeepsToItsSession: a call that was to go out with a session that has
+// ended since does not go out with the next.
+func TestCallKeepsToItsSession(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, r *rig) {
+		a := r.move(t, lab.VMName("hou", 1), "hou-esx03.lab")
+		old, err := r.act.Session(t.Context(), a.From.VCenter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.act.EndSession(t.Context(), a.From.VCenter, old); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.act.Submit(t.Context(), old, a); !errors.Is(err, execute.ErrRejected) {
+			t.Errorf("a call with a session that has ended: %v", err)
+		}
+		now, err := r.act.Session(t.Context(), a.From.VCenter)
+		if err != nil || now == old {
+			t.Fatalf("session %s after %s: %v", now, old, err)
+		}
+		if _, err := r.act.Submit(t.Context(), now, a); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -221,7 +221,7 @@ func (r *rig) do(t *testing.T, a *engine.Action) (execute.Task, []int32) {
 	if err != nil || !before.Source || before.Arrived || before.Busy {
 		t.Fatalf("before %s: %+v, %v", a, before, err)
 	}
-	key, err := r.act.Submit(t.Context(), a)
+	key, err := r.act.Submit(t.Context(), "", a)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package actuator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/vmware/govmomi/vim25/methods"
@@ -19,10 +20,15 @@ const (
 	wakeTimeoutS    = 1800
 )
 
+var errSession = errors.New("the session that was to carry the call has ended")
+
 // Submit implements [execute.Actuator]. Everything up to the one call that
 // changes something only reads: its errors mean that nothing was started.
-func (a *Actuator) Submit(ctx context.Context, act *engine.Action) (string, error) {
+func (a *Actuator) Submit(ctx context.Context, session string, act *engine.Action) (string, error) {
 	_, c, err := a.acting(ctx, act.From.VCenter)
+	if err == nil && session != "" && session != c.Key {
+		err = errSession
+	}
 	if err != nil {
 		return "", refuse(act, err)
 	}
