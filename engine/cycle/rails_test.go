@@ -2,6 +2,7 @@ package cycle
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	"heliostat/engine"
 	"heliostat/engine/execute"
+	"heliostat/engine/plan"
 )
 
 // crowd is an actuator for many VMs: each call takes a tenth of a second, each
@@ -191,6 +193,7 @@ func TestRampAfterStartAndResume(t *testing.T) {
 				w, b := &crowd{fleet: fleet{host: "v/h0"}}, newBook()
 				r := railed(t, w, b, Rails{Ramp: 10 * time.Minute, RampDemand: 5 * time.Minute}, "")
 				_ = r.with(t, func(ctx context.Context) {
+					synctest.Wait() // the first cycle has been
 					for range 2 {
 						before, began := len(w.made()), time.Now()
 						r.offer(ctx, t, "load", load(400, "v", c.demand))
@@ -233,6 +236,9 @@ func TestBreaker(t *testing.T) {
 			if n := calls(); n != 2 {
 				t.Errorf("%d calls", n)
 			}
+			if in := lastInput(t, b); len(in.Broken) != 1 || in.Broken[0].Code != engine.HoldBreaker {
+				t.Errorf("the planner hears of %v", in.Broken)
+			}
 			h := r.now().Rails
 			if len(h) != 1 || h[0].Code != engine.HoldBreaker || h[0].Name != "v" || !strings.Contains(h[0].Detail, "2 of the first 2 actions ended badly, the last one c0-v-001: no space; until ") {
 				t.Fatalf("rails: %v", h)
@@ -261,6 +267,24 @@ func TestBreaker(t *testing.T) {
 			}
 		})
 	})
+}
+
+// lastInput is what the last plan was made from.
+func lastInput(t *testing.T, b *book) plan.Input {
+	t.Helper()
+	var rec engine.InputRecord
+	for e := range b.Entries(1) {
+		if e.Kind == engine.EntryInput {
+			if err := json.Unmarshal(e.Data, &rec); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	in, err := ReadInput(b, rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in
 }
 
 // Counted over the first 5 and the last 100.

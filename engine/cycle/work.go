@@ -134,6 +134,11 @@ func (w *work) input(level engine.Mode, shadow string) plan.Input {
 			}
 		}
 	}
+	for _, h := range l.railed() {
+		if h.Code == engine.HoldBreaker {
+			in.Broken = append(in.Broken, h)
+		}
+	}
 	if l.paused != nil {
 		in.Paused = l.paused.Reason
 		if in.Paused == "" {

@@ -35,6 +35,8 @@ var checkRefusals = []struct {
 	{"the wrong cluster", checkInside, func(f *checkFleet) { f.last().From.Cluster = "vb/c2" }, `shape: from: host va/h1 is of site "a", cluster va/c1`},
 	{"a host at no site", checkInside, func(f *checkFleet) { f.host(2).Site, f.last().To.Site = engine.None, "" }, "gap: to: the site of host va/h2 is not known"},
 	{"one VM twice", checkInside, func(f *checkFleet) { f.move("w1", 3) }, "c7-2: move w1 va/h1 -> va/h3 (vmotion): busy: c7-1 moves it too"},
+	{"arrival at a vCenter with an open breaker", checkAcross, func(f *checkFleet) { f.broken("vb") }, "breaker: vCenter vb: 2 of 2"},
+	{"standby at a vCenter with an open breaker", checkSleep, func(f *checkFleet) { f.broken("va") }, "c7-1: standby h4: breaker: vCenter va: 2 of 2"},
 	{"a VM in quarantine", checkInside, func(f *checkFleet) { f.lost("vm", "w1") }, "c7-1: move w1 va/h1 -> va/h2 (vmotion): quarantine: the VM is in quarantine since"},
 	{"arrival at a host in quarantine", checkInside, func(f *checkFleet) { f.lost("host", "va/h2") }, "quarantine: host va/h2 is in quarantine"},
 	{"standby of a host in quarantine", checkSleep, func(f *checkFleet) { f.lost("host", "va/h4") }, "c7-1: standby h4: quarantine: host va/h4 is in quarantine"},

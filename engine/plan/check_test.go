@@ -184,6 +184,11 @@ func (f *checkFleet) lost(kind, id string) {
 	f.in.History.Quarantine = []engine.Quarantine{{Subject: engine.Subject{Kind: kind, ID: id}, Name: id, Since: checkNow - 600, Action: "c6-1", Reason: "no answer"}}
 }
 
+// broken opens the breaker of a vCenter.
+func (f *checkFleet) broken(vc string) {
+	f.in.Broken = []engine.Hold{{Subject: engine.Subject{Kind: "vcenter", ID: vc}, Name: vc, Code: engine.HoldBreaker, Detail: "2 of 2"}}
+}
+
 func checkInside(f *checkFleet) { f.move("w1", 2) }
 
 func checkAcross(f *checkFleet) {
@@ -335,7 +340,8 @@ func TestCheckAccepts(t *testing.T) {
 				{Name: "off", Kind: engine.RuleNotOn, Mandatory: true, VMs: []int32{0}, Hosts: []int32{1}, Disabled: true},
 			}
 		},
-		"a host in quarantine is left": func(f *checkFleet) { checkInside(f); f.lost("host", "va/h1") },
+		"a host in quarantine is left":      func(f *checkFleet) { checkInside(f); f.lost("host", "va/h1") },
+		"another vCenter's breaker is open": func(f *checkFleet) { checkInside(f); f.broken("vb") },
 		"a freeze that is over": func(f *checkFleet) {
 			checkInside(f)
 			f.in.Decision.Freezes = []engine.Freeze{{Place: engine.Subject{Kind: "fleet"}, Until: checkNow}}

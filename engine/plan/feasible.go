@@ -45,6 +45,7 @@ const (
 	barMode
 	barFailover
 	barLost
+	barBroken
 )
 
 // hostBars computes, once, why each host takes no VM; for wishes, and for
@@ -77,6 +78,8 @@ func (b *builder) barOf(h int32, evac bool) bar {
 		return barDisconnected
 	case b.gapHost[h] > 0:
 		return barGap
+	case b.brokenAt(h) != "":
+		return barBroken
 	case b.quarantined(h):
 		return barLost
 	case b.st.Maint[h]:
@@ -122,6 +125,8 @@ func (b *builder) barReason(h int32, x bar, evac bool) reason {
 		r.code, r.form, r.where, r.other = engine.HoldMode, "site %[1]s is in mode %[2]s", string(site.ID), site.Mode.String()
 	case barFailover:
 		r.code, r.form = engine.HoldReserve, "%[1]s is kept free for failures"
+	case barBroken:
+		r.code, r.form, r.where, r.other = engine.HoldBreaker, "vCenter %[1]s: %[2]s", b.s.VCenters[b.s.Hosts[h].VCenter].Name, b.brokenAt(h)
 	case barLost:
 		r.code, r.form, r.other = engine.HoldQuarantine, "%[1]s is %[2]s", b.lostHost[h].Text()
 	case barNone:
@@ -203,7 +208,7 @@ func (b *builder) sourceReason(w *want) reason {
 		return r
 	}
 	switch x := b.bars[evacIndex(w.evac)][vm.Host]; x {
-	case barNoSite, barFrozen, barMode, barUnknown, barStandby, barOff, barDisconnected, barGap:
+	case barNoSite, barFrozen, barMode, barUnknown, barStandby, barOff, barDisconnected, barGap, barBroken:
 		r = b.barReason(vm.Host, x, w.evac)
 		r.stage = stVM
 		return r

@@ -63,5 +63,5 @@ var allCodes = []engine.HoldCode{
 	engine.HoldCapacity, engine.HoldReserve, engine.HoldSpace, engine.HoldNetwork, engine.HoldMAC, engine.HoldRule, engine.HoldRTT, engine.HoldBandwidth,
 	engine.HoldConverge, engine.HoldCompat, engine.HoldCooldown, engine.HoldBudget, engine.HoldWorth, engine.HoldGap, engine.HoldBusy, engine.HoldNowhere,
 	engine.HoldDeadline, engine.HoldStorage, engine.HoldOwner, engine.HoldKeepOn, engine.HoldLast, engine.HoldVSAN, engine.HoldStandby, engine.HoldDPM,
-	engine.HoldNotEmpty, engine.HoldPoweredOff, engine.HoldDRS, engine.HoldEvacuating, engine.HoldPaused, engine.HoldUnavailable, engine.HoldQuarantine,
+	engine.HoldNotEmpty, engine.HoldPoweredOff, engine.HoldDRS, engine.HoldEvacuating, engine.HoldPaused, engine.HoldUnavailable, engine.HoldQuarantine, engine.HoldBreaker,
 }

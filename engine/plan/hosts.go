@@ -17,7 +17,10 @@ func (b *builder) hostActionReason(h int32, mode engine.Mode, kind string, evac 
 	switch x := b.bars[evacIndex(evac)][h]; x {
 	case barNoSite, barFrozen, barMode:
 		return b.barReason(h, x, evac)
-	case barNone, barUnknown, barStandby, barOff, barDisconnected, barMaintenance, barGap, barUnseen, barOld, barFailover, barLost:
+	case barNone, barUnknown, barStandby, barOff, barDisconnected, barMaintenance, barGap, barUnseen, barOld, barFailover, barLost, barBroken:
+	}
+	if b.brokenAt(h) != "" {
+		return b.barReason(h, barBroken, evac)
 	}
 	if b.quarantined(h) {
 		return b.barReason(h, barLost, evac)

@@ -25,6 +25,7 @@ type Input struct {
 	Windows []engine.Window       `json:"windows,omitempty"`
 	Drain   []engine.HostID       `json:"drain,omitempty"` // hosts that a person asks to empty, in a dry run
 	Paused  string                `json:"paused,omitempty"`
+	Broken  []engine.Hold         `json:"broken,omitempty"` // vCenters at which too much has gone wrong: nothing is started there
 	Config  Config                `json:"config"`
 }
 

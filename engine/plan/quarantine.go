@@ -2,7 +2,8 @@ package plan
 
 import "heliostat/engine"
 
-// compileQuarantine finds what a person must look at before it is touched again.
+// compileQuarantine finds what a person must look at before it is touched again,
+// and the vCenters that are left alone for a while.
 func (b *builder) compileQuarantine() {
 	for i := range b.hy.Quarantine {
 		q := &b.hy.Quarantine[i]
@@ -23,6 +24,22 @@ func (b *builder) compileQuarantine() {
 			}
 		}
 	}
+	for _, x := range b.in.Broken {
+		if k, ok := b.s.FindVCenter(engine.VCenterID(x.Subject.ID)); ok {
+			if b.broken == nil {
+				b.broken = make([]string, len(b.s.VCenters))
+			}
+			b.broken[k] = x.Detail
+		}
+	}
+}
+
+// brokenAt says why nothing is started at the vCenter of host h, "" when it may be.
+func (b *builder) brokenAt(h int32) string {
+	if b.broken == nil {
+		return ""
+	}
+	return b.broken[b.s.Hosts[h].VCenter]
 }
 
 // quarantined reports whether host h is in quarantine: no action is taken on it
@@ -33,6 +50,11 @@ func (b *builder) quarantined(h int32) bool { return b.lostHost != nil && b.lost
 // by the scheduler of a cluster whose host we empty, and a host to be acted on or
 // to be moved to.
 func (c *checker) quarantine(i int32, a *engine.Action) {
+	for _, x := range c.in.Broken {
+		if id := engine.VCenterID(x.Subject.ID); id == a.From.VCenter || id == a.To.VCenter {
+			c.refuse(i, engine.HoldBreaker, "vCenter %s: %s", x.Name, x.Detail)
+		}
+	}
 	s := engine.Subject{Kind: "host", ID: string(a.To.Host)}
 	if a.Kind != engine.Move {
 		s.ID = string(a.HostOf())
