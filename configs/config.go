@@ -84,6 +84,10 @@ type State struct {
 	Dir string `yaml:"dir"`
 	// Socket is where the command line reaches the daemon. Default /run/heliostat/heliostat.sock.
 	Socket string `yaml:"socket"`
+	// Keep is how long snapshots, decisions and plans are kept: older ones are
+	// removed once a day, and the entries that refer to them stay. 0: for ever.
+	// Default 2160h (90 days); at least 24h.
+	Keep time.Duration `yaml:"keep"`
 	// KillFile stops the daemon from starting anything while it is there, and until a
 	// person resumes. Default /run/heliostat/stop. Empty: none.
 	KillFile string `yaml:"kill_file"`
@@ -106,7 +110,7 @@ func Default() Config {
 		Rails:    cycle.DefaultRails(),
 		Sanity:   engine.DefaultSanity(),
 		Web:      Web{Listen: "127.0.0.1:8480"},
-		State:    State{Dir: "/var/lib/heliostat", Socket: "/run/heliostat/heliostat.sock", KillFile: "/run/heliostat/stop"},
+		State:    State{Dir: "/var/lib/heliostat", Socket: "/run/heliostat/heliostat.sock", Keep: 90 * 24 * time.Hour, KillFile: "/run/heliostat/stop"},
 		Log:      Log{Format: "text"},
 	}
 }
@@ -219,6 +223,9 @@ func (c *Config) validateRest() error {
 	}
 	if c.State.Socket == "" {
 		bad("state.socket", "is missing")
+	}
+	if c.State.Keep != 0 && c.State.Keep < 24*time.Hour {
+		bad("state.keep", "%v is less than a day; 0 keeps all for ever", c.State.Keep)
 	}
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		bad("log.format", "%q is not text or json", c.Log.Format)

@@ -122,10 +122,11 @@ type PlanRecord struct {
 
 // An OperatorRecord is a person's order.
 type OperatorRecord struct {
-	Op      string  `json:"op"` // pause, resume, release
+	Op      string  `json:"op"` // pause, resume, release, prune
 	Who     string  `json:"who"`
 	Reason  string  `json:"reason,omitempty"`
 	Subject Subject `json:"subject,omitzero"` // what is released
+	Cut     uint64  `json:"cut,omitempty"`    // of prune: values that only entries up to this one refer to were removed
 }
 
 // An ApprovalRecord is a person's answer to an advised plan.

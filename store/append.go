@@ -57,6 +57,14 @@ func (j *Journal) append(ctx context.Context, entries []engine.Entry, also func(
 		return j.fail("append to journal", err)
 	}
 	j.last = last
+	for i := range records {
+		for _, digest := range records[i].Blobs {
+			delete(j.pending, digest)
+			if j.spared != nil {
+				j.spared[digest] = true
+			}
+		}
+	}
 	return nil
 }
 

@@ -64,10 +64,7 @@ func (j *Journal) Put(ctx context.Context, b []byte) (digest string, err error) 
 }
 
 func (j *Journal) put(ctx context.Context, digest string, b []byte) error {
-	j.mu.Lock()
-	err := j.writable(ctx)
-	j.mu.Unlock()
-	if err != nil {
+	if err := j.need(ctx, digest); err != nil {
 		return err
 	}
 	if len(b) > maxBlob {
@@ -95,6 +92,21 @@ func (j *Journal) put(ctx context.Context, digest string, b []byte) error {
 	// was found there: that costs next to nothing when nothing changed.
 	if err := errors.Join(j.syncDir(dir), j.syncDir(blobDir)); err != nil {
 		return j.failSync("put blob", err)
+	}
+	return nil
+}
+
+// need says, before it is looked for, that a blob is about to be referred to: so
+// that Prune lets it be.
+func (j *Journal) need(ctx context.Context, digest string) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err := j.writable(ctx); err != nil {
+		return err
+	}
+	j.pending[digest] = true
+	if j.spared != nil {
+		j.spared[digest] = true
 	}
 	return nil
 }

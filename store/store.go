@@ -114,6 +114,9 @@ type Journal struct {
 	mu     sync.Mutex   // held while appending
 	last   engine.Entry // the last entry that is durable; guarded by mu
 	broken error        // the first failed write; guarded by mu
+
+	pending map[string]bool // blobs that were put and that no entry refers to yet; guarded by mu
+	spared  map[string]bool // while pruning, blobs that somebody needs since; guarded by mu
 }
 
 // Open opens the journal in dir and, unless it is read-only, makes what is not
@@ -141,7 +144,7 @@ func open(dir, name string, opts Options) (*Journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open journal %s: %w", dir, err)
 	}
-	j := &Journal{root: root, now: opts.Now, readOnly: opts.ReadOnly, max: opts.MaxBytes}
+	j := &Journal{root: root, now: opts.Now, readOnly: opts.ReadOnly, max: opts.MaxBytes, pending: map[string]bool{}}
 	if j.now == nil {
 		j.now = time.Now
 	}

@@ -35,11 +35,14 @@ type Report struct {
 	Bytes   int64  `json:"blob_bytes"` // of the blobs, uncompressed
 	Open    int    `json:"open"`       // actions without an end
 	Head    string `json:"head"`       // hash of the last entry
+	// Pruned are the distinct blobs that are gone because entry PrunedBy says so.
+	Pruned   int    `json:"pruned,omitempty"`
+	PrunedBy uint64 `json:"pruned_by,omitempty"`
 }
 
 // Verify reads the whole journal up to its last entry: numbers, chain and hashes,
-// the exact bytes of each entry, the indices, and every blob referred to. The
-// error is a [DamageError] for the first entry that is damaged or refers to a
+// the exact bytes of each entry, the indices, and every blob referred to,
+// but for those that a prune has removed. The error is a [DamageError] for the first entry that is damaged or refers to a
 // damaged blob; the report then says how far it came.
 //
 // A chain alone cannot tell that its end was cut off together with the head;
@@ -50,7 +53,7 @@ func (j *Journal) Verify(ctx context.Context) (r Report, err error) { return j.V
 // VerifyWith is Verify for a copy of journal.db whose blobs are elsewhere: get
 // returns the blob with the digest, checked against it.
 func (j *Journal) VerifyWith(ctx context.Context, get func(digest string) ([]byte, error)) (r Report, err error) {
-	v := verifier{j: j, get: get, seen: map[string]bool{}, open: map[string]uint64{}, alerts: map[string]engine.Alert{}}
+	v := verifier{j: j, get: get, seen: map[string]bool{}, gone: map[string]bool{}, open: map[string]uint64{}, alerts: map[string]engine.Alert{}}
 	// Damaged pages make bbolt panic, or read where nothing is mapped.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -68,6 +71,8 @@ type verifier struct {
 	report Report
 	prev   string
 	seen   map[string]bool         // blobs that were looked at
+	gone   map[string]bool         // blobs that were looked for and may be missing
+	cut    uint64                  // the last entry whose blobs may be missing
 	open   map[string]uint64       // what the bucket of open actions should hold
 	alerts map[string]engine.Alert // what was journaled last of each fingerprint
 }
@@ -83,6 +88,11 @@ func (v *verifier) run(ctx context.Context) error {
 	})
 	if err != nil {
 		return err
+	}
+	// Where operator entries cannot be read there is no cut, and damage to name.
+	cut, by, err := v.j.pruned()
+	if err == nil {
+		v.cut = cut
 	}
 	for v.report.Entries < last {
 		if err := ctx.Err(); err != nil {
@@ -105,6 +115,9 @@ func (v *verifier) run(ctx context.Context) error {
 		return &DamageError{Seq: last, What: fmt.Sprintf("the journal ends here, its head says entry %d", seqOf(want[:min(8, len(want))]))}
 	}
 	v.report.Head, v.report.Open = v.prev, len(v.open)
+	if len(v.gone) > 0 {
+		v.report.Pruned, v.report.PrunedBy = len(v.gone), by
+	}
 	return v.indices(last)
 }
 
@@ -159,7 +172,8 @@ func (v *verifier) fold(e *engine.Entry) error {
 }
 
 func (v *verifier) blob(ctx context.Context, seq uint64, digest string) error {
-	if v.seen[digest] {
+	// A later entry than the cut that refers to what is gone looks for it again.
+	if v.seen[digest] || (seq <= v.cut && v.gone[digest]) {
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
@@ -167,6 +181,9 @@ func (v *verifier) blob(ctx context.Context, seq uint64, digest string) error {
 	}
 	b, err := v.get(digest)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && seq <= v.cut:
+		v.gone[digest] = true
+		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		return &DamageError{Seq: seq, What: fmt.Sprintf("blob %s is missing", digest)}
 	case err != nil:

@@ -143,7 +143,8 @@ func (c *Client) Copy(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// Get returns the blob with the digest, checked against it.
+// Get returns the blob with the digest, checked against it. The error wraps
+// fs.ErrNotExist when there is none.
 func (c *Client) Get(ctx context.Context, digest string) ([]byte, error) {
 	body, err := c.do(ctx, http.MethodGet, "/v1/blobs/"+digest, nil)
 	if err != nil {
@@ -190,6 +191,9 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) (io.R
 	var p problem
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxBody)).Decode(&p); err != nil || p.Detail == "" {
 		return nil, fmt.Errorf("the daemon at %s answers %s", c.path, resp.Status)
+	}
+	if resp.StatusCode == http.StatusNotFound {
+		return nil, fmt.Errorf("refused by the daemon: %s: %w", p.Detail, fs.ErrNotExist)
 	}
 	return nil, fmt.Errorf("refused by the daemon: %s", p.Detail)
 }

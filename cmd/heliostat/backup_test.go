@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"heliostat/engine"
 	"heliostat/store"
@@ -125,4 +126,52 @@ func TestBackupOfARunningDaemonAndRestore(t *testing.T) {
 		t.Errorf("resumed, and paused by %+v", p)
 	}
 	r.daemon.interrupt(t)
+}
+
+func TestCompact(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "state")
+	now := time.Now().Add(-60*24*time.Hour + 12*time.Hour)
+	j, err := store.Open(dir, store.Options{Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range uint64(60) {
+		digest, err := j.Put(t.Context(), []byte{byte(n)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, err := engine.NewEntry(n+1, engine.EntryInput, engine.InputRecord{Snapshot: digest}, digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Append(t.Context(), in); err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(24 * time.Hour)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	compact := func(keep string) []string { return []string{"journal", "compact", "--state", dir, "--keep", keep} }
+	for _, bad := range []string{"", "30", "d", "-3d", "23h", "0d", "many"} {
+		refuses(t, exitUsage, "--keep: ", compact(bad)...)
+	}
+	refuses(t, exitFailure, "no such file", "journal", "compact", "--state", filepath.Join(dir, "none"), "--keep", "30d")
+	if out := must(t, compact("90d")...); out != "nothing is that old\n" {
+		t.Errorf("says %s", out)
+	}
+	if out := must(t, compact("30d")...); !strings.Contains(out, "that only entries up to 30 refer to were removed, as entry 61 says") {
+		t.Errorf("says %s", out)
+	}
+	if out := must(t, "journal", "verify", "--state", dir); !strings.Contains(out, "61 entries and 30 values ") || !strings.Contains(out, "30 old values are gone: pruned by entry 61") {
+		t.Errorf("verify says %s", out)
+	}
+	// A backup of it, and what is restored of that, miss the same.
+	file, to := filepath.Join(t.TempDir(), "b.tar.zst"), filepath.Join(t.TempDir(), "state")
+	must(t, "backup", "--state", dir, "--out", file)
+	must(t, "restore", "--from", file, "--state", to)
+	if out := must(t, "journal", "verify", "--state", to); !strings.Contains(out, "62 entries and 30 values ") || !strings.Contains(out, "pruned by entry 61") {
+		t.Errorf("verify of the restored says %s", out)
+	}
 }

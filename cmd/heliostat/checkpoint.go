@@ -83,6 +83,9 @@ without which the folder's own is taken.`,
 				return printJSON(cmd.OutOrStdout(), r)
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d entries and %d values (%d MiB) are as they were written; %d actions open; head %s\n", r.Entries, r.Blobs, r.Bytes>>20, r.Open, r.Head)
+			if r.Pruned > 0 {
+				_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%d old values are gone: pruned by entry %d\n", r.Pruned, r.PrunedBy)
+			}
 			for _, c := range checkpoints {
 				_, _ = fmt.Fprintf(cmd.OutOrStdout(), "checkpoint of entry %d, %s, by key %s: holds\n", c.Entries, c.At.Format(time.RFC3339), c.Origin)
 			}

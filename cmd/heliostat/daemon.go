@@ -201,6 +201,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 			return g.Wait()
 		}
 	}
+	g.Go(func() error { return d.prune(ctx) })
 	g.Go(func() error {
 		d.ready(ctx)
 		d.loop.Restore(ctx, memory)
