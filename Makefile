@@ -8,7 +8,7 @@ VERSION        ?= $(shell git describe --tags --always --dirty 2>/dev/null || ec
 LDFLAGS        := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint bench protocol clean
+.PHONY: help build demo test check lint bench protocol clean soak
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ check: go-is-there $(GOLANGCI) ## all that CI checks: format, vet, lint, modules
 
 lint: $(GOLANGCI) ## run the linters alone
 	$(GOLANGCI) run ./...
+
+soak: build ## 1,000 simulated days with faults, judged at every event: minutes of CPU
+	$(BIN)/heliostat sim --days 1000 --seed 1 --faults --json
 
 bench: go-is-there ## benchmarks, and a cold and a warm cycle of 15,000 hosts and 150,000 VMs
 	$(GO) test -run '^$$' -bench . -benchmem ./engine/... ./policy/... ./store/... ./collectors/...

@@ -71,6 +71,14 @@ func Believe(h *History, s *Snapshot, open, ended []ActionRecord, limits Sanity)
 	for i := range now {
 		c := &now[i]
 		old, known := censusOf(h.Census, c.VCenter)
+		if c.Running >= enoughVMs && c.MHz == 0 {
+			// However long it stays so: what runs takes something.
+			gaps = append(gaps, doubted(c, "the demand of all its running VMs is zero", s.At))
+			if known {
+				*c = old
+			}
+			continue
+		}
 		if !known {
 			continue
 		}
@@ -81,10 +89,9 @@ func Believe(h *History, s *Snapshot, open, ended []ActionRecord, limits Sanity)
 		if old.Doubted+1 >= limits.AcceptCycles {
 			continue // it stays so: it is the truth
 		}
-		gaps = append(gaps, Gap{Source: "census", Subject: Subject{Kind: "vcenter", ID: string(c.VCenter)}, Reason: reason, At: s.At})
-		doubted := old.Doubted + 1
+		gaps = append(gaps, doubted(c, reason, s.At))
 		*c = old
-		c.Doubted = doubted
+		c.Doubted++
 	}
 	// A vCenter out of sight keeps its census: it is compared when it is back.
 	for _, old := range h.Census {
@@ -93,6 +100,11 @@ func Believe(h *History, s *Snapshot, open, ended []ActionRecord, limits Sanity)
 		}
 	}
 	return gaps, now
+}
+
+// doubted is the gap of a vCenter that is not believed.
+func doubted(c *Census, reason string, at Unix) Gap {
+	return Gap{Source: "census", Subject: Subject{Kind: "vcenter", ID: string(c.VCenter)}, Reason: reason, At: at}
 }
 
 // count takes the census of a snapshot, in the order of its vCenters.

@@ -317,6 +317,38 @@ func TestObstaclesByScope(t *testing.T) {
 	}
 }
 
+// TestFoldDisowns: a host that somebody else has woken, or taken out of maintenance,
+// is no longer ours, however it is later; a list that lags changes nothing.
+func TestFoldDisowns(t *testing.T) {
+	const changed = Unix(10_000)
+	awake := Host{ID: "h", Power: HostOn, Connected: true}
+	closed := awake
+	closed.Maintenance = true
+	for name, c := range map[string]struct {
+		own  Owned
+		host Host
+		at   Unix
+		want Owned
+	}{
+		"asleep as we left it":       {OwnStandby, Host{ID: "h", Power: HostStandby}, changed + 5000, OwnStandby},
+		"woken by a person":          {OwnStandby, awake, changed + 700, OwnNothing},
+		"woken and in maintenance":   {OwnStandby, closed, changed + 700, OwnNothing},
+		"the list lags":              {OwnStandby, awake, changed + 60, OwnStandby},
+		"does not answer":            {OwnStandby, Host{ID: "h", Power: HostOn}, changed + 700, OwnStandby},
+		"in maintenance as we left":  {OwnMaintenance, closed, changed + 5000, OwnMaintenance},
+		"taken out of maintenance":   {OwnMaintenance, awake, changed + 700, OwnNothing},
+		"maintenance, the list lags": {OwnMaintenance, awake, changed + 60, OwnMaintenance},
+	} {
+		h := &History{Hosts: []HostHistory{{ID: "h", Own: c.own, ChangeAt: changed}}}
+		h = Fold(h, &Snapshot{At: c.at, Hosts: []Host{c.host}}, nil, Thresholds{})
+		c.host = Host{ID: "h", Power: HostStandby}
+		h = Fold(h, &Snapshot{At: c.at + 300, Hosts: []Host{c.host}}, nil, Thresholds{})
+		if got := h.Host("h").Own; got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
 func TestBelieve(t *testing.T) {
 	many := func(vms, on int, mhz int32) *Snapshot {
 		s := &Snapshot{At: 1000, VCenters: []VCenter{{ID: "v"}}}
@@ -364,7 +396,8 @@ func TestBelieve(t *testing.T) {
 		if (len(gaps) == 1) != c.doubted {
 			t.Errorf("%s: %v", name, gaps)
 		}
-		if c.doubted && (next[0].VMs != 100 || next[0].Doubted != 1) {
+		// All zero does not count towards being believed after all.
+		if c.doubted && (next[0].VMs != 100 || (next[0].Doubted != 1) != (name == "load all zero")) {
 			t.Errorf("%s: a doubted census is remembered: %+v", name, next[0])
 		}
 	}
@@ -375,6 +408,17 @@ func TestBelieve(t *testing.T) {
 			t.Errorf("cycle %d of half the VMs: %v", i+1, gaps)
 		}
 		h = &History{Census: next}
+	}
+	// That nothing takes anything is believed never, and does not become what the next is compared with.
+	for i := range 9 {
+		gaps, next := Believe(h, many(50, 20, 0), nil, nil, DefaultSanity())
+		if len(gaps) != 1 || next[0].MHz != 25_000 {
+			t.Errorf("cycle %d of no load at all: %v, %+v", i+1, gaps, next)
+		}
+		h = &History{Census: next}
+	}
+	if gaps, _ := Believe(&History{}, many(50, 20, 0), nil, nil, DefaultSanity()); len(gaps) != 1 {
+		t.Errorf("no load at all at the first sight is believed: %v", gaps)
 	}
 	// A vCenter out of sight is compared when it is back.
 	_, next := Believe(h, &Snapshot{}, nil, nil, DefaultSanity())

@@ -253,7 +253,23 @@ func setID(t, id any) {
 	}
 }
 
+// ownGrace is for how long after an action of ours a host may still be listed as
+// it was before: longer than inventories lag.
+const ownGrace = 600
+
+// disowned reports whether somebody else has undone what this daemon did to the
+// host: whatever is done to it next is not ours, though our mark may still be there.
+func disowned(x *HostHistory, h *Host, at Unix) bool {
+	if h.Power != HostOn || !h.Connected || at-x.ChangeAt < ownGrace {
+		return false
+	}
+	return x.Own == OwnStandby || (x.Own == OwnMaintenance && h.Ready())
+}
+
 func foldHost(x *HostHistory, h *Host, at Unix, low Thresholds) {
+	if disowned(x, h, at) {
+		x.Own = OwnNothing
+	}
 	if h.Power != HostOn || !h.Seen() || h.CPUMHz <= 0 || h.MemoryMiB <= 0 {
 		x.LowSince = 0
 		x.CPU.Add(at, Unknown)

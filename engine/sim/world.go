@@ -196,7 +196,7 @@ func (r *run) records() []engine.ActionRecord {
 
 // scatter is what a cluster's own scheduler does with the VMs of a host that goes:
 // each to the ready host with most memory free.
-func (w *World) scatter(s *engine.Snapshot, h int32) {
+func scatter(s *engine.Snapshot, h int32) {
 	c := s.Hosts[h].Cluster
 	if s.Clusters[c].DRS != engine.DRSFull {
 		return
@@ -235,7 +235,7 @@ func (w *World) apply(st *engine.State, p *engine.Plan, done []engine.ActionStat
 	}
 	for i := range p.Actions {
 		if done[i] == engine.StateSucceeded {
-			w.arrive(s, &p.Actions[i])
+			Arrive(s, &p.Actions[i])
 		}
 	}
 	for d := range s.Datastores {
@@ -265,12 +265,12 @@ func (w *World) apply(st *engine.State, p *engine.Plan, done []engine.ActionStat
 			s.Hosts[h].UsedMHz, s.Hosts[h].UsedMiB = 0, 0
 		}
 	}
-	s.Rules = rulesLeft(s)
+	s.Rules = RulesLeft(s)
 	w.Snapshot = s
 }
 
-// rulesLeft drops the VMs that have left their rule's cluster: rules do not travel.
-func rulesLeft(s *engine.Snapshot) []engine.Rule {
+// RulesLeft drops the VMs that have left their rule's cluster: rules do not travel.
+func RulesLeft(s *engine.Snapshot) []engine.Rule {
 	var out []engine.Rule
 	for _, r := range s.Rules {
 		r.VMs = slices.DeleteFunc(slices.Clone(r.VMs), func(v int32) bool { return s.VMCluster(v) != r.Cluster })
@@ -281,8 +281,8 @@ func rulesLeft(s *engine.Snapshot) []engine.Rule {
 	return out
 }
 
-// arrive makes what the action has done visible.
-func (w *World) arrive(s *engine.Snapshot, a *engine.Action) {
+// Arrive makes what the action has done visible in s.
+func Arrive(s *engine.Snapshot, a *engine.Action) {
 	if a.Kind != engine.Move {
 		h, ok := s.FindHost(a.From.Host)
 		if !ok {
@@ -292,12 +292,12 @@ func (w *World) arrive(s *engine.Snapshot, a *engine.Action) {
 		switch a.Kind {
 		case engine.Standby:
 			x.Power, x.Mark = engine.HostStandby, "standby "+a.ID
-			w.scatter(s, h)
+			scatter(s, h)
 		case engine.Wakeup:
 			x.Power, x.Mark = engine.HostOn, ""
 		case engine.EnterMaintenance:
 			x.Maintenance, x.Mark = true, "maintenance "+a.ID
-			w.scatter(s, h)
+			scatter(s, h)
 		case engine.ExitMaintenance:
 			x.Maintenance, x.Mark = false, ""
 		case engine.Move:

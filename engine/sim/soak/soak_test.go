@@ -1,0 +1,65 @@
+package soak
+
+import (
+	"fmt"
+	"os"
+	"runtime/debug"
+	"slices"
+	"testing"
+)
+
+// TestMain collects garbage less often: the heap is small and renewed in each cycle.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(800)
+	os.Exit(m.Run())
+}
+
+// TestSoak: three days of twenty worlds with faults break no rule, and each leaves
+// nothing unfinished.
+func TestSoak(t *testing.T) {
+	t.Parallel()
+	for seed := range worlds {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			t.Parallel()
+			r := Run(Options{Days: 3, Seed: seed, Faults: true})
+			for _, v := range r.Violations {
+				t.Error(v)
+			}
+			if r.Actions == 0 || r.AllFaults() == 0 {
+				t.Errorf("%d actions and %d faults: nothing was tried", r.Actions, r.AllFaults())
+			}
+		})
+	}
+}
+
+// TestTrace: one seed, one run; another seed, another.
+func TestTrace(t *testing.T) {
+	a := Run(Options{Days: 1, Seed: 5, Faults: true})
+	b := Run(Options{Days: 1, Seed: 5, Faults: true})
+	c := Run(Options{Days: 1, Seed: 6, Faults: true})
+	if a.Trace != b.Trace || a.Trace == c.Trace {
+		t.Errorf("%s, again %s, another seed %s", a.Trace, b.Trace, c.Trace)
+	}
+}
+
+// TestJudgeBites: whatever is spoilt in what is judged, the judge finds.
+func TestJudgeBites(t *testing.T) {
+	t.Parallel()
+	for spoilt, rules := range map[sabotage][]string{
+		gullible: {"evidence"}, naive: {"started twice"}, blind: {"started twice"}, oblivious: {"to and fro", "budget"}, careless: {"unfinished"}, cramped: {"overcommit"}, greedy: {"ownership"},
+	} {
+		t.Run(string(spoilt), func(t *testing.T) {
+			t.Parallel()
+			if worlds < 20 {
+				t.Skip("one goroutine: the race detector would see nothing new")
+			}
+			for seed := range worlds {
+				r := Run(Options{Days: 2, Seed: seed, Faults: true, sabotage: spoilt})
+				if slices.ContainsFunc(r.Violations, func(v Violation) bool { return slices.Contains(rules, v.Rule) }) {
+					return
+				}
+			}
+			t.Errorf("a daemon that %s breaks no rule of %q", spoilt, rules)
+		})
+	}
+}
