@@ -95,3 +95,47 @@ func TestCallKeepsToItsSession(t *testing.T) {
 		}
 	})
 }
+
+// glimpse is a world in which a task goes out of sight once, and the look after
+// that misses that it runs.
+type glimpse struct {
+	*world
+	waited, looked sync.Once
+	missed         bool
+}
+
+func (g *glimpse) Wait(ctx context.Context, task string, progress func(int32)) (t Task, err error) {
+	err = errLost
+	first := false
+	g.waited.Do(func() { first, g.missed = true, true })
+	if first {
+		return t, err
+	}
+	return g.world.Wait(ctx, task, progress)
+}
+
+func (g *glimpse) Look(ctx context.Context, a *engine.Action) (Sight, error) {
+	s, err := g.world.Look(ctx, a)
+	if g.missed {
+		g.looked.Do(func() { s = Sight{Exists: true, Source: true} })
+	}
+	return s, err
+}
+
+// A task that runs has not failed, although one look saw nothing run: the host
+// was on its way up, and its action was journaled as failed.
+func TestTaskMissedByOneLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, m := newWorld(), &memory{}
+		e := start(t.Context(), w, m)
+		e.act = &glimpse{world: w}
+		w.host["vm1"] = "va/h1"
+		e.Offer(t.Context(), "enforce", &engine.Plan{Actions: []engine.Action{move(1, "vm1")}})
+		if err := drive(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, last := m.records(t); last.State != engine.StateSucceeded {
+			t.Errorf("ended %s: %s", last.State, last.Error)
+		}
+	})
+}

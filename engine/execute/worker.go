@@ -243,6 +243,10 @@ func (w *worker) verify(ctx context.Context, t Task) {
 			// first answer.
 			w.log.WarnContext(ctx, "cannot see yet what a task did", "action", a.ID, "err", err)
 			deadline = time.Now().Add(patience)
+		case sight.Busy:
+			// What runs may yet change where the object stands, and may be the very
+			// task that had gone out of sight.
+			deadline = time.Now().Add(patience)
 		case sight.Arrived:
 			w.mark(ctx)
 			w.end(ctx, engine.StateSucceeded, "")
