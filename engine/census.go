@@ -82,7 +82,7 @@ func Believe(h *History, s *Snapshot, open, ended []ActionRecord, limits Sanity)
 		if !known {
 			continue
 		}
-		reason := limits.doubt(&old, c, doingOf(c.VCenter, open, ended))
+		reason := limits.doubt(&old, c, doingOf(s, c.VCenter, open, ended))
 		if reason == "" {
 			continue
 		}
@@ -144,13 +144,16 @@ func censusOf(list []Census, vc VCenterID) (Census, bool) {
 // doing is how much of a change the daemon's actions may explain.
 type doing struct{ left, hosts int32 }
 
-func doingOf(vc VCenterID, open, ended []ActionRecord) (o doing) {
+// A move explains that its VM is gone, and no other.
+func doingOf(s *Snapshot, vc VCenterID, open, ended []ActionRecord) (o doing) {
 	for _, list := range [2][]ActionRecord{open, ended} {
 		for i := range list {
 			a := &list[i].Action
 			switch {
 			case a.Kind == Move && a.Across && a.From.VCenter == vc:
-				o.left++
+				if v, seen := s.FindVM(a.VM); !seen || s.VMs[v].VCenter < 0 || s.VCenters[s.VMs[v].VCenter].ID != vc {
+					o.left++
+				}
 			case a.Kind != Move && a.From.VCenter == vc:
 				o.hosts++
 			}

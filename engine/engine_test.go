@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -359,8 +360,8 @@ func TestBelieve(t *testing.T) {
 			}
 			s.Hosts = append(s.Hosts, h)
 		}
-		for range vms {
-			s.VMs = append(s.VMs, VM{Power: VMOn, UsedMHz: mhz})
+		for i := range vms {
+			s.VMs = append(s.VMs, VM{ID: VMID(fmt.Sprintf("%03d", i)), Power: VMOn, UsedMHz: mhz})
 		}
 		return s
 	}
@@ -369,7 +370,7 @@ func TestBelieve(t *testing.T) {
 	left := make([]ActionRecord, 40)
 	slept := make([]ActionRecord, 10)
 	for i := range left {
-		left[i].Action = Action{Kind: Move, Across: true, From: Place{VCenter: "v"}}
+		left[i].Action = Action{Kind: Move, VM: VMID(fmt.Sprintf("%03d", 60+i)), Across: true, From: Place{VCenter: "v"}}
 	}
 	for i := range slept {
 		slept[i].Action = Action{Kind: Standby, From: Place{VCenter: "v"}}
@@ -384,6 +385,7 @@ func TestBelieve(t *testing.T) {
 		"a tenth of the VMs gone": {many(90, 20, 500), nil, nil, true},
 		"gone by our own moves":   {many(60, 20, 500), left[:10], left[10:], false},
 		"more gone than we moved": {many(50, 20, 500), left[:10], left[10:], true},
+		"our moves still listed":  {many(80, 20, 500), left[:20], nil, true},
 		"half the hosts off":      {many(100, 10, 500), nil, nil, true},
 		"put to sleep by us":      {many(100, 10, 500), slept, nil, false},
 		"load all zero":           {many(100, 20, 0), nil, nil, true},

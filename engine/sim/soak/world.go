@@ -204,7 +204,7 @@ func (w *world) breathe() {
 		x := &s.Hosts[h]
 		x.UsedMHz, x.UsedMiB, x.LoadAt = 0, 0, w.now
 		if x.Power == engine.HostOn && x.Connected {
-			x.UsedMHz, x.UsedMiB = ownMHz, ownMiB
+			x.UsedMHz, x.UsedMiB = ownMHz, ownMiB(x)
 		}
 	}
 	for i := range s.VMs {
@@ -231,15 +231,16 @@ func (w *world) breathe() {
 	}
 }
 
-// A hypervisor's own use.
-const (
-	ownMHz = 400
-	ownMiB = 6 << 10
-)
+// ownMHz is what a hypervisor takes itself. Of memory it takes a twenty-fifth: less
+// than EvacuationMemPct leaves free, since the planner does not know what a host
+// that sleeps will take once it is woken.
+const ownMHz = 400
+
+func ownMiB(h *engine.Host) int32 { return h.MemoryMiB / 25 }
 
 // memory is what host h holds in truth: its VMs and what is on its way to it.
 func (w *world) memory(h int32) int32 {
-	sum := int32(ownMiB)
+	sum := ownMiB(&w.t.Hosts[h])
 	for v := range w.t.VMs {
 		vm := &w.t.VMs[v]
 		if vm.Power == engine.VMOn && (vm.Host == h || (w.task[v] != nil && w.task[v].to == h)) {
