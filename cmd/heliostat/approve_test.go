@@ -55,7 +55,12 @@ func TestApproval(t *testing.T) {
 	write(t, file, gather(first, second))
 	eventually(t, "another plan is advised", func() bool {
 		q := r.status(t).Pending
-		return q != nil && names(q.Plan)[second]
+		if q != nil && !names(q.Plan)[second] {
+			// Made before the edit, to another host: it would wait for its answer.
+			r.ask(t, "reject", q.Hash[:8])
+			return false
+		}
+		return q != nil
 	})
 	p = r.advised(t)
 	if out := r.ask(t, "approve", p.Hash[:8]); !strings.Contains(out, "approved") {
@@ -78,7 +83,7 @@ func TestApproval(t *testing.T) {
 		}
 		said = append(said, strings.TrimSpace(rec.Hash[:8]+" "+rec.Reason))
 	}
-	if len(said) != 2 || !strings.HasSuffix(said[0], "month end") || said[1] != p.Hash[:8] {
+	if n := len(said); n < 2 || !strings.HasSuffix(said[0], "month end") || said[n-1] != p.Hash[:8] {
 		t.Errorf("approvals in the journal: %v", said)
 	}
 	r.daemon.interrupt(t)

@@ -22,7 +22,7 @@ import (
 
 // patience is how long a test waits for something that should come soon: far
 // longer than it takes, since the machine may be busy.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // endsWithin is how soon a process must have ended after it was told to.
 const endsWithin = 5 * time.Second
