@@ -77,7 +77,7 @@ type simReport struct {
 	Unfinished int     `json:"unfinished"`
 	Trace      string  `json:"trace_sha256"`
 	CPU        float64 `json:"cpu_s"`
-	Misled     int     `json:"misled"` // moves that filled a host beyond its memory on loads that lied, plausibly
+	Misled     int     `json:"misled"` // moves that overfilled a host on loads that lied, or beside a person's move
 }
 
 // runSim runs the simulation and prints what came of it.

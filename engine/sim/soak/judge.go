@@ -255,7 +255,7 @@ func (j *judge) room(f *flight, k *task) {
 	v, h := &w.t.VMs[k.vm], &w.t.Hosts[k.to]
 	if v.Power == engine.VMOn && v.Host != k.to && w.stirred[k.to] < j.seen {
 		if sum := w.memory(k.to) + v.UsedMiB; sum > h.MemoryMiB {
-			if f.lied {
+			if f.lied || j.excused(k.to) {
 				w.r.Misled++
 				w.note("misled %s: %d of %d MiB", a.ID, sum, h.MemoryMiB)
 			} else {
@@ -271,6 +271,15 @@ func (j *judge) room(f *flight, k *task) {
 			w.broken("space", "%s %s: %d MiB to a datastore with %d free", a.ID, a, x.MiB, w.t.Datastores[d].FreeMiB)
 		}
 	}
+}
+
+// excused reports whether what is on its way to host h could not be known: a VM
+// that a person moves, or one that a lying feed makes smaller than it is.
+func (j *judge) excused(h int32) bool {
+	w := j.w
+	return slices.ContainsFunc(w.task, func(k *task) bool {
+		return k != nil && k.to == h && (!k.ours || w.lies[w.t.VMs[k.vm].VCenter].kind != honest)
+	})
 }
 
 // emptied: a host that was closed runs nothing.
