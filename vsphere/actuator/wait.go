@@ -153,15 +153,15 @@ func (w *taskWatch) leave(ctx context.Context, x *waiter) {
 	if w.waiters[x.task] == x {
 		delete(w.waiters, x.task)
 	}
-	watcher := x.watcher
+	watcher, filter := x.watcher, x.filter
 	if len(w.waiters) == 0 && w.loop != nil {
 		w.loop.cancel()
 		w.loop, watcher = nil, nil // the collector goes, and its filters with it
 	}
 	w.mu.Unlock()
-	if watcher != nil && x.filter.Value != "" {
+	if watcher != nil && filter.Value != "" {
 		// What fails here is one filter too many on a collector that is going to be built again.
-		_ = watcher.Remove(context.WithoutCancel(ctx), x.filter)
+		_ = watcher.Remove(context.WithoutCancel(ctx), filter)
 	}
 }
 
@@ -172,12 +172,17 @@ func (w *taskWatch) stop() { w.loops.Wait() }
 func (w *taskWatch) add(ctx context.Context, watcher *vsphere.Watcher, x *waiter) {
 	filter, err := watcher.Add(ctx, vsphere.Objects("Task", []types.ManagedObjectReference{x.task}, "info.state", "info.progress"))
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	gone := x.users == 0
 	if x.watcher == watcher {
 		x.filter = filter
 	}
 	if err != nil && ctx.Err() == nil {
 		x.fail(err)
+	}
+	w.mu.Unlock()
+	if gone && err == nil {
+		// Whoever waited left before there was a filter to take along.
+		_ = watcher.Remove(context.WithoutCancel(ctx), filter)
 	}
 }
 
