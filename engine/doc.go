@@ -102,7 +102,7 @@
 //
 // Product code uses package time as it is. Tests and the demo run the daemon, the
 // simulated vCenters and the TLS between them in a testing/synctest bubble, where
-// a day takes seconds; the demo does so outside tests (cmd/heliostat/bubble.go),
+// a day takes seconds; the demo does so outside tests (internal/bubble),
 // and slows virtual time down to be watched. A lab clock that everything asks was
 // the alternative: it would have gone through every constructor, and would not
 // have covered timeouts in net/http and TLS.
