@@ -79,12 +79,20 @@ func TestRestoreGoesOnPaused(t *testing.T) {
 
 // A folder never holds a journal that was not restored whole.
 func TestDamagedArchivesAreRefused(t *testing.T) {
-	archive, dir, _ := backup(t)
+	archive, dir, saved := backup(t)
 	other := openAt(t, t.TempDir(), Options{})
 	_, otherKey := checkpoint(t, other)
+	idle := 0 // changes that touched nothing that was stored
 	try := func(name string, b []byte) {
 		to := t.TempDir()
-		if _, _, err := Restore(t.Context(), bytes.NewReader(b), to, nil, Options{}); err == nil {
+		_, c, err := Restore(t.Context(), bytes.NewReader(b), to, nil, Options{})
+		if err == nil && name == "changed" && c.String() == saved.String() {
+			// A bit of a frame's or a file's header that nothing depends on: all
+			// that was stored has been verified.
+			idle++
+			return
+		}
+		if err == nil {
 			t.Errorf("%s: restored", name)
 		}
 		if left, err := os.ReadDir(to); err != nil || len(left) > 0 {
@@ -97,6 +105,9 @@ func TestDamagedArchivesAreRefused(t *testing.T) {
 		changed := bytes.Clone(archive)
 		changed[n] ^= 0x10
 		try("changed", changed)
+	}
+	if idle > 3 {
+		t.Errorf("%d of 40 changes are not noticed", idle)
 	}
 	try("something else", []byte(strings.Repeat("not an archive ", 100)))
 	if _, _, err := Restore(t.Context(), bytes.NewReader(archive), t.TempDir(), otherKey, Options{}); err == nil || !strings.Contains(err.Error(), "signed by key") {
