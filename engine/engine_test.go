@@ -428,3 +428,30 @@ func TestBelieve(t *testing.T) {
 		t.Errorf("out of sight, out of mind: %+v", next)
 	}
 }
+
+func TestBlocks(t *testing.T) {
+	move := func(vm VMID, from, to HostID) Action {
+		return Action{Kind: Move, VM: vm, From: Place{Host: from}, To: Place{Host: to}}
+	}
+	host := func(k ActionKind, h HostID) Action { return Action{Kind: k, From: Place{Host: h}} }
+	for name, c := range map[string]struct {
+		a, b Action
+		want bool
+	}{
+		"two moves of one VM":                 {move("v", "1", "2"), move("v", "2", "3"), true},
+		"moves of two VMs between the same":   {move("v", "1", "2"), move("w", "1", "2"), false},
+		"standby while a VM leaves":           {move("v", "1", "2"), host(Standby, "1"), true},
+		"standby while a VM arrives":          {move("v", "1", "2"), host(Standby, "2"), true},
+		"standby of another host":             {move("v", "1", "2"), host(Standby, "3"), false},
+		"a move to a host going to standby":   {host(Standby, "2"), move("v", "1", "2"), true},
+		"a move from a host going to standby": {host(Standby, "1"), move("v", "1", "2"), true},
+		"a move from a host entering":         {host(EnterMaintenance, "1"), move("v", "1", "2"), false},
+		"a move to a host entering":           {host(EnterMaintenance, "2"), move("v", "1", "2"), true},
+		"two actions on one host":             {host(Wakeup, "1"), host(Standby, "1"), true},
+		"actions on two hosts":                {host(Wakeup, "1"), host(Wakeup, "2"), false},
+	} {
+		if got := c.a.Blocks(&c.b); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}

@@ -35,15 +35,12 @@ type SiteValue struct {
 
 // Keys of the site values that have a field of their own in [Site].
 const (
-	KeySun    = "sun_deg"             // degrees above the horizon
-	KeyPrice  = "price_eur_per_kwh"   // euros per kilowatt-hour
-	KeyCarbon = "carbon_g_per_kwh"    // average grams of CO2 per kilowatt-hour
-	KeyPUE    = "pue"                 // power usage effectiveness, >= 1
-	KeyRise   = "next_sunrise_unix"   // absent in polar day and night
-	KeySet    = "next_sunset_unix"    // absent in polar day and night
-	KeyRTT    = "rtt_ms"              // links: round trip, milliseconds
-	KeyMbps   = "usable_mbps"         // links: usable by migrations
-	KeyAgeMax = "max_observation_age" // oldest part of the snapshot, seconds
+	KeySun    = "sun_deg"           // degrees above the horizon
+	KeyPrice  = "price_eur_per_kwh" // euros per kilowatt-hour
+	KeyCarbon = "carbon_g_per_kwh"  // average grams of CO2 per kilowatt-hour
+	KeyPUE    = "pue"               // power usage effectiveness, >= 1
+	KeyRise   = "next_sunrise_unix" // absent in polar day and night
+	KeySet    = "next_sunset_unix"  // absent in polar day and night
 )
 
 // A LinkValue is one measurement between two sites, in either order.

@@ -119,6 +119,22 @@ type Action struct {
 // HostOf is the host that a host action is about.
 func (a *Action) HostOf() HostID { return a.From.Host }
 
+// Blocks reports whether b must wait while the action is in flight: a VM has one
+// action at a time, and a host changes its state only when no move touches it.
+// Moves may leave a host that is entering maintenance: it waits for them.
+func (a *Action) Blocks(b *Action) bool {
+	switch {
+	case a.Kind == Move && b.Kind == Move:
+		return a.VM == b.VM
+	case a.Kind == Move:
+		return a.To.Host == b.HostOf() || a.From.Host == b.HostOf()
+	case b.Kind == Move:
+		return b.To.Host == a.HostOf() || (b.From.Host == a.HostOf() && a.Kind != EnterMaintenance)
+	default:
+		return a.HostOf() == b.HostOf()
+	}
+}
+
 // String describes the action in a line.
 func (a *Action) String() string {
 	if a.Kind != Move {

@@ -237,8 +237,7 @@ func (e *Executor) start(ctx context.Context) {
 }
 
 // ready reports whether all that the action depends on has ended well, and
-// nothing in flight is in its way: a VM has one action at a time, and a host
-// changes its state only when no move touches it.
+// nothing in flight is in its way.
 func (e *Executor) ready(p *program, a *engine.Action) bool {
 	for _, i := range a.After {
 		if !p.done[i] {
@@ -246,21 +245,7 @@ func (e *Executor) ready(p *program, a *engine.Action) bool {
 		}
 	}
 	for _, f := range e.open {
-		b := &f.rec.Action
-		switch {
-		case a.Kind == engine.Move && b.Kind == engine.Move:
-			if a.VM == b.VM {
-				return false
-			}
-		case a.Kind == engine.Move:
-			if a.To.Host == b.HostOf() || (a.From.Host == b.HostOf() && b.Kind != engine.EnterMaintenance) {
-				return false
-			}
-		case b.Kind == engine.Move:
-			if b.To.Host == a.HostOf() || b.From.Host == a.HostOf() {
-				return false
-			}
-		case a.HostOf() == b.HostOf():
+		if f.rec.Action.Blocks(a) {
 			return false
 		}
 	}

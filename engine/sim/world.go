@@ -331,10 +331,3 @@ func Arrive(s *engine.Snapshot, a *engine.Action) {
 		}
 	}
 }
-
-// Rest lets time pass, so that cool-downs end, and looks again.
-func (w *World) Rest(seconds int64) {
-	w.Now += engine.Unix(seconds)
-	w.apply(engine.NewState(w.Snapshot, nil), &engine.Plan{}, nil)
-	w.History = engine.Fold(w.History, w.Snapshot, nil, w.Low)
-}
