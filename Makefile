@@ -4,6 +4,8 @@ GO             ?= go
 BIN            := bin
 GOLANGCI       := $(BIN)/golangci-lint
 GOLANGCI_VERSION := v2.12.0
+# The linter's cache keeps the paths of the tree that filled it: each tree has its own.
+export GOLANGCI_LINT_CACHE := $(CURDIR)/$(BIN)/lint-cache
 VERSION        ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS        := -s -w -X main.version=$(VERSION)
 
