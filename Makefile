@@ -10,7 +10,7 @@ VERSION        ?= $(shell git describe --tags --always --dirty 2>/dev/null || ec
 LDFLAGS        := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint bench protocol clean soak
+.PHONY: help build demo test check lint bench protocol powercut clean soak
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench: go-is-there ## benchmarks, and a cold and a warm cycle of 15,000 hosts an
 
 protocol: go-is-there ## runs with lost calls and crashes: ours, and a naive control
 	@$(GO) run ./bench/protocol -runs 200 -v
+
+powercut: go-is-there ## power cuts while the journal is written, and a control without syncs (root, loop devices)
+	@$(GO) run ./bench/powercut -rounds 100
 
 $(GOLANGCI):
 	GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)

@@ -74,7 +74,14 @@ func (j *Journal) put(ctx context.Context, digest string, b []byte) error {
 	if err != nil {
 		return err
 	}
-	dir := blobDir + "/" + digest[:2]
+	if err := j.place(blobDir+"/"+digest[:2], name, b); err != nil {
+		return j.stop("put blob", err)
+	}
+	return nil
+}
+
+// place makes the file of a blob durable in its directory.
+func (j *Journal) place(dir, name string, b []byte) error {
 	if err := j.root.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -90,10 +97,7 @@ func (j *Journal) put(ctx context.Context, digest string, b []byte) error {
 	// A process that ended between the rename and this leaves a name that a power
 	// cut could still take away, so the directories are synced even when the file
 	// was found there: that costs next to nothing when nothing changed.
-	if err := errors.Join(j.syncDir(dir), j.syncDir(blobDir)); err != nil {
-		return j.failSync("put blob", err)
-	}
-	return nil
+	return errors.Join(j.syncDir(dir), j.syncDir(blobDir))
 }
 
 // need says, before it is looked for, that a blob is about to be referred to: so
@@ -123,7 +127,7 @@ func (j *Journal) write(name string, content []byte) error {
 		return errors.Join(err, f.Close(), j.root.Remove(tmp))
 	}
 	if err := f.Sync(); err != nil {
-		return errors.Join(j.failSync("put blob", err), f.Close(), j.root.Remove(tmp))
+		return errors.Join(err, f.Close(), j.root.Remove(tmp))
 	}
 	if err := f.Close(); err != nil {
 		return errors.Join(err, j.root.Remove(tmp))
@@ -132,9 +136,10 @@ func (j *Journal) write(name string, content []byte) error {
 	return j.root.Rename(tmp, name)
 }
 
-// failSync breaks the journal: after a failed sync the kernel may have dropped
-// what it could not write, and a second sync would succeed without it.
-func (j *Journal) failSync(doing string, err error) error {
+// stop breaks the journal: after a failed sync the kernel may have dropped what it
+// could not write, and a second sync would succeed without it; and where a write
+// fails, the outcome of what is started next may not be written down either.
+func (j *Journal) stop(doing string, err error) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.fail(doing, err)

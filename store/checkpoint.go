@@ -126,7 +126,7 @@ func (j *Journal) SaveCheckpoint() (Checkpoint, error) {
 	// A crash before write's rename leaves the checkpoint before, which is as
 	// true as it was; one after it the new one.
 	if err := errors.Join(j.write(CheckpointFile, []byte(c.String()+"\n")), j.syncDir(".")); err != nil {
-		return c, fmt.Errorf("save checkpoint: %w", err)
+		return c, j.stop("save checkpoint", err)
 	}
 	return c, nil
 }

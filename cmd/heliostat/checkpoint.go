@@ -21,7 +21,8 @@ import (
 const tellEvery = time.Hour
 
 // checkpoint saves a checkpoint, and logs it when the last one logged is older
-// than every. Without one the journal is as good as before, so the daemon goes on.
+// than every. Where the disk refuses it, the journal takes nothing more, and what
+// appends next ends the daemon.
 func (d *daemon) checkpoint(every time.Duration) {
 	c, err := d.journal.SaveCheckpoint()
 	if err != nil {
