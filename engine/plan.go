@@ -206,6 +206,7 @@ const (
 	HoldBreaker     HoldCode = "breaker"         // too many actions at the vCenter ended badly
 	HoldRamp        HoldCode = "ramp"            // actions start slowly after a start or a resume
 	HoldQuarantine  HoldCode = "quarantine"      // an action on it was lost: a person must look
+	HoldPrivilege   HoldCode = "privilege"       // the account at the vCenter may not do it, or may do too much
 )
 
 // A Hold says why something that should happen does not.

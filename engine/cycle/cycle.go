@@ -99,6 +99,9 @@ type Loop struct {
 	ApprovalTTL time.Duration
 	Windows     func(now time.Time) []engine.Window
 	Rails       Rails
+	// Bans says what the accounts at vCenters may not do; nil: nothing is known to
+	// be missing. It is called from any goroutine.
+	Bans func() []Ban
 	// KillFile stops the loop while it is there, within a second, as a pause that
 	// only Resume ends. "": none.
 	KillFile string
@@ -150,7 +153,7 @@ func New(l Loop) *Loop {
 	l.poke = make(chan string, 1)
 	l.requests = make(chan request)
 	l.killed = make(chan struct{}, 1)
-	l.gate = &gate{rails: l.Rails, killFile: l.KillFile, began: time.Now()}
+	l.gate = &gate{rails: l.Rails, killFile: l.KillFile, bans: l.Bans, began: time.Now()}
 	l.Executor.Guard(l.gate)
 	l.rejected = map[string]time.Time{}
 	l.history = &engine.History{}

@@ -1,6 +1,7 @@
 package cycle
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,6 +81,7 @@ const killWho = "kill file"
 type gate struct {
 	rails    Rails
 	killFile string
+	bans     func() []Ban // nil: none
 
 	mu       sync.Mutex
 	why      string // why nothing may be started at all: a pause, or the kill file
@@ -146,7 +148,7 @@ func (g *gate) Stopped(a *engine.Action) string {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.broken(a, time.Now())
+	return cmp.Or(g.banned(a), g.broken(a, time.Now()))
 }
 
 // broken says why nothing is started at a vCenter that the action is about.
@@ -167,7 +169,7 @@ func (g *gate) Admit(a *engine.Action) bool {
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.broken(a, now) != "" {
+	if g.banned(a) != "" || g.broken(a, now) != "" {
 		return false
 	}
 	ramp := g.rails.Ramp
@@ -247,6 +249,9 @@ func (g *gate) holds(now time.Time) []engine.Hold {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var out []engine.Hold
+	for _, b := range g.allBans() {
+		out = append(out, b.Hold)
+	}
 	for i := range g.breakers {
 		if b := &g.breakers[i]; now.Before(b.until) {
 			out = append(out, engine.Hold{

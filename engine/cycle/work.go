@@ -139,6 +139,15 @@ func (w *work) input(level engine.Mode, shadow string) plan.Input {
 			in.Broken = append(in.Broken, h)
 		}
 	}
+	for _, b := range l.gate.allBans() {
+		switch b.Scope {
+		case BanAll:
+			in.Broken = append(in.Broken, b.Hold)
+		case BanHosts:
+			in.KeepHosts = append(in.KeepHosts, b.Hold)
+		case BanNone:
+		}
+	}
 	if l.paused != nil {
 		in.Paused = l.paused.Reason
 		if in.Paused == "" {

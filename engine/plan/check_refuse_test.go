@@ -37,6 +37,7 @@ var checkRefusals = []struct {
 	{"one VM twice", checkInside, func(f *checkFleet) { f.move("w1", 3) }, "c7-2: move w1 va/h1 -> va/h3 (vmotion): busy: c7-1 moves it too"},
 	{"arrival at a vCenter with an open breaker", checkAcross, func(f *checkFleet) { f.broken("vb") }, "breaker: vCenter vb: 2 of 2"},
 	{"standby at a vCenter with an open breaker", checkSleep, func(f *checkFleet) { f.broken("va") }, "c7-1: standby h4: breaker: vCenter va: 2 of 2"},
+	{"standby where hosts may not be changed", checkSleep, func(f *checkFleet) { f.keepHosts("va") }, "c7-1: standby h4: privilege: vCenter va: not granted"},
 	{"a VM in quarantine", checkInside, func(f *checkFleet) { f.lost("vm", "w1") }, "c7-1: move w1 va/h1 -> va/h2 (vmotion): quarantine: the VM is in quarantine since"},
 	{"arrival at a host in quarantine", checkInside, func(f *checkFleet) { f.lost("host", "va/h2") }, "quarantine: host va/h2 is in quarantine"},
 	{"standby of a host in quarantine", checkSleep, func(f *checkFleet) { f.lost("host", "va/h4") }, "c7-1: standby h4: quarantine: host va/h4 is in quarantine"},

@@ -189,6 +189,11 @@ func (f *checkFleet) broken(vc string) {
 	f.in.Broken = []engine.Hold{{Subject: engine.Subject{Kind: "vcenter", ID: vc}, Name: vc, Code: engine.HoldBreaker, Detail: "2 of 2"}}
 }
 
+// keepHosts keeps the hosts of a vCenter as they are.
+func (f *checkFleet) keepHosts(vc string) {
+	f.in.KeepHosts = []engine.Hold{{Subject: engine.Subject{Kind: "vcenter", ID: vc}, Name: vc, Code: engine.HoldPrivilege, Detail: "not granted"}}
+}
+
 func checkInside(f *checkFleet) { f.move("w1", 2) }
 
 func checkAcross(f *checkFleet) {
@@ -342,6 +347,7 @@ func TestCheckAccepts(t *testing.T) {
 		},
 		"a host in quarantine is left":      func(f *checkFleet) { checkInside(f); f.lost("host", "va/h1") },
 		"another vCenter's breaker is open": func(f *checkFleet) { checkInside(f); f.broken("vb") },
+		"hosts alone may not be changed":    func(f *checkFleet) { checkInside(f); f.keepHosts("va") },
 		"a freeze that is over": func(f *checkFleet) {
 			checkInside(f)
 			f.in.Decision.Freezes = []engine.Freeze{{Place: engine.Subject{Kind: "fleet"}, Until: checkNow}}

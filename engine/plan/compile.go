@@ -31,7 +31,8 @@ type builder struct {
 	fleetGap    int                  // index of a gap of the whole fleet + 1
 	lostVM      []*engine.Quarantine // nil when no VM is in quarantine
 	lostHost    []*engine.Quarantine // likewise
-	broken      []string             // by vCenter: why nothing is started there, ""; nil when there is none
+	broken      []*engine.Hold       // by vCenter: why nothing is started there; nil when there is none
+	kept        []*engine.Hold       // by vCenter: why no host's state is changed there; nil when there is none
 	openVM      []bool
 	openHost    []bool
 	openTo      []bool   // an open action changes the host's power or maintenance

@@ -78,7 +78,7 @@ func (b *builder) barOf(h int32, evac bool) bar {
 		return barDisconnected
 	case b.gapHost[h] > 0:
 		return barGap
-	case b.brokenAt(h) != "":
+	case b.brokenAt(h) != nil:
 		return barBroken
 	case b.quarantined(h):
 		return barLost
@@ -126,7 +126,8 @@ func (b *builder) barReason(h int32, x bar, evac bool) reason {
 	case barFailover:
 		r.code, r.form = engine.HoldReserve, "%[1]s is kept free for failures"
 	case barBroken:
-		r.code, r.form, r.where, r.other = engine.HoldBreaker, "vCenter %[1]s: %[2]s", b.s.VCenters[b.s.Hosts[h].VCenter].Name, b.brokenAt(h)
+		x := b.vcenterReason(h, b.brokenAt(h))
+		r.code, r.form, r.where, r.other = x.code, x.form, x.where, x.other
 	case barLost:
 		r.code, r.form, r.other = engine.HoldQuarantine, "%[1]s is %[2]s", b.lostHost[h].Text()
 	case barNone:

@@ -64,4 +64,5 @@ var allCodes = []engine.HoldCode{
 	engine.HoldConverge, engine.HoldCompat, engine.HoldCooldown, engine.HoldBudget, engine.HoldWorth, engine.HoldGap, engine.HoldBusy, engine.HoldNowhere,
 	engine.HoldDeadline, engine.HoldStorage, engine.HoldOwner, engine.HoldKeepOn, engine.HoldLast, engine.HoldVSAN, engine.HoldStandby, engine.HoldDPM,
 	engine.HoldNotEmpty, engine.HoldPoweredOff, engine.HoldDRS, engine.HoldEvacuating, engine.HoldPaused, engine.HoldUnavailable, engine.HoldQuarantine, engine.HoldBreaker,
+	engine.HoldPrivilege,
 }

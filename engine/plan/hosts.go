@@ -19,8 +19,8 @@ func (b *builder) hostActionReason(h int32, mode engine.Mode, kind string, evac 
 		return b.barReason(h, x, evac)
 	case barNone, barUnknown, barStandby, barOff, barDisconnected, barMaintenance, barGap, barUnseen, barOld, barFailover, barLost, barBroken:
 	}
-	if b.brokenAt(h) != "" {
-		return b.barReason(h, barBroken, evac)
+	if x := b.keptAt(h); x != nil {
+		return b.vcenterReason(h, x)
 	}
 	if b.quarantined(h) {
 		return b.barReason(h, barLost, evac)

@@ -20,13 +20,14 @@ type Input struct {
 	Decision *engine.Decision `json:"-"` // of the audience of Level and Shadow
 	History  *engine.History  `json:"-"`
 
-	Vetoes  []engine.Veto         `json:"vetoes,omitempty"`
-	Open    []engine.ActionRecord `json:"open,omitempty"` // actions under way: reserved at both ends
-	Windows []engine.Window       `json:"windows,omitempty"`
-	Drain   []engine.HostID       `json:"drain,omitempty"` // hosts that a person asks to empty, in a dry run
-	Paused  string                `json:"paused,omitempty"`
-	Broken  []engine.Hold         `json:"broken,omitempty"` // vCenters at which too much has gone wrong: nothing is started there
-	Config  Config                `json:"config"`
+	Vetoes    []engine.Veto         `json:"vetoes,omitempty"`
+	Open      []engine.ActionRecord `json:"open,omitempty"` // actions under way: reserved at both ends
+	Windows   []engine.Window       `json:"windows,omitempty"`
+	Drain     []engine.HostID       `json:"drain,omitempty"` // hosts that a person asks to empty, in a dry run
+	Paused    string                `json:"paused,omitempty"`
+	Broken    []engine.Hold         `json:"broken,omitempty"`     // vCenters at which too much has gone wrong, or nothing may be done: nothing is started there
+	KeepHosts []engine.Hold         `json:"keep_hosts,omitempty"` // vCenters at which no host may be put to sleep, woken, or put in maintenance
+	Config    Config                `json:"config"`
 }
 
 // Config is what a planner may and must respect. Percentages are of capacity.

@@ -1,6 +1,10 @@
 package plan
 
-import "heliostat/engine"
+import (
+	"slices"
+
+	"heliostat/engine"
+)
 
 // compileQuarantine finds what a person must look at before it is touched again,
 // and the vCenters that are left alone for a while.
@@ -24,22 +28,42 @@ func (b *builder) compileQuarantine() {
 			}
 		}
 	}
-	for _, x := range b.in.Broken {
-		if k, ok := b.s.FindVCenter(engine.VCenterID(x.Subject.ID)); ok {
-			if b.broken == nil {
-				b.broken = make([]string, len(b.s.VCenters))
-			}
-			b.broken[k] = x.Detail
-		}
-	}
+	b.broken, b.kept = b.byVCenter(b.in.Broken), b.byVCenter(b.in.KeepHosts)
 }
 
-// brokenAt says why nothing is started at the vCenter of host h, "" when it may be.
-func (b *builder) brokenAt(h int32) string {
+// byVCenter sorts holds by the vCenter that they are about; nil when there is none.
+func (b *builder) byVCenter(holds []engine.Hold) []*engine.Hold {
+	if len(holds) == 0 {
+		return nil
+	}
+	out := make([]*engine.Hold, len(b.s.VCenters))
+	for i := range holds {
+		if k, ok := b.s.FindVCenter(engine.VCenterID(holds[i].Subject.ID)); ok {
+			out[k] = &holds[i]
+		}
+	}
+	return out
+}
+
+// brokenAt says why nothing is started at the vCenter of host h, nil when it may be.
+func (b *builder) brokenAt(h int32) *engine.Hold {
 	if b.broken == nil {
-		return ""
+		return nil
 	}
 	return b.broken[b.s.Hosts[h].VCenter]
+}
+
+// keptAt says why the state of host h is not changed, nil when it may be.
+func (b *builder) keptAt(h int32) *engine.Hold {
+	if x := b.brokenAt(h); x != nil || b.kept == nil {
+		return x
+	}
+	return b.kept[b.s.Hosts[h].VCenter]
+}
+
+// vcenterReason is what bars a whole vCenter.
+func (b *builder) vcenterReason(h int32, x *engine.Hold) reason {
+	return reason{code: x.Code, form: "vCenter %[1]s: %[2]s", where: b.s.VCenters[b.s.Hosts[h].VCenter].Name, other: x.Detail}
 }
 
 // quarantined reports whether host h is in quarantine: no action is taken on it
@@ -50,9 +74,13 @@ func (b *builder) quarantined(h int32) bool { return b.lostHost != nil && b.lost
 // by the scheduler of a cluster whose host we empty, and a host to be acted on or
 // to be moved to.
 func (c *checker) quarantine(i int32, a *engine.Action) {
-	for _, x := range c.in.Broken {
+	barred := c.in.Broken
+	if a.Kind != engine.Move {
+		barred = slices.Concat(barred, c.in.KeepHosts)
+	}
+	for _, x := range barred {
 		if id := engine.VCenterID(x.Subject.ID); id == a.From.VCenter || id == a.To.VCenter {
-			c.refuse(i, engine.HoldBreaker, "vCenter %s: %s", x.Name, x.Detail)
+			c.refuse(i, x.Code, "vCenter %s: %s", x.Name, x.Detail)
 		}
 	}
 	s := engine.Subject{Kind: "host", ID: string(a.To.Host)}

@@ -427,6 +427,8 @@ func (x *scenario) remembered(l *line) {
 		x.in.Windows = append(x.in.Windows, engine.Window{ID: "w", Kind: "maintenance", Place: x.subject("host", l.args[0]), From: x.in.Now - 60, To: x.in.Now + 3600})
 	case "broken":
 		x.in.Broken = append(x.in.Broken, engine.Hold{Subject: engine.Subject{Kind: "vcenter", ID: l.args[0]}, Name: l.args[0], Code: engine.HoldBreaker, Detail: "2 of the first 2 actions ended badly"})
+	case "keep_hosts":
+		x.in.KeepHosts = append(x.in.KeepHosts, engine.Hold{Subject: engine.Subject{Kind: "vcenter", ID: l.args[0]}, Name: l.args[0], Code: engine.HoldPrivilege, Detail: "the mover lacks Host.Config.Maintenance"})
 	case "quarantine":
 		q := engine.Quarantine{Subject: x.subject(l.args[0], l.args[1]), Name: l.args[1], Since: x.in.Now - 600, Action: "c0-1", Reason: "no answer"}
 		x.in.History.Quarantine = append(x.in.History.Quarantine, q)
