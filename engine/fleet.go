@@ -33,6 +33,7 @@ type VCenter struct {
 	ID      VCenterID `json:"id"`
 	Name    string    `json:"name"` // the configuration's name for it
 	Version string    `json:"version,omitempty"`
+	Stop    string    `json:"stop,omitempty"` // why a person wants nothing started here, as said in vCenter itself
 }
 
 // DRS is the automation level of a cluster's own scheduler.
@@ -83,6 +84,7 @@ type Cluster struct {
 	FailOn  []int32   `json:"fail_on,omitempty"` // dedicated failover hosts
 	Path    string    `json:"path,omitempty"`    // inventory path, for people
 	Lone    bool      `json:"lone,omitempty"`    // a stand-alone host's compute resource
+	Stop    string    `json:"stop,omitempty"`    // as of a VCenter
 }
 
 // HostPower is a host's power state.

@@ -153,6 +153,8 @@ type History struct {
 	// Quarantine is what a person must look at, sorted by kind and ID. It does
 	// not age, and stays while its subject is out of sight.
 	Quarantine []Quarantine `json:"quarantine,omitempty"`
+	// Stops are the places where a person in vCenter has said stop, sorted likewise.
+	Stops []Stop `json:"stops,omitempty"`
 }
 
 // Host returns what is remembered of the host, or an empty memory.
@@ -184,7 +186,7 @@ type Thresholds struct {
 func Fold(h *History, s *Snapshot, ended []ActionRecord, low Thresholds) *History {
 	const day = 86_400
 	at := s.At
-	out := &History{At: at, Cycles: h.Cycles + 1, Census: h.Census, Quarantine: slices.Clone(h.Quarantine), Hosts: make([]HostHistory, 0, len(s.Hosts)), VMs: make([]VMHistory, 0, len(s.VMs))}
+	out := &History{At: at, Cycles: h.Cycles + 1, Census: h.Census, Quarantine: slices.Clone(h.Quarantine), Stops: h.Stops, Hosts: make([]HostHistory, 0, len(s.Hosts)), VMs: make([]VMHistory, 0, len(s.VMs))}
 	for _, sp := range h.Spent {
 		if at-sp.At < day {
 			out.Spent = append(out.Spent, sp)

@@ -15,8 +15,8 @@ import (
 
 // A buildKey says what an inventory was made from.
 type buildKey struct {
-	topo                            *topology
-	version, tags, fields, profiles uint64
+	topo                                   *topology
+	version, tags, stops, fields, profiles uint64
 }
 
 // An inventory is the topology in the engine's words, without loads. It is made
@@ -81,6 +81,7 @@ func (s *Source) convert(conn *vsphere.Conn, key buildKey) *inventory {
 	b.addNetworks()
 	b.addDatastores()
 	b.addClusters()
+	b.addStops()
 	b.addHosts()
 	b.addVMs()
 	b.addRules()

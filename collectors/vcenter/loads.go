@@ -73,6 +73,7 @@ func (s *Source) slow(vc string, g *gaps) {
 		read bool
 	}{
 		{"tags", s.tags.err, time.Since(s.tags.at) < tagsStale},
+		{"tags that say stop", s.stops.err, s.stops.tagged != nil || s.cfg.NoTags},
 		{"custom attributes", s.fields.err, s.fields.names != nil},
 		{"storage policies", s.profiles.err, s.profiles.read},
 	} {

@@ -67,10 +67,10 @@ func watched(keyed bool) []types.PropertySpec {
 	} else {
 		vm = append(vm[:len(vm):len(vm)], extraAll)
 	}
-	compute := []string{"name", "parent", "resourcePool"}
+	compute := []string{"name", "parent", "resourcePool", "customValue"}
 	network := []string{"name"}
 	return []types.PropertySpec{
-		{Type: "Datacenter", PathSet: []string{"name", "parent", "vmFolder"}},
+		{Type: "Datacenter", PathSet: []string{"name", "parent", "vmFolder", "customValue"}},
 		{Type: "Folder", PathSet: []string{"name", "parent"}},
 		{Type: "ComputeResource", PathSet: compute},
 		{Type: "ClusterComputeResource", PathSet: []string{"configurationEx", "summary.currentEVCModeKey"}},

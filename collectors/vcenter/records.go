@@ -55,6 +55,7 @@ type place struct {
 
 	vmFolder string // of a datacentre
 	uuid     string // of a switch
+	custom   []types.BaseCustomFieldValue
 }
 
 func (r *place) set(p string, val any) bool {
@@ -63,6 +64,8 @@ func (r *place) set(p string, val any) bool {
 		r.vmFolder = moid(val)
 	case "uuid":
 		r.uuid = text(val)
+	case "customValue":
+		r.custom = customValues(val)
 	default:
 		return r.common.set(p, val)
 	}
@@ -75,6 +78,7 @@ type compute struct {
 	pool   string
 	evc    string
 	config *types.ClusterConfigInfoEx // nil for a stand-alone host
+	custom []types.BaseCustomFieldValue
 }
 
 func (r *compute) set(p string, val any) bool {
@@ -83,6 +87,8 @@ func (r *compute) set(p string, val any) bool {
 		r.pool = moid(val)
 	case "summary.currentEVCModeKey":
 		r.evc = text(val)
+	case "customValue":
+		r.custom = customValues(val)
 	case "configurationEx":
 		r.config = nil
 		if c, ok := val.(types.ClusterConfigInfoEx); ok {

@@ -48,6 +48,7 @@ type Source struct {
 	built     *inventory
 	loads     loadView
 	tags      tagCache
+	stops     stopCache
 	fields    fieldCache
 	profiles  profileCache
 	counter   powerCounter
@@ -146,13 +147,14 @@ func (s *Source) refresh(ctx context.Context, conn *vsphere.Conn) {
 	if !s.cfg.NoTags {
 		s.tags.refresh(ctx, conn, vms)
 	}
+	s.stops.refresh(ctx, conn, s.stopPlaces(), s.cfg.NoTags)
 }
 
 // rebuild converts the topology, if anything that it is made from has changed.
 func (s *Source) rebuild(conn *vsphere.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := buildKey{topo: s.topo, version: s.topo.version, tags: s.tags.version, fields: s.fields.version, profiles: s.profiles.version}
+	key := buildKey{topo: s.topo, version: s.topo.version, tags: s.tags.version, stops: s.stops.version, fields: s.fields.version, profiles: s.profiles.version}
 	if s.built == nil || s.built.key != key {
 		s.built = s.convert(conn, key)
 	}
