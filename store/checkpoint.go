@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
@@ -119,6 +120,12 @@ func (j *Journal) Checkpoint() (Checkpoint, error) {
 // SaveCheckpoint makes a checkpoint and keeps it in DIR/checkpoint, in the place
 // of the one before, for others to carry off.
 func (j *Journal) SaveCheckpoint() (Checkpoint, error) {
+	j.mu.Lock()
+	err := j.writable(context.Background())
+	j.mu.Unlock()
+	if err != nil {
+		return Checkpoint{}, fmt.Errorf("save checkpoint: %w", err)
+	}
 	c, err := j.Checkpoint()
 	if err != nil {
 		return c, err

@@ -93,7 +93,6 @@ func writeAndCut(ctx context.Context, d disk, state string, rnd *rand.Rand, forg
 	}
 	var stderr strings.Builder
 	w := exec.CommandContext(ctx, self, "-write", state, fmt.Sprintf("-forgetful=%v", forgetful))
-	w.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1")
 	w.Stderr = &stderr
 	acks, err := w.StdoutPipe()
 	if err != nil {

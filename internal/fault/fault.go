@@ -62,9 +62,8 @@ type (
 
 // Judge ties the calling goroutine to its thread, for ever, and asks judge about
 // each call that it makes from then on upon a file in dir. Other threads are left
-// alone. The goroutine's program should run with GODEBUG=asyncpreemptoff=1: a
-// signal would make a call that waits for its verdict ask twice. It needs Linux
-// 5.5, and no privilege.
+// alone; the thread ends with its goroutine. judge runs in another goroutine while
+// the caller waits. It needs Linux 5.19, and no privilege.
 func Judge(dir string, judge func(Call) Verdict) error {
 	runtime.LockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
@@ -72,7 +71,10 @@ func Judge(dir string, judge func(Call) Verdict) error {
 	}
 	program := filter()
 	f := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
-	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, uintptr(unsafe.Pointer(&f)))
+	// Once its call is judged, only a signal that kills can still interrupt the
+	// caller: else those of Go's scheduler would make it ask twice.
+	const flags = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&f)))
 	if errno != 0 {
 		return fmt.Errorf("judge calls: seccomp: %w", errno)
 	}
@@ -91,11 +93,16 @@ func filter() []unix.SockFilter {
 
 // serve answers until the thread has ended.
 func serve(fd uintptr, dir string, judge func(Call) Verdict) {
+	defer func() { _ = unix.Close(int(fd)) }()
 	for {
+		ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		if _, err := unix.Poll(ready, -1); err == nil && ready[0].Revents&unix.POLLHUP != 0 {
+			return
+		}
 		var n notice
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&n)))
 		if errors.Is(errno, unix.EINTR) || errors.Is(errno, unix.ENOENT) {
-			continue // the caller was interrupted, and will ask again
+			continue // this call was interrupted, or the caller was before it was judged
 		}
 		if errno != 0 {
 			return
