@@ -61,7 +61,7 @@ func TestMaintenance(t *testing.T) {
 		}
 		// Nothing arrives there.
 		move := relocate(t, l, c, l.machines[0], types.VirtualMachineRelocateSpec{Host: &h.obj.Self})
-		if err := move.Wait(t.Context()); typeName(vimFault(err)) != "InvalidState" {
+		if err := move.Wait(t.Context()); typeName(vimFault(err)) != "InvalidHostState" {
 			t.Errorf("move into maintenance: %v", err)
 		}
 		task, err = hostObject(c, h).ExitMaintenanceMode(t.Context(), 0)

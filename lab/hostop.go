@@ -157,15 +157,18 @@ func (l *Lab) evacuate(op *hostOp) {
 }
 
 // moveWithin is a move of the cluster's own scheduler.
-func (l *Lab) moveWithin(m *machine, to *host) {
-	mv := &move{m: m, v: m.vc, dst: m.vc, from: l.hosts[m.host], to: to, pool: *m.obj.ResourcePool, folder: *m.obj.Parent, home: m.home, live: m.on, link: -1}
+func (l *Lab) moveWithin(m *machine, to *host) { l.submit(l.within(m, to)) }
+
+// within is a VM's move to another host with all else as it is.
+func (l *Lab) within(m *machine, to *host) *move {
+	mv := &move{m: m, v: m.vc, dst: m.vc, from: l.hosts[m.host], to: to, pool: l.clusters[to.cluster].pool, folder: *m.obj.Parent, home: m.home, live: m.on, link: -1}
 	for i := range m.disks {
 		mv.targets = append(mv.targets, m.disks[i].store)
 	}
 	for _, n := range m.nics {
 		mv.segments = append(mv.segments, n.segment)
 	}
-	l.submit(mv)
+	return mv
 }
 
 // operate goes on with an action that is due.

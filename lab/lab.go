@@ -39,6 +39,7 @@ type Lab struct {
 	moves  []*move // queued and running, in order of submission
 	ended  []WorldMove
 	ops    []*hostOp
+	agenda []appointment
 	seq    int64
 	now    time.Time // up to which the lab has been played
 	tick   time.Time // next minute

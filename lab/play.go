@@ -55,12 +55,17 @@ func (l *Lab) next() time.Time {
 			at = op.at
 		}
 	}
+	for i := range l.agenda {
+		if a := l.agenda[i].at; a.Before(at) {
+			at = a
+		}
+	}
 	return at
 }
 
 // due does what is due now.
 func (l *Lab) due() {
-	changed := false
+	changed := l.keep()
 	for _, mv := range slices.Clone(l.moves) {
 		if mv.phase != queued && !mv.until.After(l.now) {
 			l.proceed(mv)

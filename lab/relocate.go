@@ -31,13 +31,25 @@ func (c *control) request(req *types.RelocateVM_Task) (*move, types.BaseMethodFa
 	if m == nil {
 		return nil, &types.ManagedObjectNotFound{Obj: req.This}
 	}
-	if slices.Contains(m.obj.DisabledMethod, "RelocateVM_Task") {
-		return nil, because(&types.MethodDisabled{}, "relocation of %s is disabled", m.name)
+	if f := m.busy(); f != nil {
+		return nil, f
 	}
-	if m.move != nil {
-		return nil, &types.TaskInProgress{Task: m.move.task.Self}
+	return c.prepare(m, &req.Spec)
+}
+
+// busy says why nothing may be asked of a VM now, nil when it may.
+func (m *machine) busy() types.BaseMethodFault {
+	switch {
+	case slices.Contains(m.obj.DisabledMethod, "RelocateVM_Task"):
+		return because(&types.MethodDisabled{}, "relocation of %s is disabled", m.name)
+	case m.move != nil:
+		return &types.TaskInProgress{Task: m.move.task.Self}
 	}
-	spec := &req.Spec
+	return nil
+}
+
+// prepare reads where a specification sends a VM.
+func (c *control) prepare(m *machine, spec *types.VirtualMachineRelocateSpec) (*move, types.BaseMethodFault) {
 	mv := &move{m: m, v: c.v, dst: c.v, from: c.v.lab.hosts[m.host], live: m.on, link: -1}
 	if s := spec.Service; s != nil && s.InstanceUuid != c.v.uuid {
 		if f := c.remote(mv, s); f != nil {
@@ -198,140 +210,6 @@ func (mv *move) networks(spec *types.VirtualMachineRelocateSpec) types.BaseMetho
 			}
 		}
 		mv.segments = append(mv.segments, segment)
-	}
-	return nil
-}
-
-// check says what stands in the way of a move now, as vCenter would; nil when nothing does.
-func (l *Lab) check(mv *move) types.BaseMethodFault {
-	for _, f := range []func(*move) types.BaseMethodFault{l.checkHosts, l.checkDevices, l.checkStores, l.checkNetworks} {
-		if fault := f(mv); fault != nil {
-			return fault
-		}
-	}
-	return nil
-}
-
-func (l *Lab) checkHosts(mv *move) types.BaseMethodFault {
-	m := mv.m
-	if m.lost {
-		return because(&types.InvalidState{}, "%s is not connected", m.name)
-	}
-	if mv.from.unplug || mv.from.phase != hostUp {
-		return because(&types.HostNotConnected{}, "host %s does not answer", mv.from.name)
-	}
-	if mv.to.unplug || mv.to.phase != hostUp {
-		return because(&types.HostNotConnected{}, "host %s does not answer", mv.to.name)
-	}
-	if mv.to != mv.from && !mv.slots && !mv.to.ready() { // what is on its way arrives
-		return because(&types.InvalidState{}, "host %s is in maintenance, or on its way there", mv.to.name)
-	}
-	if mv.live && mv.to != mv.from {
-		for _, h := range []*host{mv.from, mv.to} {
-			if !h.vmotion {
-				return because(&types.VMotionNotConfigured{VMotionInterfaceIssue: types.VMotionInterfaceIssue{AtSourceHost: h == mv.from, FailedHost: h.name, FailedHostEntity: &h.obj.Self}}, "host %s has no vMotion interface", h.name)
-			}
-		}
-		if l.bootLevel(mv.to) < m.level {
-			return because(&types.CpuIncompatible{}, "host %s offers %s, the guest has seen %s", mv.to.name, EVCModes[l.bootLevel(mv.to)-1], EVCModes[m.level-1])
-		}
-	}
-	if threads := 2 * mv.to.cfg.CoresPerHost; m.vcpus > threads {
-		return because(&types.NumVirtualCpusIncompatible{NumCpu: int32(m.vcpus)}, "host %s has %d threads", mv.to.name, threads)
-	}
-	return nil
-}
-
-func (l *Lab) checkStores(mv *move) types.BaseMethodFault {
-	need := map[int]int64{}
-	for i := range mv.m.disks {
-		if d := &mv.m.disks[i]; d.store != mv.targets[i] {
-			need[mv.targets[i]] += d.copyMiB()
-		}
-	}
-	for _, s := range append(slices.Clone(mv.targets), mv.home) {
-		o := l.stores[s]
-		if !slices.Contains(mv.to.stores, s) {
-			return because(&types.InvalidDatastore{Datastore: &o.obj.Self, Name: o.name}, "host %s does not reach datastore %s", mv.to.name, o.name)
-		}
-		if !mv.slots && need[s] > o.free() { // running moves have their space
-			return because(&types.NoDiskSpace{Datastore: o.name}, "datastore %s has %d MiB free, %d are needed", o.name, o.free(), need[s])
-		}
-	}
-	return nil
-}
-
-func (l *Lab) checkNetworks(mv *move) types.BaseMethodFault {
-	for i, s := range mv.segments {
-		if mv.to == mv.from && s == mv.m.nics[i].segment {
-			continue
-		}
-		if s == "" || !slices.Contains(mv.to.segments, s) {
-			f := &types.CannotAccessNetwork{}
-			f.Device = "Network adapter"
-			return because(f, "card %d of %s has no network at host %s", mv.m.nics[i].key, mv.m.name, mv.to.name)
-		}
-	}
-	return nil
-}
-
-// checkDevices refuses what vSphere itself refuses of a VM's devices and
-// settings. What only a careful operator refuses, it does not.
-func (l *Lab) checkDevices(mv *move) types.BaseMethodFault {
-	for _, name := range mv.m.fixtures {
-		if f := mv.refusal(name); f != nil {
-			return because(f, "%s: %s", mv.m.name, name)
-		}
-	}
-	return nil
-}
-
-func (mv *move) refusal(fixture string) types.BaseMethodFault {
-	moves := mv.live && mv.to != mv.from
-	device := types.DeviceNotSupported{Device: fixture}
-	switch fixture {
-	case "passthrough", "vgpu", "usb":
-		if moves {
-			return &device
-		}
-	case "client_cd":
-		if moves {
-			return &types.RemoteDeviceNotSupported{DeviceNotSupported: device}
-		}
-	case "shared_bus", "multi_writer":
-		if moves || mv.storage {
-			return &types.SharedBusControllerNotSupported{DeviceNotSupported: device}
-		}
-	case "local_iso":
-		if moves && mv.from.site != mv.to.site {
-			return &types.CannotAccessFile{FileFault: types.FileFault{File: "iso/install.iso"}}
-		}
-	case "physical_rdm":
-		if mv.storage {
-			return &types.RDMNotSupportedOnDatastore{VmConfigFault: types.VmConfigFault{}, Device: "Hard disk 1"}
-		}
-	case "independent_disk":
-		if mv.storage && mv.live {
-			return &types.IndependentDiskVMotionNotSupported{}
-		}
-	case "migration_off":
-		return &types.MigrationDisabled{}
-	case "tools_installer":
-		return &types.ToolsInstallationInProgress{}
-	case "agent":
-		return &types.NoPermission{Object: &mv.m.obj.Self, PrivilegeId: "Resource.HotMigrate"}
-	case "cpu_affinity":
-		if moves {
-			return &types.AffinityConfigured{ConfiguredAffinity: []string{"cpu"}}
-		}
-	case "fault_tolerance", "vapp", "encrypted", "vtpm":
-		if mv.across() {
-			return &types.NotSupported{}
-		}
-	case "duplicate_mac":
-		if mv.across() {
-			return &types.GenericVmConfigFault{Reason: "a card's MAC address is in use at the destination"}
-		}
 	}
 	return nil
 }

@@ -142,7 +142,11 @@ func TestRelocateRefused(t *testing.T) {
 			s.Host = &types.ManagedObjectReference{Type: "HostSystem", Value: "none"}
 		}, "ManagedObjectNotFound", false},
 		{"no network", func(_ *Lab, _ *machine, s *spec) { s.DeviceChange = nil }, "CannotAccessNetwork", true},
-		{"maintenance", func(l *Lab, _ *machine, s *spec) { l.vcs[1].host(s.Host).maint = true }, "InvalidState", true},
+		{"maintenance", func(l *Lab, _ *machine, s *spec) { l.vcs[1].host(s.Host).maint = true }, "InvalidHostState", true},
+		{"disconnected", func(l *Lab, _ *machine, s *spec) { l.vcs[1].host(s.Host).unplug = true }, "HostNotConnected", true},
+		{"not mounted", func(l *Lab, _ *machine, s *spec) { l.vcs[1].host(s.Host).stores = []int{3} }, "DatastoreNotWritableOnHost", true},
+		{"no such segment", func(l *Lab, _ *machine, s *spec) { l.vcs[1].host(s.Host).segments = nil }, "CannotAccessNetwork", true},
+		{"memory", func(l *Lab, m *machine, s *spec) { m.reserve = l.vcs[1].host(s.Host).memMiB }, "InsufficientHostMemoryCapacityFault", true},
 		{"standby", func(l *Lab, _ *machine, s *spec) { l.vcs[1].host(s.Host).phase = hostAsleep }, "HostNotConnected", true},
 		{"space", func(l *Lab, _ *machine, s *spec) { l.vcs[1].store(s.Datastore).capacity = 1024 }, "NoDiskSpace", true},
 		{"cpu", func(l *Lab, m *machine, _ *spec) { m.level = 8 }, "CpuIncompatible", true},
@@ -163,6 +167,7 @@ func TestRelocateRefused(t *testing.T) {
 				tc.change(l, m, &s)
 				l.unlock()
 				free := l.World().Datastores
+				checked := checkRelocate(t, c, m, s)
 				task, err := l.vmObject(c, m.name).Relocate(t.Context(), s, types.VirtualMachineMovePriorityDefaultPriority)
 				if (err == nil) != tc.task {
 					t.Fatalf("submitted: %v", err)
@@ -174,8 +179,8 @@ func TestRelocateRefused(t *testing.T) {
 				if err != nil {
 					got = typeName(vimFault(err))
 				}
-				if got != tc.want {
-					t.Errorf("got %q (%v), want %q", got, err, tc.want)
+				if got != tc.want || checked != tc.want {
+					t.Errorf("got %q (%v), the check said %q, want %q", got, err, checked, tc.want)
 				}
 				if tc.want != "" {
 					for i, s := range l.World().Datastores {
