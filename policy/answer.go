@@ -135,7 +135,7 @@ func (a *answer) near(it *item) {
 	g := engine.Group{Kind: engine.GroupNear, Name: it.str("group"), Scope: "site", VMs: []int32{it.vm()}, By: a.by(it)}
 	// A minute is longer than any round trip on earth.
 	g.MaxRTTMicros = int32(it.scaled("max_rtt_ms", 0, 60_000, 1000))
-	if it.has("max_split_s") {
+	if it.optional("max_split_s") {
 		g.MaxSplitS = int32(it.whole("max_split_s", 0, math.MaxInt32))
 	}
 	if g.Name == "" {

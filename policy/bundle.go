@@ -45,7 +45,7 @@ func Load(ctx context.Context, shipped fs.FS, cfg Config) (*Bundle, error) {
 }
 
 func build(ctx context.Context, f *files, cfg Config) (*Bundle, error) {
-	c, err := compile(f)
+	c, err := compile(ctx, f)
 	if err != nil {
 		return nil, err
 	}

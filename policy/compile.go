@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -54,7 +55,7 @@ func newCompiler() *ast.Compiler {
 }
 
 // compile checks modules and contract. It returns Faults.
-func compile(f *files) (*compiled, error) {
+func compile(ctx context.Context, f *files) (*compiled, error) {
 	faults := slices.Clone(f.faults)
 	mods := map[string]*ast.Module{}
 	for _, m := range f.modules {
@@ -68,6 +69,8 @@ func compile(f *files) (*compiled, error) {
 		mods[m.label] = m.parsed.Copy()
 	}
 	faults = append(faults, checkRoot(mods, f)...)
+	faults = append(faults, f.checkParams(ctx)...)
+	faults = append(faults, f.checkHeads()...)
 	if len(faults) > 0 && len(mods) == 0 {
 		return nil, faults.err()
 	}
@@ -111,9 +114,8 @@ func checkRoot(mods map[string]*ast.Module, f *files) Faults {
 			if has["input"] != "schema.input" || has["data.fleet"] != "schema.fleet" {
 				faults = append(faults, faultAt(a.Location, "schemas are missing: %s", want))
 			}
-			for path, doc := range map[string]map[string]any{"data.params": f.params, "data.facts": f.facts} {
+			for path, def := range map[string]any{"data.params": f.paramsSchema(), "data.facts": inferred(f.facts, 3)} {
 				if _, ok := has[path]; !ok {
-					def := inferred(doc, 3) // policy, parameter, key of a table
 					a.Schemas = append(a.Schemas, &ast.SchemaAnnotation{Path: ast.MustParseRef(path), Definition: &def})
 				}
 			}

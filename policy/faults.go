@@ -17,6 +17,10 @@ type Fault struct {
 	Line    int    `json:"line,omitzero"`
 	Column  int    `json:"column,omitzero"`
 	Message string `json:"message"`
+	Lint    string `json:"lint,omitempty"`    // the lint that found it; empty: the bundle cannot be loaded
+	Warning bool   `json:"warning,omitempty"` // the bundle can be used as it is
+	Text    string `json:"text,omitempty"`    // the line, where the draft is at hand
+	Advice  string `json:"advice,omitempty"`  // what to write instead
 }
 
 // Error gives file:line:column: message.
@@ -56,6 +60,17 @@ func faultAt(loc *ast.Location, format string, args ...any) Fault {
 		f.File, f.Line, f.Column = loc.File, loc.Row, max(loc.Col, 1)
 	}
 	return f
+}
+
+// asFaults is the faults in an error that may be none.
+func asFaults(err error) Faults {
+	if err == nil {
+		return nil
+	}
+	if fs, ok := errors.AsType[Faults](err); ok {
+		return fs
+	}
+	return faultsOf(".", err)
 }
 
 // faultsOf turns an error of the parser or compiler into faults of the file.

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -48,13 +49,23 @@ type files struct {
 	modules []*module
 	params  map[string]any // data.params
 	facts   map[string]any // data.facts
+	schemas map[string]any // of parameters, by policy: the properties of params/schema.json
 	faults  Faults
+
+	schemaFile string            // label of params/schema.json
+	paramsFile map[string]string // label of params/data.json, by policy
+	overridden map[string]bool   // POLICY.PARAMETER that the configuration gives
+	raw        map[string][]byte // contents by label, to show the line that a fault is about
 }
 
-// readFiles reads a bundle: every .rego file, params/data.json and
-// facts/**/data.json. dir, if not empty, is put before names in messages.
+func newFiles() *files {
+	return &files{params: map[string]any{}, facts: map[string]any{}, schemas: map[string]any{}, raw: map[string][]byte{}, paramsFile: map[string]string{}}
+}
+
+// readFiles reads a bundle: every .rego file, params/data.json, the schema of
+// those in params/schema.json, and facts/**/data.json. dir, if not empty, is put before names in messages.
 func readFiles(fsys fs.FS, dir string) *files {
-	f := &files{params: map[string]any{}, facts: map[string]any{}}
+	f := newFiles()
 	label := func(name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }
 	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
@@ -74,6 +85,11 @@ func readFiles(fsys fs.FS, dir string) *files {
 			f.readModule(fsys, name, label(name))
 		case name == "params/data.json":
 			f.readData(fsys, name, label(name), f.params)
+			for policy := range f.params {
+				f.paramsFile[policy] = label(name)
+			}
+		case name == "params/schema.json":
+			f.readSchema(fsys, name, label(name))
 		case path.Base(name) == "data.json" && strings.HasPrefix(name, "facts/"):
 			f.readData(fsys, name, label(name), descend(f.facts, path.Dir(strings.TrimPrefix(name, "facts/"))))
 		}
@@ -111,6 +127,7 @@ func (f *files) readModule(fsys fs.FS, name, label string) {
 		f.faults = append(f.faults, faultsOf(label, err)...)
 		return
 	}
+	f.raw[label] = raw
 	parsed, err := ast.ParseModuleWithOpts(label, string(raw), ast.ParserOptions{
 		ProcessAnnotation: true, RegoVersion: ast.RegoV1, Capabilities: Capabilities(),
 	})
@@ -130,6 +147,7 @@ func (f *files) readData(fsys fs.FS, name, label string, into map[string]any) {
 		f.faults = append(f.faults, faultsOf(label, err)...)
 		return
 	}
+	f.raw[label] = raw
 	var doc map[string]any
 	dec := json.NewDecoder(strings.NewReader(string(raw)))
 	dec.UseNumber()
@@ -209,7 +227,11 @@ func (f *files) over(own *files) *files {
 	for _, m := range own.modules {
 		has[m.pkg()] = true
 	}
-	out := &files{params: maps.Clone(f.params), facts: maps.Clone(f.facts), faults: append(slices.Clone(f.faults), own.faults...)}
+	out := &files{
+		params: maps.Clone(f.params), facts: maps.Clone(f.facts), schemas: maps.Clone(f.schemas), raw: maps.Clone(f.raw),
+		schemaFile: cmp.Or(own.schemaFile, f.schemaFile), paramsFile: maps.Clone(f.paramsFile),
+		faults: append(slices.Clone(f.faults), own.faults...),
+	}
 	for _, m := range f.modules {
 		if !has[m.pkg()] {
 			out.modules = append(out.modules, m)
@@ -217,13 +239,17 @@ func (f *files) over(own *files) *files {
 	}
 	out.modules = append(out.modules, own.modules...)
 	maps.Copy(out.params, own.params)
+	maps.DeleteFunc(out.schemas, func(policy string, _ any) bool { _, ok := own.params[policy]; return ok })
+	maps.Copy(out.schemas, own.schemas)
+	maps.Copy(out.paramsFile, own.paramsFile)
+	maps.Copy(out.raw, own.raw)
 	maps.Copy(out.facts, own.facts)
 	return out
 }
 
 // override puts single configured values in place of those in params.
 func (f *files) override(params map[string]map[string]any) {
-	f.params = maps.Clone(f.params)
+	f.params, f.overridden = maps.Clone(f.params), map[string]bool{}
 	for _, policy := range slices.Sorted(maps.Keys(params)) {
 		old, _ := f.params[policy].(map[string]any)
 		of := maps.Clone(old)
@@ -233,6 +259,7 @@ func (f *files) override(params map[string]map[string]any) {
 				continue
 			}
 			of[key] = params[policy][key]
+			f.overridden[policy+"."+key] = true
 		}
 		f.params[policy] = of
 	}

@@ -25,6 +25,9 @@ type item struct {
 	keys    []string // asked for so far
 	found   int      // of those, how many it has
 	err     error
+
+	probe *[]field // takes what is asked for; see ruleSpec.fields
+	spare bool     // what is asked for next need not be there; set while probing alone
 }
 
 func (it *item) fail(format string, args ...any) {
@@ -37,6 +40,10 @@ func (it *item) fail(format string, args ...any) {
 // whether that is a fault. Each key is asked for once.
 func (it *item) get(key string, required bool) ast.Value {
 	it.keys = append(it.keys, key)
+	if it.probe != nil {
+		*it.probe = append(*it.probe, field{key: key, required: required && !it.spare, schema: map[string]any{}})
+		it.spare = false
+	}
 	t := it.obj.Get(ast.InternedTerm(key))
 	if t == nil {
 		if required {
@@ -48,8 +55,12 @@ func (it *item) get(key string, required bool) ast.Value {
 	return t.Value
 }
 
-// has reports whether there is a value under the key.
-func (it *item) has(key string) bool { return it.obj.Get(ast.InternedTerm(key)) != nil }
+// optional reports whether there is a value under a key that need not be there.
+// While the item is only described there is.
+func (it *item) optional(key string) bool {
+	it.spare = it.probe != nil
+	return it.spare || it.obj.Get(ast.InternedTerm(key)) != nil
+}
 
 // done reports what was wrong, keys that nobody asked for included.
 func (it *item) done() error {
@@ -65,6 +76,7 @@ func (it *item) done() error {
 
 func (it *item) str(key string) string {
 	v := it.get(key, true)
+	it.describe(textSchema)
 	s, ok := v.(ast.String)
 	if !ok && v != nil {
 		it.fail("%q is %s, not a string", key, ast.ValueName(v))
@@ -75,6 +87,9 @@ func (it *item) str(key string) string {
 // oneOf reads a string of a closed list.
 func (it *item) oneOf(key string, names ...string) string {
 	s := it.str(key)
+	if it.probe != nil {
+		it.describe(map[string]any{"enum": names})
+	}
 	if it.err == nil && !slices.Contains(names, s) {
 		it.fail("%q is %q: one of %q", key, s, names)
 	}
@@ -83,6 +98,7 @@ func (it *item) oneOf(key string, names ...string) string {
 
 func (it *item) reason() string {
 	s := it.str("reason")
+	it.describe(reasonSchema)
 	if n := utf8.RuneCountInString(s); it.err == nil && (n == 0 || n > maxReason) {
 		it.fail("\"reason\" has %d characters, not 1 to %d", n, maxReason)
 	}
@@ -101,6 +117,9 @@ func (it *item) number(key string) (ast.Number, bool) {
 // whole reads an integer between the bounds.
 func (it *item) whole(key string, lo, hi int64) int64 {
 	n, ok := it.number(key)
+	if it.probe != nil {
+		it.describe(map[string]any{"type": "integer", "minimum": lo, "maximum": hi})
+	}
 	if !ok {
 		return 0
 	}
@@ -114,6 +133,9 @@ func (it *item) whole(key string, lo, hi int64) int64 {
 // scaled reads a number between the bounds and returns it times scale, rounded.
 func (it *item) scaled(key string, lo, hi, scale float64) int64 {
 	n, ok := it.number(key)
+	if it.probe != nil {
+		it.describe(map[string]any{"type": "number", "minimum": lo, "maximum": hi})
+	}
 	if !ok {
 		return 0
 	}
@@ -128,6 +150,7 @@ func (it *item) scaled(key string, lo, hi, scale float64) int64 {
 // moment reads Unix seconds; null, and a missing optional one, is no moment.
 func (it *item) moment(key string, required bool) engine.Unix {
 	v := it.get(key, required)
+	it.describe(momentSchema)
 	switch v := v.(type) {
 	case nil, ast.Null:
 		return 0
@@ -218,6 +241,7 @@ func exists(s *engine.Snapshot, kind, id string) (ok bool) {
 // names reads an array or a set of strings.
 func (it *item) names(key string) []string {
 	v := it.get(key, true)
+	it.describe(namesSchema)
 	list, ok := v.(interface{ Foreach(func(*ast.Term)) })
 	if !ok {
 		if v != nil {

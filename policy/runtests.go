@@ -68,16 +68,23 @@ func (r *TestReport) Err() error {
 // and contract as the daemon. The error is for a bundle that cannot be loaded;
 // failed tests are in the report.
 func Test(ctx context.Context, fsys fs.FS) (*TestReport, error) {
-	return runTests(ctx, readFiles(fsys, ""))
+	return runTests(ctx, readFiles(fsys, ""), nil, "")
 }
 
-func runTests(ctx context.Context, f *files) (*TestReport, error) {
-	if _, err := compile(f); err != nil {
+// runTests runs the tests of the bundle f whose names match the pattern, and
+// reports on the coverage of its other modules. Where own is given, which is laid
+// over something else in f, it is about the tests and modules of own alone.
+func runTests(ctx context.Context, f, own *files, pattern string) (*TestReport, error) {
+	if _, err := compile(ctx, f); err != nil {
 		return nil, err
 	}
 	mods := map[string]*ast.Module{}
+	theirs := map[string]bool{}
 	for _, m := range f.modules {
-		mods[m.label] = m.parsed.Copy()
+		theirs[m.label] = own != nil && !slices.Contains(own.modules, m)
+		if !theirs[m.label] || !isTest(m.name) {
+			mods[m.label] = m.parsed.Copy()
+		}
 	}
 	if faults := checkRoot(mods, f); len(faults) > 0 {
 		return nil, faults.err()
@@ -90,25 +97,35 @@ func runTests(ctx context.Context, f *files) (*TestReport, error) {
 	}
 	defer store.Abort(ctx, txn)
 	cov := cover.New()
-	results, err := collectTests(ctx, store, txn, mods, cov)
+	results, err := collectTests(ctx, store, txn, mods, cov, pattern)
 	if err != nil {
 		return nil, err
 	}
-	maps.DeleteFunc(mods, func(name string, _ *ast.Module) bool { return isTest(name) })
+	out := &TestReport{Results: results}
+	maps.DeleteFunc(mods, func(name string, _ *ast.Module) bool { return isTest(name) || theirs[name] })
 	report := cov.Report(mods)
-	out := &TestReport{Results: results, Coverage: report.Coverage}
-	for _, name := range slices.Sorted(maps.Keys(report.Files)) {
-		for _, r := range report.Files[name].NotCovered {
+	var run, all int
+	for _, name := range slices.Sorted(maps.Keys(mods)) {
+		file, ok := report.Files[name]
+		if !ok {
+			continue // has nothing to run
+		}
+		run, all = run+file.CoveredLines, all+file.CoveredLines+file.NotCoveredLines
+		for _, r := range file.NotCovered {
 			out.Missed = append(out.Missed, fmt.Sprintf("%s:%d-%d", name, r.Start.Row, r.End.Row))
 		}
+	}
+	out.Missed = slices.Compact(out.Missed)
+	if out.Coverage = 100; all > 0 {
+		out.Coverage = 100 * float64(run) / float64(all)
 	}
 	return out, ctx.Err()
 }
 
-func collectTests(ctx context.Context, store storage.Store, txn storage.Transaction, mods map[string]*ast.Module, cov *cover.Cover) ([]TestResult, error) {
+func collectTests(ctx context.Context, store storage.Store, txn storage.Transaction, mods map[string]*ast.Module, cov *cover.Cover, pattern string) ([]TestResult, error) {
 	compiler := newCompiler().WithEnablePrintStatements(true)
 	ch, err := tester.NewRunner().SetStore(store).SetModules(mods).SetCompiler(compiler).RaiseBuiltinErrors(true).
-		CapturePrintOutput(true).SetCoverageQueryTracer(cov).SetTimeout(testTimeout).RunTests(ctx, txn)
+		CapturePrintOutput(true).SetCoverageQueryTracer(cov).SetTimeout(testTimeout).Filter(pattern).RunTests(ctx, txn)
 	if err != nil {
 		if _, ok := errors.AsType[ast.Errors](err); ok {
 			return nil, faultsOf("", err).err()

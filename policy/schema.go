@@ -27,11 +27,14 @@ func mustJSON(raw []byte) any {
 	return v
 }
 
+// The two, decoded.
+var inputSchema, fleetSchema = mustJSON(InputSchema), mustJSON(FleetSchema)
+
 // schemaSet names the schemas as the root annotations do.
 func schemaSet() *ast.SchemaSet {
 	set := ast.NewSchemaSet()
-	set.Put(ast.MustParseRef("schema.input"), mustJSON(InputSchema))
-	set.Put(ast.MustParseRef("schema.fleet"), mustJSON(FleetSchema))
+	set.Put(ast.MustParseRef("schema.input"), inputSchema)
+	set.Put(ast.MustParseRef("schema.fleet"), fleetSchema)
 	return set
 }
 
@@ -57,10 +60,23 @@ var keyTerms = func() map[string]*ast.Term {
 			}
 		}
 	}
-	walk(mustJSON(InputSchema))
-	walk(mustJSON(FleetSchema))
+	walk(inputSchema)
+	walk(fleetSchema)
 	return terms
 }()
+
+// paramsSchema is the schema of data.params: what the bundle gives for a policy,
+// and where it gives none the parameters as they are.
+func (f *files) paramsSchema() any {
+	def := inferred(f.params, 3) // policy, parameter, key of a table
+	props, ok := def.(map[string]any)["properties"].(map[string]any)
+	for policy, s := range f.schemas {
+		if _, used := props[policy]; ok && used {
+			props[policy] = s
+		}
+	}
+	return def
+}
 
 // inferred is the schema of a document as it is. With it the compiler refuses
 // a parameter's misspelt name, which would otherwise be undefined and make its

@@ -141,7 +141,7 @@ func (s *Service) load(ctx context.Context) (*Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	report, err := runTests(ctx, raw)
+	report, err := runTests(ctx, raw, nil, "")
 	if err != nil {
 		return nil, err
 	}
