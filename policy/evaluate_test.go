@@ -214,7 +214,7 @@ func TestFailedFleetVetoFreezesTheFleet(t *testing.T) {
 // The contract's `contains` is never undefined; were a rule so all the same, a
 // veto must close.
 func TestUndefinedFailsClosed(t *testing.T) {
-	c, err := compile(readFiles(bundleOf(map[string]string{
+	c, err := compile(t.Context(), readFiles(bundleOf(map[string]string{
 		"placement/p.rego": ruleOf("cluster", `pin contains {"vm": v.id, "reason": "r"} if some v in input.vms`) + "\nnever := 1 if input.hosts[0].id == \"\"\n",
 	}), ""))
 	if err != nil {
