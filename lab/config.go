@@ -46,6 +46,9 @@ type Account struct {
 	Password string `yaml:"password" json:"password"`
 	// Role is reader (changes nothing) or mover (may do everything).
 	Role string `yaml:"role" json:"role"`
+	// Privileges are what the account is said to have when asked; "*" is all. None
+	// given are those of its role. What it may call goes by the role alone.
+	Privileges []string `yaml:"privileges" json:"-"`
 }
 
 // A SiteConfig is one place on earth with one vCenter.

@@ -74,6 +74,7 @@ func (l *Lab) addVCenter(v *vcenter, svc *simulator.Service) error {
 	v.control = newControl(v)
 	v.power = powerCounter(registry)
 	installCollector(v)
+	installAuthorization(v)
 	registry.AddHandler(&v.hub)
 	l.vcs = append(l.vcs, v)
 	return nil
@@ -180,11 +181,9 @@ func (v *vcenter) addCluster(cfg *ClusterConfig, site *SiteConfig) error {
 	s.TotalMemory = int64(cfg.Hosts*cfg.MemGiB) << 30
 	s.NumCpuCores, s.NumCpuThreads = int16(cfg.Hosts*cfg.CoresPerHost), int16(2*cfg.Hosts*cfg.CoresPerHost)
 	s.EffectiveCpu, s.EffectiveMemory = s.TotalCpu, s.TotalMemory>>20
-	if cfg.EVC > 0 {
-		s.CurrentEVCModeKey = EVCModes[cfg.EVC-1]
-	}
 	s.CurrentFailoverLevel = int32(cfg.HAFailures)
 	obj.Summary = s
+	c.addEVC()
 	return nil
 }
 
@@ -192,9 +191,9 @@ func (v *vcenter) addCluster(cfg *ClusterConfig, site *SiteConfig) error {
 func (c *cluster) configuration() *types.ClusterConfigInfoEx {
 	info := &types.ClusterConfigInfoEx{}
 	info.VmSwapPlacement = string(types.VirtualMachineConfigInfoSwapPlacementTypeVmDirectory)
-	info.DrsConfig.Enabled = new(c.drs() != "off")
+	info.DrsConfig.Enabled = new(c.cfg.DRS != "" && c.cfg.DRS != "off")
 	info.DrsConfig.VmotionRate = 3
-	switch c.drs() {
+	switch c.cfg.DRS {
 	case "manual":
 		info.DrsConfig.DefaultVmBehavior = types.DrsBehaviorManual
 	case "partial":
@@ -211,13 +210,6 @@ func (c *cluster) configuration() *types.ClusterConfigInfoEx {
 	info.DpmConfigInfo = &types.ClusterDpmConfigInfo{Enabled: new(false)}
 	info.VsanConfigInfo = &types.VsanClusterConfigInfo{Enabled: new(c.cfg.VSAN)}
 	return info
-}
-
-func (c *cluster) drs() string {
-	if c.cfg.DRS == "" {
-		return "off"
-	}
-	return c.cfg.DRS
 }
 
 // addHost makes the host's object by hand: the simulator's template copies
@@ -245,9 +237,6 @@ func (v *vcenter) addHost(h *host, parent *simulator.ClusterComputeResource) {
 			CpuMhz: int32(cfg.MHzPerCore), NumCpuPkgs: 2, NumCpuCores: cores, NumCpuThreads: threads, NumNics: 2,
 		},
 		Config: types.HostConfigSummary{Name: h.name, Port: 443, Product: product, VmotionEnabled: true, FaultToleranceEnabled: false},
-	}
-	if cfg.EVC > 0 {
-		o.Summary.CurrentEVCModeKey = EVCModes[cfg.EVC-1]
 	}
 	o.Hardware = &types.HostHardwareInfo{
 		SystemInfo: types.HostSystemInfo{Vendor: "Lab", Model: "R1", Uuid: id},

@@ -32,6 +32,9 @@ type Config struct {
 	// Insecure skips verification, and permits http. It is refused unless the
 	// URL's host is a loopback address.
 	Insecure bool `yaml:"insecure"`
+	// Strict starts nothing here while one of the accounts may do far more than
+	// its role, as an administrator may. Otherwise that is only reported.
+	Strict bool `yaml:"strict"`
 }
 
 // An Account is a user with the file that holds its password, such as a systemd

@@ -58,6 +58,7 @@ type daemon struct {
 	board    *web.Board
 	metrics  *web.Metrics
 	intake   *alerts.Intake
+	may      *privileges
 	started  time.Time
 	mode     engine.Mode
 	cycles   uint64          // last one counted in the metrics
@@ -102,10 +103,11 @@ func newDaemon(ctx context.Context, cfg *configs.Config, j *store.Journal, at su
 		return nil, errors.Join(err, d.close())
 	}
 	d.mode = strongest(cfg)
+	d.may = &privileges{cfg: cfg, opts: vsphere.Options{DialContext: at.dial}, log: d.log, bans: map[string][]cycle.Ban{}}
 	d.loop = cycle.New(cycle.Loop{
 		Collector: resolving{set}, Policy: d.policies, Executor: execute.New(d.act, j, cfg.Plan.Limits, d.log), Journal: j,
 		Config: cfg.Plan, Sanity: cfg.Sanity, Schedule: schedule, MinGap: cfg.Schedule.MinGap, ApprovalTTL: cfg.Schedule.ApprovalTTL,
-		Windows: cfg.WindowsAt, Rails: cfg.Rails, KillFile: killFile(cfg, at), Publish: d.publish, Alive: d.alive, Log: d.log,
+		Windows: cfg.WindowsAt, Rails: cfg.Rails, Bans: d.may.Bans, KillFile: killFile(cfg, at), Publish: d.publish, Alive: d.alive, Log: d.log,
 	})
 	return d, nil
 }
@@ -204,6 +206,8 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	g.Go(func() error { return d.prune(ctx) })
 	g.Go(func() error {
 		d.ready(ctx)
+		known := d.may.ask(ctx)
+		g.Go(func() error { return d.may.watch(ctx, known) })
 		d.loop.Restore(ctx, memory)
 		if len(memory.Open) > 0 {
 			d.log.WarnContext(ctx, "actions of an earlier process are taken over", "actions", len(memory.Open))
