@@ -232,8 +232,32 @@ func (l *Lab) postArrival(mv *move, from eventSource) {
 	e := l.vmEvent(mv.m)
 	h, dc, s := *hostArgument(from.host), datacenterArgument(from.dc), storeArgument(from.store)
 	if mv.live && mv.to != mv.from {
-		mv.dst.post(mv.user, &types.VmMigratedEvent{VmEvent: e, SourceHost: h, SourceDatacenter: dc, SourceDatastore: s})
+		migrated := types.VmMigratedEvent{VmEvent: e, SourceHost: h, SourceDatacenter: dc, SourceDatastore: s}
+		if mv.drs {
+			mv.dst.post(mv.user, &types.DrsVmMigratedEvent{VmMigratedEvent: migrated})
+			return
+		}
+		mv.dst.post(mv.user, &migrated)
 		return
 	}
 	mv.dst.post(mv.user, &types.VmRelocatedEvent{VmRelocateSpecEvent: types.VmRelocateSpecEvent{VmEvent: e}, SourceHost: h, SourceDatacenter: dc, SourceDatastore: s})
+}
+
+// postFailure tells of a live move that has ended where it began.
+func (l *Lab) postFailure(mv *move, f types.BaseMethodFault) {
+	if !mv.live || mv.to == mv.from {
+		return
+	}
+	mv.v.post(mv.user, &types.VmFailedMigrateEvent{
+		VmEvent: l.vmEvent(mv.m), DestHost: *hostArgument(mv.to), DestDatacenter: datacenterArgument(mv.dst.datacenter), DestDatastore: storeArgument(l.stores[mv.home]), Reason: localized(f),
+	})
+}
+
+// postHost tells of a host.
+func (l *Lab) postHost(user string, h *host, event types.BaseEvent) {
+	k := l.clusters[h.cluster]
+	e := event.GetEvent()
+	e.Host, e.Datacenter = hostArgument(h), datacenterArgument(h.vc.datacenter)
+	e.ComputeResource = &types.ComputeResourceEventArgument{EntityEventArgument: named(k.cfg.Name), ComputeResource: k.obj.Self}
+	h.vc.post(user, event)
 }

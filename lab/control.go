@@ -34,6 +34,7 @@ func (*control) Unlock() {}
 // redirected are the control's methods.
 var redirected = map[string]bool{
 	"RelocateVM_Task": true, "CancelTask": true, "PlaceVm": true, "CheckRelocate_Task": true, "QueryVMotionCompatibilityEx_Task": true,
+	"EvcManager": true, "ConfigureEvcMode_Task": true, "DisableEvcMode_Task": true,
 	"EnterMaintenanceMode_Task": true, "ExitMaintenanceMode_Task": true, "PowerDownHostToStandBy_Task": true, "PowerUpHostFromStandBy_Task": true,
 	"PowerOnVM_Task": true, "PowerOffVM_Task": true, "ReconfigVM_Task": true,
 	"TerminateSession": true, "Logout": true, "CurrentTime": true, "LogUserEvent": true, "SetField": true, "QueryPerf": true,

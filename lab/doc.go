@@ -13,7 +13,7 @@
 //     data races cannot happen, and the order of calls is the only input beside
 //     the configuration.
 //   - Calls that the simulator lacks or gets wrong go to a control (control.go,
-//     relocate.go, provisioning.go, hostop.go); properties are read and watched by a collector
+//     relocate.go, provisioning.go, hostop.go, drs.go, evc.go); properties are read and watched by a collector
 //     that costs what changed (collector.go, watch.go, retrieve.go).
 //   - The player (play.go) advances the model to the [Clock]'s time, event by
 //     event: moves share links and interfaces as fluids (move.go), hosts wait,

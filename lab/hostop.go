@@ -21,9 +21,6 @@ const (
 	lookEvery = 5 * time.Second
 	// standbyWatts is what a host in standby draws: its BMC and power supplies.
 	standbyWatts = 8
-	// rebalanceEvery and rebalanceGap are a fully automated cluster's own
-	// scheduler: how often, and from what difference in CPU use.
-	rebalanceEvery, rebalanceGap = 5 * time.Minute, 0.2
 )
 
 // A hostOp is a power or maintenance action on a host.
@@ -123,52 +120,20 @@ func (l *Lab) begin(op *hostOp) {
 	case "exit":
 		op.at = l.now.Add(exitTime)
 	case "wake":
+		l.postHost(op.user, h, &types.ExitingStandbyModeEvent{})
 		h.phase, h.since = hostBooting, l.now
 		op.at = l.now.Add(bootTime + time.Duration(l.unit("boot", h.name)*float64(bootSpread)))
 		h.vc.update(h.obj, types.PropertyChange{Name: "runtime.standbyMode", Val: string(types.HostStandbyModeExiting)})
 	default:
 		op.at = l.now
-		if op.kind == "sleep" {
+		if op.kind == "enter" {
+			l.postHost(op.user, h, &types.EnteringMaintenanceModeEvent{})
+		} else {
+			l.postHost(op.user, h, &types.EnteringStandbyModeEvent{})
 			h.vc.update(h.obj, types.PropertyChange{Name: "runtime.standbyMode", Val: string(types.HostStandbyModeEntering)})
 		}
 		l.evacuate(op)
 	}
-}
-
-// evacuate has a fully automated cluster empty a host: what runs is moved, and
-// what is off when asked to.
-func (l *Lab) evacuate(op *hostOp) {
-	k := l.clusters[op.h.cluster]
-	if k.drs() != "full" {
-		return
-	}
-	for _, i := range l.machinesOn(op.h.index) {
-		m := l.machines[i]
-		to := l.roomiest(k, m, op.h)
-		if m.agent || m.lost || m.move != nil || to == nil {
-			continue
-		}
-		if m.on {
-			l.moveWithin(m, to)
-		} else if op.evacuate {
-			l.setHost(m, to)
-		}
-	}
-}
-
-// moveWithin is a move of the cluster's own scheduler.
-func (l *Lab) moveWithin(m *machine, to *host) { l.submit(l.within(m, to)) }
-
-// within is a VM's move to another host with all else as it is.
-func (l *Lab) within(m *machine, to *host) *move {
-	mv := &move{m: m, v: m.vc, dst: m.vc, from: l.hosts[m.host], to: to, pool: l.clusters[to.cluster].pool, folder: *m.obj.Parent, home: m.home, live: m.on, link: -1}
-	for i := range m.disks {
-		mv.targets = append(mv.targets, m.disks[i].store)
-	}
-	for _, n := range m.nics {
-		mv.segments = append(mv.segments, n.segment)
-	}
-	return mv
 }
 
 // operate goes on with an action that is due.
@@ -179,6 +144,7 @@ func (l *Lab) operate(op *hostOp) {
 	case op.cancelled && waits:
 		l.abandon(op, &types.RequestCanceled{})
 	case waits && !op.empty && len(l.inTheWay(h)) > 0:
+		l.evacuate(op) // what could not be moved before, or has failed
 		op.at = l.now.Add(lookEvery)
 		if !op.deadline.IsZero() && !op.deadline.After(l.now) {
 			l.abandon(op, &types.Timedout{})
@@ -218,17 +184,21 @@ func (l *Lab) complete(op *hostOp) {
 	case "enter":
 		l.moveAgents(h)
 		h.maint = true
+		l.postHost(op.user, h, &types.EnteredMaintenanceModeEvent{})
 		h.vc.update(h.obj, set("inMaintenanceMode", true))
 	case "exit":
 		h.maint = false
+		l.postHost(op.user, h, &types.ExitMaintenanceModeEvent{})
 		h.vc.update(h.obj, set("inMaintenanceMode", false))
 	case "sleep":
 		l.moveAgents(h)
 		h.phase, h.since = hostAsleep, l.now
+		l.postHost(op.user, h, &types.EnteredStandbyModeEvent{})
 		h.vc.update(h.obj, set("powerState", types.HostSystemPowerStateStandBy), set("standbyMode", string(types.HostStandbyModeIn)), set("connectionState", types.HostSystemConnectionStateNotResponding))
 		l.connect(h, types.VirtualMachineConnectionStateDisconnected)
 	case "wake":
 		h.phase, h.since = hostUp, l.now
+		l.postHost(op.user, h, &types.ExitedStandbyModeEvent{})
 		boot := l.now
 		h.vc.update(h.obj, set("powerState", types.HostSystemPowerStatePoweredOn), set("standbyMode", string(types.HostStandbyModeNone)), set("connectionState", types.HostSystemConnectionStateConnected), set("bootTime", boot))
 		l.connect(h, types.VirtualMachineConnectionStateConnected)
@@ -287,43 +257,6 @@ func (l *Lab) setPower(m *machine, on bool) {
 	m.vc.update(o,
 		types.PropertyChange{Name: "runtime.powerState", Val: o.Runtime.PowerState}, types.PropertyChange{Name: "summary.runtime.powerState", Val: o.Runtime.PowerState},
 		types.PropertyChange{Name: "runtime.minRequiredEVCModeKey", Val: EVCModes[m.level-1]}, types.PropertyChange{Name: "guestHeartbeatStatus", Val: o.GuestHeartbeatStatus})
-}
-
-// rebalance plays the schedulers of fully automated clusters that do move.
-func (l *Lab) rebalance() {
-	for ci, k := range l.clusters {
-		if k.drs() != "full" || !k.cfg.Rebalance || k.next.After(l.now) {
-			continue
-		}
-		k.next = l.now.Add(rebalanceEvery)
-		var most, least *host
-		for _, i := range l.hostsOf(ci) {
-			h := l.hosts[i]
-			if !h.ready() {
-				continue
-			}
-			if most == nil || l.load(h) > l.load(most) {
-				most = h
-			}
-			if least == nil || l.load(h) < l.load(least) {
-				least = h
-			}
-		}
-		if most == nil || l.load(most)-l.load(least) < rebalanceGap {
-			continue
-		}
-		gap := int64((l.load(most) - l.load(least)) * float64(most.cpuMHz) / 2)
-		var best *machine
-		for _, i := range l.machinesOn(most.index) {
-			m := l.machines[i]
-			if m.on && !m.agent && !m.lost && m.move == nil && m.cpuMHz <= gap && (best == nil || m.cpuMHz > best.cpuMHz) {
-				best = m
-			}
-		}
-		if best != nil {
-			l.moveWithin(best, least)
-		}
-	}
 }
 
 // EnterMaintenanceModeTask waits until no VM runs on the host; a fully

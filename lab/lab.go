@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -85,7 +86,10 @@ type cluster struct {
 	vc   *vcenter
 	site int
 	pool types.ManagedObjectReference
-	next time.Time // of its own rebalancing
+
+	next, restless time.Time // of its own rebalancing, and until when it does so without being configured to
+	evc            int       // the level that it holds its VMs to, 0 for none
+	manager        *mo.ClusterEVCManager
 }
 
 type host struct {

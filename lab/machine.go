@@ -101,8 +101,8 @@ func (l *Lab) sharedStores(h *host) (out []int) {
 
 // bootLevel is the CPU level that a guest sees that boots on the host.
 func (l *Lab) bootLevel(h *host) int {
-	if h.cfg.EVC > 0 {
-		return h.cfg.EVC
+	if level := l.clusters[h.cluster].evc; level > 0 {
+		return level
 	}
 	return h.cfg.level()
 }

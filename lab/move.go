@@ -64,7 +64,8 @@ type move struct {
 	segments []string
 	storage  bool
 	live     bool
-	link     int // -1 within a site
+	drs      bool // the cluster's own scheduler's
+	link     int  // -1 within a site
 	slots    bool
 
 	phase   phase
@@ -98,7 +99,11 @@ func (mv *move) world() WorldMove {
 
 // submit queues a move, or has it fail shortly when it cannot be.
 func (l *Lab) submit(mv *move) {
-	mv.task = mv.v.newTask(mv.user, mv.m.obj, "RelocateVM_Task", "VirtualMachine.relocate")
+	name, description := "RelocateVM_Task", "VirtualMachine.relocate"
+	if mv.drs {
+		name, description = "", "Drm.ExecuteVMotionLRO" // it has no method
+	}
+	mv.task = mv.v.newTask(mv.user, mv.m.obj, name, description)
 	mv.m.move = mv
 	l.moves = append(l.moves, mv)
 	if f := l.check(mv); f != nil {
@@ -276,6 +281,9 @@ func (l *Lab) end(mv *move, f types.BaseMethodFault) {
 	w.Ended, w.Done = l.now, f == nil
 	if mv.phase != refused && !mv.started.IsZero() {
 		l.ended = append(l.ended, w)
+		if f != nil {
+			l.postFailure(mv, f)
+		}
 	}
 	mv.m.move = nil
 	l.moves = slices.DeleteFunc(l.moves, func(o *move) bool { return o == mv })
