@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -75,14 +76,15 @@ func (j *Journal) fail(doing string, err error) error {
 }
 
 func (j *Journal) writable(ctx context.Context) error {
-	switch {
-	case j.broken != nil:
-		return j.broken
-	case j.readOnly:
+	return cmp.Or(j.stopped(), ctx.Err())
+}
+
+// stopped says why nothing can be written, whoever asks. The caller holds mu.
+func (j *Journal) stopped() error {
+	if j.readOnly {
 		return ErrReadOnly
-	default:
-		return ctx.Err()
 	}
+	return j.broken
 }
 
 // A record is an entry ready to be written.

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
@@ -121,7 +120,7 @@ func (j *Journal) Checkpoint() (Checkpoint, error) {
 // of the one before, for others to carry off.
 func (j *Journal) SaveCheckpoint() (Checkpoint, error) {
 	j.mu.Lock()
-	err := j.writable(context.Background())
+	err := j.stopped()
 	j.mu.Unlock()
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("save checkpoint: %w", err)

@@ -16,14 +16,19 @@ import (
 )
 
 // A DamageError says what in the journal is not as it was written, by the number
-// of the first entry concerned. It wraps [ErrDamaged].
+// of the first entry concerned; 0 when it is the file itself. It wraps [ErrDamaged].
 type DamageError struct {
-	Seq  uint64
-	What string
+	Seq  uint64 `json:"seq"`
+	What string `json:"what"`
 }
 
 // Error implements error.
-func (e *DamageError) Error() string { return fmt.Sprintf("entry %d: %s", e.Seq, e.What) }
+func (e *DamageError) Error() string {
+	if e.Seq == 0 {
+		return "damaged: " + e.What
+	}
+	return fmt.Sprintf("entry %d: %s", e.Seq, e.What)
+}
 
 // Unwrap makes every DamageError an ErrDamaged.
 func (e *DamageError) Unwrap() error { return ErrDamaged }
@@ -51,7 +56,7 @@ type Report struct {
 func (j *Journal) Verify(ctx context.Context) (r Report, err error) { return j.VerifyWith(ctx, j.Get) }
 
 // VerifyWith is Verify for a copy of journal.db whose blobs are elsewhere: get
-// returns the blob with the digest, checked against it.
+// returns the blob with the digest, checked against it; nil leaves the blobs out.
 func (j *Journal) VerifyWith(ctx context.Context, get func(digest string) ([]byte, error)) (r Report, err error) {
 	v := verifier{j: j, get: get, seen: map[string]bool{}, gone: map[string]bool{}, open: map[string]uint64{}, alerts: map[string]engine.Alert{}}
 	// Damaged pages make bbolt panic, or read where nothing is mapped.
@@ -173,7 +178,7 @@ func (v *verifier) fold(e *engine.Entry) error {
 
 func (v *verifier) blob(ctx context.Context, seq uint64, digest string) error {
 	// A later entry than the cut that refers to what is gone looks for it again.
-	if v.seen[digest] || (seq <= v.cut && v.gone[digest]) {
+	if v.get == nil || v.seen[digest] || (seq <= v.cut && v.gone[digest]) {
 		return nil
 	}
 	if err := ctx.Err(); err != nil {

@@ -42,7 +42,8 @@ func newJournalVerify(g *globals, state *string) *cobra.Command {
 		Short: "Check the chain of hashes and every value that it refers to",
 		Long: `Check that every entry is what was written, in its place in the chain of hashes, and
 that every value it refers to is there unchanged. It exits with 1 when the journal is
-damaged.
+damaged. The file is first looked through by a process of its own, since damage can make
+whoever reads it crash.
 
 Who can write the files can also write a whole other chain, or cut its end off. That
 shows against a checkpoint kept elsewhere: a line that the daemon signs, writes to
@@ -60,7 +61,10 @@ without which the folder's own is taken.`,
 			if err != nil {
 				return err
 			}
-			j, err := g.openJournal(cmd.Context(), *state)
+			j, err := g.openJournalAfter(cmd.Context(), *state, inspectWhole)
+			if errors.Is(err, store.ErrDamaged) {
+				return fmt.Errorf("the journal is damaged: %w", err)
+			}
 			if err != nil {
 				return err
 			}

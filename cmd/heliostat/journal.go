@@ -23,7 +23,7 @@ func newJournal(g *globals) *cobra.Command {
   heliostat journal verify --state /var/lib/heliostat`,
 	}
 	cmd.PersistentFlags().StringVar(&state, "state", "", "state folder of a stopped daemon (default: the configured one)")
-	cmd.AddCommand(newJournalLs(g, &state), newJournalShow(g, &state), newJournalVerify(g, &state), newJournalCompact(g, &state))
+	cmd.AddCommand(newJournalLs(g, &state), newJournalShow(g, &state), newJournalVerify(g, &state), newJournalCompact(g, &state), newJournalInspect())
 	return cmd
 }
 

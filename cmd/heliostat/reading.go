@@ -33,8 +33,13 @@ type journal interface {
 // openJournal opens the journal in the state folder, or in the configured one
 // when state is empty. While a daemon owns it, its socket is asked.
 func (g *globals) openJournal(ctx context.Context, state string) (journal, error) {
+	return g.openJournalAfter(ctx, state, func(context.Context, string) error { return nil })
+}
+
+// openJournalAfter is openJournal once look has looked at the journal's file.
+func (g *globals) openJournalAfter(ctx context.Context, state string, look func(ctx context.Context, path string) error) (journal, error) {
 	if g.socket != "" && state == "" {
-		return copyJournal(ctx, g.socket)
+		return copyJournal(ctx, g.socket, look)
 	}
 	socket := ""
 	if state == "" {
@@ -44,9 +49,12 @@ func (g *globals) openJournal(ctx context.Context, state string) (journal, error
 		}
 		state, socket = cfg.State.Dir, cfg.State.Socket
 	}
-	j, err := store.Open(state, store.Options{ReadOnly: true})
+	err := look(ctx, filepath.Join(state, store.JournalFile))
 	if err == nil {
-		return j, nil
+		var j *store.Journal
+		if j, err = store.Open(state, store.Options{ReadOnly: true}); err == nil {
+			return j, nil
+		}
 	}
 	if !errors.Is(err, store.ErrInUse) {
 		return nil, err
@@ -54,7 +62,7 @@ func (g *globals) openJournal(ctx context.Context, state string) (journal, error
 	if socket == "" {
 		return nil, codeError{exitDaemon, fmt.Errorf("%w\na daemon runs on it: give its --config instead of --state, and its socket is asked", err)}
 	}
-	return copyJournal(ctx, socket)
+	return copyJournal(ctx, socket, look)
 }
 
 // copied is a journal fetched from a running daemon.
@@ -76,7 +84,7 @@ func (c copied) Verify(ctx context.Context) (store.Report, error) {
 // Close forgets the copy.
 func (c copied) Close() error { return errors.Join(c.Journal.Close(), os.RemoveAll(c.dir)) }
 
-func copyJournal(ctx context.Context, socket string) (journal, error) {
+func copyJournal(ctx context.Context, socket string, look func(ctx context.Context, path string) error) (journal, error) {
 	client, err := dialDaemon(ctx, socket)
 	if err != nil {
 		return nil, err
@@ -93,6 +101,9 @@ func copyJournal(ctx context.Context, socket string) (journal, error) {
 	err = errors.Join(client.Copy(ctx, f), f.Close())
 	if err != nil {
 		return nil, errors.Join(codeError{exitDaemon, fmt.Errorf("copy the journal of the running daemon: %w", err)}, os.RemoveAll(dir))
+	}
+	if err := look(ctx, path); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	j, err := store.OpenFile(path)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -40,6 +41,9 @@ Without accounts that may move nothing can be done at all.`,
 }
 
 func runDaemon(ctx context.Context, cfg *configs.Config, log *slog.Logger) error {
+	if err := inspectBeforeStart(ctx, filepath.Join(cfg.State.Dir, store.JournalFile), log); err != nil {
+		return fmt.Errorf("%w\nmove %s away and restore a backup ('heliostat restore'), or start with an empty folder once no host is in standby", err, cfg.State.Dir)
+	}
 	j, err := store.Open(cfg.State.Dir, store.Options{})
 	if err != nil {
 		return err
