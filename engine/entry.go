@@ -18,6 +18,7 @@ const (
 	EntryIntent   EntryKind = "intent"   // an action is about to be submitted: ActionRecord
 	EntryTask     EntryKind = "task"     // it was submitted, and this is its task: ActionRecord
 	EntryEnded    EntryKind = "ended"    // it is over: ActionRecord
+	EntryHealth   EntryKind = "health"   // how a VM is after its move: HealthRecord
 	EntryAlert    EntryKind = "alert"    // an alert, durable before it was acknowledged
 	EntryApproval EntryKind = "approval" // a person approved or rejected a plan
 	EntryRevision EntryKind = "revision" // a bundle was taken into service, or refused
@@ -167,10 +168,22 @@ type ActionRecord struct {
 	Task    string      `json:"task,omitempty"`    // "vcUUID/task-moid"
 	Session string      `json:"session,omitempty"` // key of the session that submits
 	Error   string      `json:"error,omitempty"`
+	Code    HoldCode    `json:"code,omitempty"` // types Error where the action was not started
 	Started Unix        `json:"started,omitzero"`
+	Clock   Unix        `json:"clock,omitzero"` // the vCenter's, just before the intent: no task of the action is older
 	Ended   Unix        `json:"ended,omitzero"`
 	Plan    string      `json:"plan"` // hash of the plan it came from
 	Adopted bool        `json:"adopted,omitempty"`
+}
+
+// A HealthRecord says how a VM is some time after its move.
+type HealthRecord struct {
+	Action string `json:"action"`
+	VM     VMID   `json:"vm"`
+	Name   string `json:"name"`
+	Host   HostID `json:"host"`             // that it was moved to
+	Well   bool   `json:"well"`             // it runs there, no worse off than before
+	Detail string `json:"detail,omitempty"` // what is wrong
 }
 
 // A CycleRecord closes a cycle.

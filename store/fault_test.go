@@ -219,7 +219,10 @@ func (c *calls) Look(_ context.Context, a *engine.Action) (execute.Sight, error)
 func (c *calls) Wait(_ context.Context, key string, _ func(int32)) (execute.Task, error) {
 	return execute.Task{Key: key, State: "success"}, nil
 }
-func (c *calls) Session(context.Context, engine.VCenterID) (string, error)  { return "s1", nil }
+func (c *calls) Session(context.Context, engine.VCenterID) (string, engine.Unix, error) {
+	return "s1", 0, nil
+}
+func (c *calls) Check(context.Context, *engine.Action) error                { return nil }
 func (c *calls) EndSession(context.Context, engine.VCenterID, string) error { return nil }
 func (c *calls) Mark(context.Context, *engine.Action, string) error         { return nil }
 func (c *calls) Tasks(context.Context, *engine.Action, engine.Unix) ([]execute.Task, error) {

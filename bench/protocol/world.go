@@ -138,7 +138,7 @@ func (w *world) fault(c lab.Call) (f lab.Fault) {
 		return f
 	}
 	odds := 0.08
-	if strings.HasSuffix(c.Method, "_Task") {
+	if strings.HasSuffix(c.Method, "_Task") && c.Method != "CheckRelocate_Task" {
 		odds = 0.45
 		w.running.hit(atCall)
 	} else if c.Method == "TerminateSession" || c.Method == "Logout" {

@@ -82,7 +82,10 @@ func (f *fleet) fail(err error) {
 	f.err = err
 }
 
-func (f *fleet) Session(context.Context, engine.VCenterID) (string, error)  { return "s", nil }
+func (f *fleet) Session(context.Context, engine.VCenterID) (string, engine.Unix, error) {
+	return "s", engine.At(time.Now()), nil
+}
+func (f *fleet) Check(context.Context, *engine.Action) error                { return nil }
 func (f *fleet) EndSession(context.Context, engine.VCenterID, string) error { return nil }
 func (f *fleet) Mark(context.Context, *engine.Action, string) error         { return nil }
 func (f *fleet) Tasks(context.Context, *engine.Action, engine.Unix) ([]execute.Task, error) {

@@ -16,7 +16,14 @@ var (
 	ErrRejected = errors.New("refused by the server")
 	// ErrNoCredentials means that there is no account to act with.
 	ErrNoCredentials = errors.New("no credentials to act with")
+	// ErrBusy means that a task runs on the object already: somebody else's, or
+	// that of the same call when it arrived twice.
+	ErrBusy = errors.New("a task runs on it")
 )
+
+// ErrNotEnded means that the server has answered and does not end a session,
+// such as to an account without the privilege.
+var ErrNotEnded = errors.New("the server does not end the session")
 
 // A Sight is where the object of an action really stands, read just now.
 type Sight struct {
@@ -26,6 +33,8 @@ type Sight struct {
 	Busy    bool // a task runs on it
 	Task    Task // that task, when Busy
 	Detail  string
+	Code    engine.HoldCode // types why neither Source nor Arrived; "" where Detail alone tells
+	Health  Health          // of a VM
 }
 
 // A Task is one vCenter task.
@@ -33,6 +42,7 @@ type Task struct {
 	Key     string      // "vcUUID/task-moid"
 	Method  string      // descriptionId, such as VirtualMachine.relocate
 	User    string      // who started it
+	Ours    bool        // that is the account that acts
 	State   string      // queued, running, success, error
 	Error   string      // when State is error
 	Percent int32       // progress
@@ -48,18 +58,24 @@ func (t Task) Running() bool { return t.State == "queued" || t.State == "running
 type Actuator interface {
 	// Session returns the key of the session that would carry a call to the
 	// vCenter, logging in first if need be. Ending that session (by key) makes
-	// sure that a call it may still carry is not executed.
-	Session(ctx context.Context, vc engine.VCenterID) (key string, err error)
+	// sure that a call it may still carry is not executed. now is what the
+	// vCenter's clock says, which dates its tasks.
+	Session(ctx context.Context, vc engine.VCenterID) (key string, now engine.Unix, err error)
 	// EndSession ends a session that may still carry an unanswered call. Ending
-	// one that is gone is no error.
+	// one that is gone is no error. Errors wrap ErrNotEnded when asking again will
+	// not help.
 	EndSession(ctx context.Context, vc engine.VCenterID, key string) error
 	// Look reads where the action's object really stands.
 	Look(ctx context.Context, a *engine.Action) (Sight, error)
+	// Check asks the server whether the action would go well. Errors wrap
+	// ErrRejected when it would not, or ErrBusy. A server that cannot be asked, or an account
+	// that may not ask, is no error; one that does not answer is.
+	Check(ctx context.Context, a *engine.Action) error
 	// Submit starts the action and returns its task as soon as the server has
 	// named it. The call goes out with the session of that key, or, when that one
 	// is no longer ours, not at all: a call that another session carries would
 	// outlive the end of this one. "" is any session. Errors wrap ErrRejected when
-	// nothing was started, or ErrNoCredentials; every other error is ambiguous.
+	// nothing was started, ErrBusy, or ErrNoCredentials; every other error is ambiguous.
 	Submit(ctx context.Context, session string, a *engine.Action) (task string, err error)
 	// Wait returns when the task has ended, with its final state. progress may
 	// be nil. An error means that the task could not be watched, not that it failed.

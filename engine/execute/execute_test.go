@@ -26,8 +26,16 @@ type world struct {
 	ended  map[string]bool // sessions
 
 	dropRequest, dropReply, reject, failTask bool
-	late                                     time.Duration // the request arrives so much later
-	took                                     time.Duration
+
+	checked error // what Check says
+	busy    bool  // the call is answered by ErrBusy
+	twice   bool  // the call arrives twice
+	fails   engine.VMID
+	rejects engine.VMID
+	noEnd   bool // sessions are not ended
+	health  func(after bool) Health
+	late    time.Duration // the request arrives so much later
+	took    time.Duration
 }
 
 type job struct {
@@ -42,11 +50,18 @@ func newWorld() *world {
 	return &world{host: map[engine.VMID]engine.HostID{}, tasks: map[string]*job{}, starts: map[engine.VMID]int{}, ended: map[string]bool{}, took: time.Minute}
 }
 
-func (w *world) Session(context.Context, engine.VCenterID) (string, error) { return "s1", nil }
+func (w *world) Session(context.Context, engine.VCenterID) (string, engine.Unix, error) {
+	return "s1", engine.At(time.Now()), nil
+}
+
+func (w *world) Check(context.Context, *engine.Action) error { return w.checked }
 
 func (w *world) EndSession(_ context.Context, _ engine.VCenterID, key string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.noEnd {
+		return fmt.Errorf("NoPermission: %w", ErrNotEnded)
+	}
 	w.ended[key] = true
 	return nil
 }
@@ -62,13 +77,24 @@ func (w *world) Look(_ context.Context, a *engine.Action) (Sight, error) {
 		}
 	}
 	s.Source = at == a.From.Host && !s.Busy
+	if w.health != nil {
+		s.Health = w.health(s.Arrived)
+	}
+	if s.Busy {
+		s.Code = engine.HoldBusy
+	}
 	return s, nil
 }
 
 func (w *world) Submit(ctx context.Context, _ string, a *engine.Action) (string, error) {
 	switch {
-	case w.reject:
+	case w.reject, w.rejects == a.VM:
 		return "", fmt.Errorf("InvalidState: %w", ErrRejected)
+	case w.busy:
+		if w.twice {
+			w.begin(a)
+		}
+		return "", fmt.Errorf("TaskInProgress: %w", ErrBusy)
 	case w.dropRequest:
 		return "", errLost
 	case w.late > 0:
@@ -90,12 +116,13 @@ func (w *world) Submit(ctx context.Context, _ string, a *engine.Action) (string,
 	return key, ctx.Err()
 }
 
+// begin starts a task: somebody else's, when the action has no ID.
 func (w *world) begin(a *engine.Action) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.starts[a.VM]++
 	key := fmt.Sprintf("va/task-%d", len(w.order)+1)
-	j := &job{vm: a.VM, done: make(chan struct{}), Task: Task{Key: key, Method: "VirtualMachine.relocate", State: "running", Start: engine.At(time.Now())}}
+	j := &job{vm: a.VM, done: make(chan struct{}), Task: Task{Key: key, Method: "VirtualMachine.relocate", Ours: a.ID != "", State: "running", Start: engine.At(time.Now())}}
 	w.tasks[key] = j
 	w.order = append(w.order, key)
 	vm, to := a.VM, a.To.Host
@@ -103,7 +130,7 @@ func (w *world) begin(a *engine.Action) string {
 		time.Sleep(w.took)
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if w.failTask {
+		if w.failTask || w.fails == vm {
 			j.State, j.Error = "error", "no space"
 		} else {
 			j.State = "success"

@@ -35,6 +35,7 @@ type Executor struct {
 	reports chan Report
 	limits  engine.Limits
 	gate    Gate
+	cfg     Config
 
 	// Owned by the loop.
 	programs []*program // by name
@@ -51,6 +52,7 @@ type program struct {
 	name  string
 	hash  string
 	plan  *engine.Plan
+	lease *lease
 	queue []int32 // indices of actions not started, by rank
 	done  []bool  // by index: ended well
 	dead  []bool  // by index: ended otherwise, or depends on one that did
@@ -70,6 +72,7 @@ type Report struct {
 	rec     engine.ActionRecord
 	percent int32
 	fatal   error // the journal failed: nothing may be started any more
+	unwell  bool  // rec ended well, and its VM is worse off
 }
 
 // New returns an executor with nothing in flight.
@@ -147,7 +150,7 @@ func (e *Executor) Observe(s *engine.Snapshot) {
 // has not started is dropped. Plans of other names go on beside it.
 func (e *Executor) Offer(ctx context.Context, name string, p *engine.Plan) {
 	e.Drop(name)
-	q := &program{name: name, hash: p.Hash(), plan: p, done: make([]bool, len(p.Actions)), dead: make([]bool, len(p.Actions))}
+	q := &program{name: name, hash: p.Hash(), plan: p, lease: newLease(p.At), done: make([]bool, len(p.Actions)), dead: make([]bool, len(p.Actions))}
 	for i := range int32(len(p.Actions)) {
 		q.queue = append(q.queue, i)
 	}
@@ -168,6 +171,7 @@ func (e *Executor) Drop(name string) {
 			f.program = nil
 		}
 	}
+	p.lease.end()
 	e.programs = slices.DeleteFunc(e.programs, func(q *program) bool { return q == p })
 }
 
@@ -190,14 +194,19 @@ func (e *Executor) program(name string) *program {
 // Handle takes in a worker's report and starts what has become ready. Its error
 // means that the journal failed: the caller must stop.
 func (e *Executor) Handle(ctx context.Context, r Report) error {
+	if r.fatal != nil {
+		e.DropAll()
+		return r.fatal
+	}
+	if r.unwell {
+		r.rec.State = engine.StateFailed // as far as what follows at that vCenter is concerned
+		e.gate.Ended(&r.rec)
+		return nil
+	}
 	f := e.open[r.id]
 	if f == nil {
 		e.log.WarnContext(ctx, "report on an action that is not in flight", "action", r.id)
 		return nil
-	}
-	if r.fatal != nil {
-		e.DropAll()
-		return r.fatal
 	}
 	f.rec, f.percent = r.rec, r.percent
 	if !r.rec.State.Terminal() {
@@ -220,6 +229,9 @@ func (e *Executor) Handle(ctx context.Context, r Report) error {
 // start starts, by rank, every queued action that is ready and fits.
 func (e *Executor) start(ctx context.Context) {
 	for _, p := range e.programs {
+		if p.lease.stopped(e.cfg.MaxPlanAge) != "" {
+			continue // until it is renewed, or another takes its place
+		}
 		rest := p.queue[:0]
 		for _, i := range p.queue {
 			a := &p.plan.Actions[i]
@@ -258,6 +270,7 @@ func (e *Executor) launch(ctx context.Context, p *program, i int32) {
 	e.open[a.ID] = f
 	e.slots.Take(a)
 	w := e.worker(f.rec)
+	w.lease = p.lease
 	before, turn := e.turns[a.From.VCenter], make(chan struct{})
 	e.turns[a.From.VCenter] = turn
 	go w.run(ctx, before, sync.OnceFunc(func() { close(turn) }))
@@ -276,5 +289,5 @@ func (e *Executor) Recover(ctx context.Context, open, ended []engine.ActionRecor
 }
 
 func (e *Executor) worker(rec engine.ActionRecord) *worker {
-	return &worker{act: e.act, journal: e.journal, log: e.log, reports: e.reports, gate: e.gate, rec: rec}
+	return &worker{act: e.act, journal: e.journal, log: e.log, reports: e.reports, gate: e.gate, cfg: e.cfg, rec: rec}
 }

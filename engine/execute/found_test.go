@@ -60,9 +60,9 @@ type relogged struct {
 	logins int
 }
 
-func (r *relogged) Session(context.Context, engine.VCenterID) (string, error) {
+func (r *relogged) Session(context.Context, engine.VCenterID) (string, engine.Unix, error) {
 	r.logins++
-	return fmt.Sprintf("s%d", r.logins), nil
+	return fmt.Sprintf("s%d", r.logins), engine.At(time.Now()), nil
 }
 
 func (r *relogged) Submit(ctx context.Context, session string, a *engine.Action) (string, error) {

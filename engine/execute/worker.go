@@ -1,15 +1,23 @@
 package execute
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"heliostat/engine"
 )
+
+// lateWindow is how long a call is given to arrive whose session cannot be ended:
+// longer than the latest that any was seen to, six minutes. After that nobody
+// can tell, and a person has to look.
+const lateWindow = 10 * time.Minute
+
+// endAttempts is how often a server that refuses to end a session is asked again.
+const endAttempts = 5
 
 // lostAfter is how long an object may be nowhere, with no task on it, before a
 // person has to look: longer than any inventory takes to settle.
@@ -28,14 +36,22 @@ type worker struct {
 	log     *slog.Logger
 	reports chan<- Report
 	gate    Gate
+	lease   *lease // of its plan; nil when it was adopted, since then it was called
+	cfg     Config
 	rec     engine.ActionRecord
+	before  Health // as it was before the call; unknown when it was adopted
 }
 
 // run is one sequence of durable steps; normal operation and recovery share its
 // tail. It waits until before is closed (nil: at once), and calls submitted when
-// the next in line may go.
+// the next in line may go. The server's own check takes seconds, so that all in
+// the line have it made meanwhile.
 func (w *worker) run(ctx context.Context, before <-chan struct{}, submitted func()) {
 	defer submitted()
+	var checked error
+	if w.lease.stopped(w.cfg.MaxPlanAge) == "" {
+		checked = w.act.Check(ctx, &w.rec.Action)
+	}
 	if before != nil {
 		select {
 		case <-before:
@@ -44,37 +60,11 @@ func (w *worker) run(ctx context.Context, before <-chan struct{}, submitted func
 		}
 	}
 	a := &w.rec.Action
-	if why := w.gate.Stopped(a); why != "" {
-		w.end(ctx, engine.StateStale, "not started: "+why)
-		return
-	}
-	sight, err := w.act.Look(ctx, a)
-	switch {
-	case ctx.Err() != nil:
-		w.abandon(ctx)
-		return
-	case errors.Is(err, ErrNoCredentials):
-		w.end(ctx, engine.StateRejected, err.Error())
-		return
-	case err != nil:
-		w.end(ctx, engine.StateStale, "look before the call: "+err.Error())
-		return
-	case !sight.Source:
-		w.end(ctx, engine.StateStale, "not as planned: "+sight.Detail)
-		return
-	}
-	w.rec.Session, err = w.act.Session(ctx, a.From.VCenter)
-	if err != nil {
-		state := engine.StateStale
-		if errors.Is(err, ErrNoCredentials) {
-			state = engine.StateRejected
-		}
-		w.end(ctx, state, "open session: "+err.Error())
+	if w.stopped(ctx) || !w.revalidate(ctx, checked) {
 		return
 	}
 	// What may have taken long is over: this is the last moment to be stopped.
-	if why := w.gate.Stopped(a); why != "" {
-		w.end(ctx, engine.StateStale, "not started: "+why)
+	if w.stopped(ctx) {
 		return
 	}
 	// A crash before this entry leaves nothing: the action was never called.
@@ -89,16 +79,67 @@ func (w *worker) run(ctx context.Context, before <-chan struct{}, submitted func
 	switch {
 	case errors.Is(err, ErrRejected), errors.Is(err, ErrNoCredentials):
 		w.end(ctx, engine.StateRejected, err.Error())
-		return
 	case err != nil && ctx.Err() != nil:
 		w.abandon(ctx) // the next process recovers the intent
-		return
+	case errors.Is(err, ErrBusy):
+		w.yield(ctx, err)
 	case err != nil:
 		w.log.WarnContext(ctx, "answer lost", "action", a.ID, "err", err)
 		w.resolve(ctx)
-		return
+	default:
+		w.follow(ctx, task)
 	}
-	w.follow(ctx, task)
+}
+
+// stopped ends the action when it may not be called any more: by the gate, or
+// because its plan is no longer the newest or too old.
+func (w *worker) stopped(ctx context.Context) bool {
+	why := cmp.Or(w.gate.Stopped(&w.rec.Action), w.lease.stopped(w.cfg.MaxPlanAge))
+	if why == "" {
+		return false
+	}
+	w.end(ctx, engine.StateStale, "not started: "+why)
+	return true
+}
+
+// revalidate makes sure that the world is still as the plan has it, and opens the
+// session that is to carry the call. It ends the action when it is not. checked is
+// what the server's own check said.
+func (w *worker) revalidate(ctx context.Context, checked error) bool {
+	a := &w.rec.Action
+	doing := "check before the call"
+	err := checked
+	if err == nil {
+		doing = "look before the call"
+		sight, lookErr := w.act.Look(ctx, a)
+		if lookErr == nil && !sight.Source {
+			w.rec.Code = sight.Code
+			w.end(ctx, engine.StateStale, "not as planned: "+sight.Detail)
+			return false
+		}
+		w.before, err = sight.Health, lookErr
+	}
+	if err == nil {
+		doing = "open session"
+		w.rec.Session, w.rec.Clock, err = w.act.Session(ctx, a.From.VCenter)
+	}
+	switch {
+	case err == nil:
+		return true
+	case ctx.Err() != nil:
+		w.abandon(ctx)
+	case errors.Is(err, ErrNoCredentials):
+		w.end(ctx, engine.StateRejected, doing+": "+err.Error())
+	case errors.Is(err, ErrRejected):
+		w.rec.Code = engine.HoldCompat
+		w.end(ctx, engine.StateRejected, doing+": "+err.Error())
+	case errors.Is(err, ErrBusy):
+		w.rec.Code = engine.HoldBusy
+		w.end(ctx, engine.StateStale, doing+": "+err.Error())
+	default:
+		w.end(ctx, engine.StateStale, doing+": "+err.Error())
+	}
+	return false
 }
 
 // recover continues an action that an earlier process left open.
@@ -110,62 +151,6 @@ func (w *worker) recover(ctx context.Context) {
 		return
 	}
 	w.resolve(ctx)
-}
-
-// resolve finds out what became of a call that was not answered.
-func (w *worker) resolve(ctx context.Context) {
-	a := &w.rec.Action
-	// Ending the session makes sure that a call still on its way is not
-	// executed; then what was executed has time to show in the history.
-	for ctx.Err() == nil {
-		if err := w.act.EndSession(ctx, a.From.VCenter, w.rec.Session); err == nil {
-			break
-		}
-		sleep(ctx, 5*time.Second)
-	}
-	sleep(ctx, Settle)
-	for ctx.Err() == nil {
-		task, found, err := w.find(ctx)
-		if err != nil {
-			w.log.WarnContext(ctx, "cannot tell yet what became of a call", "action", a.ID, "err", err)
-			sleep(ctx, Settle)
-			continue
-		}
-		if found {
-			w.rec.Adopted = true
-			w.follow(ctx, task)
-			return
-		}
-		sight, err := w.act.Look(ctx, a)
-		switch {
-		case err != nil:
-			sleep(ctx, Settle)
-			continue
-		case sight.Arrived:
-			w.end(ctx, engine.StateSucceeded, "")
-		case sight.Source:
-			w.end(ctx, engine.StateStale, "the call never arrived")
-		default:
-			w.end(ctx, engine.StateLost, "cannot tell what became of the call: "+sight.Detail)
-		}
-		return
-	}
-	w.abandon(ctx)
-}
-
-// find looks for the action's task since its intent.
-func (w *worker) find(ctx context.Context) (key string, found bool, err error) {
-	// A minute's grace: the vCenter's clock is not ours.
-	tasks, err := w.act.Tasks(ctx, &w.rec.Action, w.rec.Started-60)
-	if err != nil {
-		return "", false, err
-	}
-	for _, task := range slices.Backward(tasks) {
-		if task.Method == methodOf(w.rec.Action.Kind) {
-			return task.Key, true, nil
-		}
-	}
-	return "", false, nil
 }
 
 // methodOf is the task description by which vCenter names an action.
@@ -249,7 +234,9 @@ func (w *worker) verify(ctx context.Context, t Task) {
 			deadline = time.Now().Add(patience)
 		case sight.Arrived:
 			w.mark(ctx)
-			w.end(ctx, engine.StateSucceeded, "")
+			if w.end(ctx, engine.StateSucceeded, "") {
+				w.observe(ctx)
+			}
 			return
 		case t.Error != "":
 			w.end(ctx, engine.StateFailed, t.Error)
@@ -286,11 +273,11 @@ func (w *worker) mark(ctx context.Context) {
 }
 
 // end journals the end of the action and reports it. It is written down even
-// while the daemon is being stopped.
-func (w *worker) end(ctx context.Context, s engine.ActionState, reason string) {
+// while the daemon is being stopped. It reports whether that went well.
+func (w *worker) end(ctx context.Context, s engine.ActionState, reason string) bool {
 	w.rec.State, w.rec.Error, w.rec.Ended = s, reason, engine.At(time.Now())
 	if !w.append(context.WithoutCancel(ctx), engine.EntryEnded) {
-		return
+		return false
 	}
 	level := slog.LevelInfo
 	if s != engine.StateSucceeded {
@@ -298,6 +285,7 @@ func (w *worker) end(ctx context.Context, s engine.ActionState, reason string) {
 	}
 	w.log.Log(ctx, level, "action ends", "action", w.rec.Action.ID, "what", w.rec.Action.String(), "state", string(s), "err", reason, "seconds", int64(w.rec.Ended-w.rec.Started))
 	w.report(ctx, 100, nil)
+	return true
 }
 
 // abandon leaves the action as the journal has it: the next process takes it up.
@@ -306,7 +294,11 @@ func (w *worker) abandon(ctx context.Context) {
 }
 
 func (w *worker) append(ctx context.Context, kind engine.EntryKind) bool {
-	e, err := engine.NewEntry(cycleOf(w.rec.Action.ID), kind, w.rec)
+	return w.write(ctx, kind, w.rec)
+}
+
+func (w *worker) write(ctx context.Context, kind engine.EntryKind, data any) bool {
+	e, err := engine.NewEntry(cycleOf(w.rec.Action.ID), kind, data)
 	if err == nil {
 		err = w.journal.Append(ctx, e)
 	}
@@ -321,8 +313,12 @@ func (w *worker) append(ctx context.Context, kind engine.EntryKind) bool {
 
 // report tells the loop. Nobody listens once ctx is done.
 func (w *worker) report(ctx context.Context, percent int32, fatal error) {
+	w.send(ctx, Report{id: w.rec.Action.ID, rec: w.rec, percent: percent, fatal: fatal})
+}
+
+func (w *worker) send(ctx context.Context, r Report) {
 	select {
-	case w.reports <- Report{id: w.rec.Action.ID, rec: w.rec, percent: percent, fatal: fatal}:
+	case w.reports <- r:
 	case <-ctx.Done():
 	}
 }

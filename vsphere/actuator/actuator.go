@@ -27,12 +27,16 @@ var _ execute.Actuator = (*Actuator)(nil)
 type Options struct {
 	Session vsphere.Options
 	Logger  *slog.Logger
+	// LeavePoweredOff permits to put hosts in standby that powered-off VMs or
+	// templates are registered at.
+	LeavePoweredOff bool
 }
 
 // An Actuator acts on the vCenters of a configuration.
 type Actuator struct {
-	ends []*end
-	log  *slog.Logger
+	ends  []*end
+	log   *slog.Logger
+	leave bool // see Options.LeavePoweredOff
 }
 
 // An end is one vCenter as seen by the account that acts there.
@@ -42,6 +46,8 @@ type end struct {
 	session *vsphere.Session
 	acts    bool // the account may change something
 	watch   taskWatch
+	checks  chan struct{} // holds one for each check under way
+	told    sync.Once     // that moves cannot be checked before the call
 
 	mu sync.Mutex
 	id engine.VCenterID // "" until first connected
@@ -52,7 +58,7 @@ type end struct {
 // that would change something there fails with [execute.ErrNoCredentials]. ctx
 // bounds the sessions' life; Close the actuator to log out.
 func New(ctx context.Context, configs []vsphere.Config, opts Options) (*Actuator, error) {
-	a := &Actuator{log: opts.Logger}
+	a := &Actuator{log: opts.Logger, leave: opts.LeavePoweredOff}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -65,7 +71,7 @@ func New(ctx context.Context, configs []vsphere.Config, opts Options) (*Actuator
 		if err != nil {
 			return nil, errors.Join(err, a.Close())
 		}
-		e := &end{cfg: cfg, opts: opts.Session, session: s, acts: cfg.Mover != nil}
+		e := &end{cfg: cfg, opts: opts.Session, session: s, acts: cfg.Mover != nil, checks: make(chan struct{}, checksAtOnce)}
 		e.watch.end = e
 		a.ends = append(a.ends, e)
 	}
@@ -150,16 +156,16 @@ func (a *Actuator) looking(ctx context.Context, vc engine.VCenterID) (*end, *vsp
 
 // Session implements [execute.Actuator]. It makes sure that the vCenter still
 // knows the session whose key it returns.
-func (a *Actuator) Session(ctx context.Context, vc engine.VCenterID) (string, error) {
-	e, _, err := a.acting(ctx, vc)
+func (a *Actuator) Session(ctx context.Context, vc engine.VCenterID) (string, engine.Unix, error) {
+	_, c, err := a.acting(ctx, vc)
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
-	c, err := e.session.Live(ctx)
+	res, err := methods.GetCurrentTime(ctx, c)
 	if err != nil {
-		return "", err
+		return "", 0, fmt.Errorf("read the clock of vCenter %s: %w", vc, err)
 	}
-	return c.Key, nil
+	return c.Key, engine.At(*res), nil
 }
 
 // EndSession implements [execute.Actuator]. Our own session of now is logged
@@ -177,13 +183,21 @@ func (a *Actuator) EndSession(ctx context.Context, vc engine.VCenterID, key stri
 			c.Drop()
 			return nil
 		}
-		return fmt.Errorf("log out of vCenter %s: %w", vc, err)
+		return notEnded(fmt.Errorf("log out of vCenter %s: %w", vc, err))
 	}
 	_, err = methods.TerminateSession(ctx, c, &types.TerminateSession{This: manager, SessionId: []string{key}})
 	if _, gone := vsphere.Fault(err).(*types.NotFound); err != nil && !gone {
-		return fmt.Errorf("terminate an earlier session at vCenter %s: %w", vc, err)
+		return notEnded(fmt.Errorf("terminate an earlier session at vCenter %s (Sessions.TerminateSession): %w", vc, err))
 	}
 	return nil
+}
+
+// notEnded tells a refusal from an answer that may come at the next attempt.
+func notEnded(err error) error {
+	if vsphere.Answered(err) && !vsphere.IsNotAuthenticated(err) {
+		return fmt.Errorf("%w: %w", execute.ErrNotEnded, err)
+	}
+	return err
 }
 
 // object makes a reference out of an identifier "vcUUID/moid".

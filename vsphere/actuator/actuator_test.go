@@ -236,7 +236,7 @@ func TestHundredTasks(t *testing.T) {
 		if n := made.Load(); n != 1 {
 			t.Errorf("%d collectors for %d tasks", n, len(keys))
 		}
-		key, err := r.act.Session(t.Context(), vc)
+		key, _, err := r.act.Session(t.Context(), vc)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -307,7 +307,7 @@ func TestLostAnswer(t *testing.T) {
 			}
 			return lab.Fault{}
 		})
-		key, err := r.act.Session(t.Context(), a.From.VCenter)
+		key, _, err := r.act.Session(t.Context(), a.From.VCenter)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -322,7 +322,7 @@ func TestLostAnswer(t *testing.T) {
 		if err := errors.Join(r.act.EndSession(t.Context(), a.From.VCenter, key), r.act.EndSession(t.Context(), a.From.VCenter, key)); err != nil {
 			t.Errorf("end the session twice: %v", err)
 		}
-		if again, err := r.act.Session(t.Context(), a.From.VCenter); err != nil || again == key {
+		if again, _, err := r.act.Session(t.Context(), a.From.VCenter); err != nil || again == key {
 			t.Errorf("session afterwards: %q, %v", again, err)
 		}
 		list, err := r.act.Tasks(t.Context(), a, engine.At(r.lab.Now())-60)
@@ -342,7 +342,7 @@ func TestNoCredentials(t *testing.T) {
 		if s, err := r.act.Look(t.Context(), a); err != nil || !s.Source {
 			t.Errorf("look: %+v, %v", s, err)
 		}
-		_, err := r.act.Session(t.Context(), a.From.VCenter)
+		_, _, err := r.act.Session(t.Context(), a.From.VCenter)
 		_, err2 := r.act.Submit(t.Context(), "", a)
 		if err3 := r.act.Mark(t.Context(), a, "x"); !errors.Is(err, execute.ErrNoCredentials) || !errors.Is(err2, execute.ErrNoCredentials) || !errors.Is(err3, execute.ErrNoCredentials) {
 			t.Errorf("session: %v; submit: %v; mark: %v", err, err2, err3)
@@ -374,7 +374,7 @@ func TestFailedTask(t *testing.T) {
 func TestCallKeepsToItsSession(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, r *rig) {
 		a := r.move(t, lab.VMName("hou", 1), "hou-esx03.lab")
-		old, err := r.act.Session(t.Context(), a.From.VCenter)
+		old, _, err := r.act.Session(t.Context(), a.From.VCenter)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -384,7 +384,7 @@ func TestCallKeepsToItsSession(t *testing.T) {
 		if _, err := r.act.Submit(t.Context(), old, a); !errors.Is(err, execute.ErrRejected) {
 			t.Errorf("a call with a session that has ended: %v", err)
 		}
-		now, err := r.act.Session(t.Context(), a.From.VCenter)
+		now, _, err := r.act.Session(t.Context(), a.From.VCenter)
 		if err != nil || now == old {
 			t.Fatalf("session %s after %s: %v", now, old, err)
 		}

@@ -27,7 +27,7 @@ func TestClassify(t *testing.T) {
 		{soap.WrapVimFault(&types.InvalidHostState{}), true},
 		{soap.WrapVimFault(&types.NotSupported{}), true},
 		{soap.WrapVimFault(&types.ManagedObjectNotFound{}), true},
-		{soap.WrapVimFault(&types.TaskInProgress{}), true},
+		{soap.WrapVimFault(&types.TaskInProgress{}), false}, // it may be that of the same call
 		{soap.WrapVimFault(&types.InsufficientResourcesFault{}), true},
 		{soap.WrapVimFault(&types.MigrationFault{}), false},
 		{soap.WrapVimFault(&types.VMotionInterfaceIssue{}), false},

@@ -47,6 +47,7 @@ type sighting struct {
 	datastores []engine.DatastoreID // of its disks
 	busy       bool
 	task       execute.Task
+	health     execute.Health
 }
 
 // seeVM reads a VM at one vCenter.
@@ -55,11 +56,11 @@ func seeVM(ctx context.Context, c *vsphere.Conn, id engine.VMID) (s sighting, er
 	if err != nil || vm == nil {
 		return s, err
 	}
-	props, err := properties(ctx, c, *vm, "runtime.host", "recentTask", "config.hardware.device")
+	props, err := properties(ctx, c, *vm, "runtime.host", "runtime.connectionState", "runtime.powerState", "guest.toolsRunningStatus", "guestHeartbeatStatus", "recentTask", "config.hardware.device")
 	if err != nil || props == nil {
 		return s, err // gone in the meantime: as if it had not been found
 	}
-	s.exists = true
+	s.exists, s.health = true, healthOf(props)
 	if h, ok := props["runtime.host"].(types.ManagedObjectReference); ok {
 		s.host = engine.HostID(string(c.VCenter) + "/" + h.Value)
 		up, err := properties(ctx, c, h, "parent")
@@ -82,6 +83,23 @@ func seeVM(ctx context.Context, c *vsphere.Conn, id engine.VMID) (s sighting, er
 	return s, err
 }
 
+// healthOf is how a VM is, by its properties. What is not there counts as bad.
+func healthOf(props map[string]any) execute.Health {
+	tools, _ := props["guest.toolsRunningStatus"].(string)
+	h := execute.Health{
+		Connected: props["runtime.connectionState"] == types.VirtualMachineConnectionStateConnected,
+		On:        props["runtime.powerState"] == types.VirtualMachinePowerStatePoweredOn,
+		Tools:     tools == string(types.VirtualMachineToolsRunningStatusGuestToolsRunning),
+	}
+	switch props["guestHeartbeatStatus"] {
+	case types.ManagedEntityStatusGreen:
+		h.Heartbeat = 2
+	case types.ManagedEntityStatusYellow:
+		h.Heartbeat = 1
+	}
+	return h
+}
+
 // running gives the task among the recent ones that has not ended.
 func running(ctx context.Context, c *vsphere.Conn, recent any) (task execute.Task, busy bool, err error) {
 	list, _ := recent.(types.ArrayOfManagedObjectReference)
@@ -92,7 +110,7 @@ func running(ctx context.Context, c *vsphere.Conn, recent any) (task execute.Tas
 		for _, o := range objects {
 			for _, p := range o.PropSet {
 				if info, ok := p.Val.(types.TaskInfo); ok {
-					if t := taskOf(c.VCenter, &info); t.Running() {
+					if t := taskOf(c, &info); t.Running() {
 						task, busy = t, true
 					}
 				}
@@ -125,13 +143,13 @@ func arrived(act *engine.Action, s sighting) bool {
 }
 
 func judge(act *engine.Action, s sighting, arrived bool) execute.Sight {
-	out := execute.Sight{Exists: s.exists, Busy: s.busy, Task: s.task, Arrived: arrived && !s.busy}
+	out := execute.Sight{Exists: s.exists, Busy: s.busy, Task: s.task, Arrived: arrived && !s.busy, Health: s.health}
 	out.Source = s.exists && !s.busy && !arrived && s.host == act.From.Host
 	switch {
 	case !s.exists:
-		out.Detail = "the VM is not there"
+		out.Detail, out.Code = "the VM is not there", engine.HoldGap
 	case s.busy:
-		out.Detail = fmt.Sprintf("on host %s, and %s runs, started by %s", s.host, s.task.Method, s.task.User)
+		out.Detail, out.Code = fmt.Sprintf("on host %s, and %s runs, started by %s", s.host, s.task.Method, s.task.User), engine.HoldBusy
 	default:
 		out.Detail = fmt.Sprintf("on host %s", s.host)
 	}
@@ -147,53 +165,10 @@ func judgeAcross(act *engine.Action, src, dst sighting) execute.Sight {
 	case !src.exists:
 		return judge(act, dst, arrived(act, dst))
 	}
-	out := execute.Sight{Exists: true, Busy: src.busy || dst.busy, Task: src.task}
+	out := execute.Sight{Exists: true, Busy: src.busy || dst.busy, Task: src.task, Code: engine.HoldGap}
 	if !src.busy {
 		out.Task = dst.task
 	}
 	out.Detail = fmt.Sprintf("shown by both vCenters, on host %s and on host %s", src.host, dst.host)
 	return out
-}
-
-func (a *Actuator) lookHost(ctx context.Context, act *engine.Action) (execute.Sight, error) {
-	_, c, err := a.looking(ctx, act.From.VCenter)
-	if err != nil {
-		return execute.Sight{}, fmt.Errorf("look at host %s: %w", act.Name, err)
-	}
-	props, err := properties(ctx, c, object("HostSystem", act.HostOf()), "runtime.powerState", "runtime.connectionState", "runtime.standbyMode", "runtime.inMaintenanceMode", "recentTask")
-	if err != nil {
-		return execute.Sight{}, fmt.Errorf("look at host %s: %w", act.Name, err)
-	}
-	if props == nil {
-		return execute.Sight{Detail: "the host is not there"}, nil
-	}
-	out := execute.Sight{Exists: true}
-	if out.Task, out.Busy, err = running(ctx, c, props["recentTask"]); err != nil {
-		return out, fmt.Errorf("look at host %s: %w", act.Name, err)
-	}
-	power, _ := props["runtime.powerState"].(types.HostSystemPowerState)
-	link, _ := props["runtime.connectionState"].(types.HostSystemConnectionState)
-	mode, _ := props["runtime.standbyMode"].(string)
-	maintenance, _ := props["runtime.inMaintenanceMode"].(bool)
-	// A host that wakes is judged by its connection, never by its task.
-	asleep := power == types.HostSystemPowerStateStandBy || mode == string(types.HostStandbyModeIn)
-	up := power == types.HostSystemPowerStatePoweredOn && link == types.HostSystemConnectionStateConnected && !asleep
-	source, there := false, false
-	switch act.Kind {
-	case engine.Standby:
-		source, there = up, asleep
-	case engine.Wakeup:
-		source, there = asleep, up
-	case engine.EnterMaintenance:
-		source, there = up && !maintenance, maintenance
-	case engine.ExitMaintenance:
-		source, there = maintenance, up && !maintenance
-	case engine.Move:
-	}
-	out.Source, out.Arrived = source && !out.Busy, there && !out.Busy
-	out.Detail = fmt.Sprintf("%s, %s, standby mode %q, maintenance %t", power, link, mode, maintenance)
-	if out.Busy {
-		out.Detail += fmt.Sprintf(", and %s runs, started by %s", out.Task.Method, out.Task.User)
-	}
-	return out, nil
 }

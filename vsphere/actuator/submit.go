@@ -100,6 +100,9 @@ func refuse(act *engine.Action, err error) error {
 
 // classify tells a refusal, which started nothing, from what is not certain.
 func classify(act *engine.Action, err error) error {
+	if _, busy := vsphere.Fault(err).(types.BaseTaskInProgress); busy {
+		return fmt.Errorf("submit %s: %w: %w", act.ID, execute.ErrBusy, err)
+	}
 	if rejected(vsphere.Fault(err)) {
 		return fmt.Errorf("submit %s: %w: %s: %w", act.ID, execute.ErrRejected, faultName(vsphere.Fault(err)), err)
 	}
@@ -113,7 +116,7 @@ func rejected(f types.BaseMethodFault) bool {
 	case types.BaseNoPermission, // NotAuthenticated too
 		types.BaseInvalidArgument, types.BaseInvalidState, types.BaseNotSupported, types.BaseInsufficientResourcesFault, types.BaseNotEnoughLicenses,
 		*types.InvalidRequest, *types.InvalidLogin, *types.ManagedObjectNotFound, *types.NotImplemented, *types.MethodNotFound, *types.InvalidType,
-		*types.RestrictedByAdministrator, *types.MethodDisabled, types.BaseTaskInProgress:
+		*types.RestrictedByAdministrator, *types.MethodDisabled:
 		return true
 	}
 	return false

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/types"
@@ -16,16 +17,17 @@ import (
 )
 
 // taskOf is a task in the executor's words.
-func taskOf(vc engine.VCenterID, info *types.TaskInfo) execute.Task {
+func taskOf(c *vsphere.Conn, info *types.TaskInfo) execute.Task {
 	t := execute.Task{
-		Key: taskKey(vc, info.Task), Method: info.DescriptionId, State: string(info.State), Percent: info.Progress, Start: engine.At(info.QueueTime),
+		Key: taskKey(c.VCenter, info.Task), Method: info.DescriptionId, State: string(info.State), Percent: info.Progress, Start: engine.At(info.QueueTime),
 	}
 	if info.Task.Value == "" {
-		t.Key = string(vc) + "/" + info.Key
+		t.Key = string(c.VCenter) + "/" + info.Key
 	}
 	switch r := info.Reason.(type) {
 	case *types.TaskReasonUser:
-		t.User = r.UserName
+		// Both are as the vCenter names the account.
+		t.User, t.Ours = r.UserName, strings.EqualFold(r.UserName, c.User)
 	case nil:
 	default:
 		t.User = fmt.Sprintf("%T", r)[len("*types.TaskReason"):]
@@ -130,7 +132,7 @@ func collect(ctx context.Context, c *vsphere.Conn, filter types.TaskFilterSpec, 
 	slices.SortStableFunc(found, func(x, y types.TaskInfo) int { return x.QueueTime.Compare(y.QueueTime) })
 	for i := range found {
 		if info := &found[i]; only == nil || (info.Entity != nil && *info.Entity == *only) {
-			list = append(list, taskOf(c.VCenter, info))
+			list = append(list, taskOf(c, info))
 		}
 	}
 	return list, nil

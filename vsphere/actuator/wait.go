@@ -55,28 +55,28 @@ func (a *Actuator) Wait(ctx context.Context, key string, progress func(percent i
 	if err := e.watch.wait(ctx, ref, progress); err != nil {
 		return execute.Task{}, fmt.Errorf("wait for task %s: %w", key, err)
 	}
-	info, err := readTask(ctx, e, ref)
+	c, info, err := readTask(ctx, e, ref)
 	if err != nil {
 		return execute.Task{}, fmt.Errorf("wait for task %s: %w", key, err)
 	}
-	return taskOf(vc, info), nil
+	return taskOf(c, info), nil
 }
 
 // readTask reads how a task stands.
-func readTask(ctx context.Context, e *end, ref types.ManagedObjectReference) (*types.TaskInfo, error) {
+func readTask(ctx context.Context, e *end, ref types.ManagedObjectReference) (*vsphere.Conn, *types.TaskInfo, error) {
 	c, err := e.conn(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	props, err := properties(ctx, c, ref, "info")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	info, ok := props["info"].(types.TaskInfo)
 	if !ok {
-		return nil, errTaskGone
+		return nil, nil, errTaskGone
 	}
-	return &info, nil
+	return c, &info, nil
 }
 
 // wait returns once the task has ended.
@@ -87,7 +87,7 @@ func (w *taskWatch) wait(ctx context.Context, ref types.ManagedObjectReference, 
 		w.add(ctx, watcher, x)
 	}
 	// A task that ended before its filter was there changes no more.
-	info, err := readTask(ctx, w.end, ref)
+	_, info, err := readTask(ctx, w.end, ref)
 	if err != nil {
 		return err
 	}
