@@ -16,7 +16,6 @@ import (
 	"path"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/robfig/cron/v3"
@@ -29,6 +28,7 @@ import (
 	"heliostat/engine"
 	"heliostat/engine/cycle"
 	"heliostat/engine/plan"
+	"heliostat/internal/strict"
 	"heliostat/policy"
 	"heliostat/vsphere"
 )
@@ -56,7 +56,7 @@ type Config struct {
 	State    State            `yaml:"state"`
 	Log      Log              `yaml:"log"`
 
-	read *decoder // what it was read by; nil where it was not
+	read *strict.Document // what it was read from; nil where it was not
 }
 
 // Schedule says when cycles run, beside those that an event asks for.
@@ -285,9 +285,4 @@ func (c *Config) Times() (cron.Schedule, error) {
 		out = append(out, s)
 	}
 	return out, nil
-}
-
-// unseen reports characters that a name must not hide.
-func unseen(r rune) bool {
-	return (r < ' ' && r != '\n' && r != '\t') || r == 0x7f || strings.ContainsRune("\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff", r)
 }

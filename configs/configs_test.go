@@ -2,6 +2,7 @@ package configs
 
 import (
 	"bytes"
+	"encoding"
 	"errors"
 	"flag"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"heliostat/engine"
+	"heliostat/internal/strict"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -41,7 +43,7 @@ func said(t testing.TB, file string) string {
 	if err == nil {
 		return ""
 	}
-	if _, ok := errors.AsType[Faults](err); !ok {
+	if _, ok := errors.AsType[strict.Faults](err); !ok {
 		t.Fatalf("not faults: %v", err)
 	}
 	if strings.Contains(err.Error(), "canary") {
@@ -99,10 +101,10 @@ func TestExampleIsComplete(t *testing.T) {
 		for slices.Contains([]reflect.Kind{reflect.Pointer, reflect.Slice}, typ.Kind()) {
 			typ = typ.Elem()
 		}
-		if typ.Kind() != reflect.Struct || reflect.PointerTo(typ).Implements(textType) {
+		if typ.Kind() != reflect.Struct || reflect.PointerTo(typ).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
 			return
 		}
-		for key, f := range fieldsOf(reflect.New(typ).Elem()) {
+		for key, f := range strict.FieldsOf(reflect.New(typ).Elem()) {
 			if !bytes.Contains(Example, []byte(key+":")) && !bytes.Contains(Example, []byte("or "+key)) {
 				t.Errorf("%s.%s is not in the example", path, key)
 			}
@@ -306,7 +308,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("a: &a [*a]\n<<: *a\n? [x]\n: y\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := parse("f", []byte(text))
-		faults, ok := errors.AsType[Faults](err)
+		faults, ok := errors.AsType[strict.Faults](err)
 		if (c == nil) == (err == nil) || (err != nil && (!ok || len(faults) == 0)) {
 			t.Fatalf("%v, %v", c, err)
 		}

@@ -1,19 +1,15 @@
 package configs
 
 import (
-	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 
-	"go.yaml.in/yaml/v4"
+	"heliostat/internal/strict"
 )
 
 // maxBytes bounds the file: a site a page is far below it.
@@ -23,7 +19,7 @@ const maxBytes = 4 << 20
 // folder; relative paths of secrets (keys that end in _file) are from
 // $CREDENTIALS_DIRECTORY where systemd sets it and the secret is there; kill_file
 // is a plain path. The error
-// is [Faults] unless the file itself cannot be read.
+// is [strict.Faults] unless the file itself cannot be read.
 func Load(path string) (*Config, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -33,22 +29,20 @@ func Load(path string) (*Config, error) {
 }
 
 func parse(file string, data []byte) (*Config, error) {
-	d := &decoder{file: file, nodes: map[string]*yaml.Node{}, text: func(key, s string) (string, error) { return local(file, key, s) }}
-	root := d.document(data)
-	if root == nil {
-		return nil, d.faults
-	}
+	d := strict.YAML(data, strict.Options{File: file, MaxBytes: maxBytes, Text: func(key, s string) (string, error) { return local(file, key, s) }})
 	c := Default()
-	d.value(root, reflect.ValueOf(&c).Elem(), "")
+	if !d.Parsed() {
+		return nil, d.Err()
+	}
+	_ = d.Decode(&c) // what is wrong is told together with what does not fit together
 	for _, err := range leaves(c.Validate()) {
 		path, what, _ := strings.Cut(err.Error(), ": ")
-		if !d.follows(what) {
-			d.faultAt(path, what)
+		if !follows(d.Faults(), what) {
+			d.Fault(path, what)
 		}
 	}
-	if len(d.faults) > 0 {
-		slices.SortStableFunc(d.faults, func(a, b Fault) int { return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column)) })
-		return nil, d.faults
+	if err := d.Err(); err != nil {
+		return nil, err
 	}
 	c.read = d
 	return &c, nil
@@ -61,27 +55,24 @@ func (c *Config) Place(at string, err error) error {
 	if c.read == nil {
 		return err
 	}
-	d := &decoder{file: c.read.file, nodes: c.read.nodes}
+	d := c.read.Fresh()
 	var others []error
 	for _, e := range leaves(err) {
 		path, what, _ := strings.Cut(e.Error(), ": ")
-		if path = at + "." + path; d.nodes[path] == nil {
+		if path = at + "." + path; !d.Has(path) {
 			others = append(others, e)
 			continue
 		}
-		d.faultAt(path, what)
+		d.Fault(path, what)
 	}
-	if len(d.faults) > 0 {
-		others = append(others, d.faults)
-	}
-	return errors.Join(others...)
+	return errors.Join(append(others, d.Err())...)
 }
 
 // follows reports whether something may be amiss only because the sites or
 // vCenters themselves could not be read.
-func (d *decoder) follows(what string) bool {
+func follows(faults strict.Faults, what string) bool {
 	broken := func(name *regexp.Regexp) bool {
-		return slices.ContainsFunc(d.faults, func(f Fault) bool { return name.MatchString(f.Path) })
+		return slices.ContainsFunc(faults, func(f strict.Fault) bool { return name.MatchString(f.Path) })
 	}
 	return (strings.Contains(what, "no site") && broken(siteName)) || (strings.Contains(what, "no vCenter") && broken(vcenterName))
 }
@@ -91,42 +82,6 @@ var (
 	siteName    = regexp.MustCompile(`^sites(\[\d+\](\.id)?)?$`)
 	vcenterName = regexp.MustCompile(`^vcenters(\[\d+\](\.name)?)?$`)
 )
-
-// document parses the one YAML document, and is nil after a fault.
-func (d *decoder) document(data []byte) *yaml.Node {
-	if len(data) > maxBytes {
-		d.fault(&yaml.Node{}, "", "the file is larger than %d bytes", maxBytes)
-		return nil
-	}
-	loader, err := yaml.NewLoader(bytes.NewReader(data))
-	if err != nil {
-		d.syntax(err)
-		return nil
-	}
-	var doc, next yaml.Node
-	switch err := loader.Load(&doc); {
-	case errors.Is(err, io.EOF):
-		d.fault(&yaml.Node{}, "", "the file is empty")
-		return nil
-	case err != nil:
-		d.syntax(err)
-		return nil
-	}
-	if err := loader.Load(&next); err == nil {
-		d.fault(&next, "", "a second document; there must be one")
-	} else if !errors.Is(err, io.EOF) {
-		d.syntax(err)
-	}
-	return doc.Content[0]
-}
-
-func (d *decoder) syntax(err error) {
-	n, what := &yaml.Node{}, err.Error()
-	if e, ok := errors.AsType[*yaml.LoadError](err); ok {
-		n.Line, n.Column, what = e.Mark.Line, e.Mark.Column, e.Message
-	}
-	d.fault(n, "", "not YAML: %s", what)
-}
 
 // local makes paths absolute, and refuses secrets that cannot be read. Nobody
 // looks into them here.
