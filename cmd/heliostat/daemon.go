@@ -207,7 +207,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	g.Go(func() error {
 		d.ready(ctx)
 		known := d.may.ask(ctx)
-		g.Go(func() error { return d.may.watch(ctx, known) })
+		g.Go(func() error { d.may.watch(ctx, known); return nil })
 		d.loop.Restore(ctx, memory)
 		if len(memory.Open) > 0 {
 			d.log.WarnContext(ctx, "actions of an earlier process are taken over", "actions", len(memory.Open))

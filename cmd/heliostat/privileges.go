@@ -80,7 +80,7 @@ func changesHosts(cfg *configs.Config) bool {
 
 // lacking says what a report's account cannot do, for people.
 func (r *accountReport) lacking(l access.Lack) string {
-	return fmt.Sprintf("the %s %s lacks %s: %s; 'heliostat doctor --print-roles' prints the role", r.account, r.report.User, strings.Join(l.Privileges, ", "), l.Effect)
+	return fmt.Sprintf("the %s %s %s; 'heliostat doctor --print-roles' prints the role", r.account, r.report.User, l)
 }
 
 // excessive says that a report's account may do far too much.
@@ -174,16 +174,13 @@ func (p *privileges) take(ctx context.Context, v vsphere.Config, reports []accou
 }
 
 // watch asks again and again, until ctx ends.
-func (p *privileges) watch(ctx context.Context, known bool) error {
-	for {
+func (p *privileges) watch(ctx context.Context, known bool) {
+	for ctx.Err() == nil {
 		wait := privilegesEvery
 		if !known {
 			wait = privilegesAgain
 		}
 		pause(ctx, wait)
-		if ctx.Err() != nil {
-			return nil
-		}
-		known = p.ask(ctx)
+		known = ctx.Err() == nil && p.ask(ctx)
 	}
 }

@@ -27,6 +27,9 @@ const (
 	StopAll   Stop = "all"
 )
 
+// stops are all of them, from least to most.
+var stops = []Stop{StopNone, StopHosts, StopAll}
+
 // A Feature is what privileges are for.
 type Feature struct {
 	Name   string `yaml:"-"`

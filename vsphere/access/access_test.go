@@ -29,7 +29,7 @@ func TestRoles(t *testing.T) {
 		}
 	}
 	for name, f := range l.Features {
-		if !used[name] || !slices.Contains([]Stop{StopNone, StopHosts, StopAll}, f.Stops) {
+		if !used[name] || !slices.Contains(stops, f.Stops) {
 			t.Errorf("feature %s: used %t, stops %q", name, used[name], f.Stops)
 		}
 	}
@@ -92,7 +92,7 @@ func TestCheck(t *testing.T) {
 		"a reader without policies": {lab.Account{Role: lab.RoleReader, Privileges: []string{}}, []string{"reader"}, "storage_policies none StorageProfile.View|"},
 		"a reader that is to move":  {lab.Account{Role: lab.RoleReader, Privileges: without("Resource.HotMigrate")}, []string{"mover"}, "move all Resource.HotMigrate|"},
 		"a mover alone":             {lab.Account{Role: lab.RoleMover, Privileges: move}, []string{"mover", "power"}, "power hosts Host.Config.Maintenance|"},
-		"no marks, no host actions": {lab.Account{Role: lab.RoleMover, Privileges: append(without("Global.SetCustomField"), "Host.Config.Maintenance")}, []string{"power"}, "tell none Global.SetCustomField, power hosts Global.SetCustomField|"},
+		"no marks, no host actions": {lab.Account{Role: lab.RoleMover, Privileges: append(without("Global.SetCustomField"), "Host.Config.Maintenance")}, []string{"power"}, "power hosts Global.SetCustomField, tell none Global.SetCustomField|"},
 		"the lab's mover":           {lab.Account{Role: lab.RoleMover}, []string{"mover", "power", "receiver", "fencer"}, "|"},
 		"an administrator":          {lab.Account{Role: lab.RoleMover, Privileges: []string{"*"}}, []string{"mover"}, "|" + strings.Join(read().Never, " ")},
 	} {

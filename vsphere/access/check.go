@@ -22,7 +22,7 @@ type Lack struct {
 
 // String says what is missing and what fails.
 func (l Lack) String() string {
-	return fmt.Sprintf("%s is not granted anywhere: %s", strings.Join(l.Privileges, ", "), l.Effect)
+	return fmt.Sprintf("lacks %s: %s", strings.Join(l.Privileges, ", "), l.Effect)
 }
 
 // A Report is what an account may not do and should, and the other way round.
@@ -68,6 +68,8 @@ func Check(ctx context.Context, c *vsphere.Conn, roles ...string) (Report, error
 			x.Privileges = append(x.Privileges, p.ID)
 		}
 	}
+	// What stops most comes first.
+	slices.SortStableFunc(report.Lacks, func(a, b Lack) int { return slices.Index(stops, b.Stops) - slices.Index(stops, a.Stops) })
 	for _, id := range l.Never {
 		if has[id] {
 			report.Excess = append(report.Excess, id)
