@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -341,91 +340,12 @@ func TestFoldDisowns(t *testing.T) {
 		"maintenance, the list lags": {OwnMaintenance, awake, changed + 60, OwnMaintenance},
 	} {
 		h := &History{Hosts: []HostHistory{{ID: "h", Own: c.own, ChangeAt: changed}}}
-		h = Fold(h, &Snapshot{At: c.at, Hosts: []Host{c.host}}, nil, Thresholds{})
+		h = Fold(h, &Snapshot{At: c.at, Clusters: make([]Cluster, 1), Hosts: []Host{c.host}}, nil, Thresholds{})
 		c.host = Host{ID: "h", Power: HostStandby}
-		h = Fold(h, &Snapshot{At: c.at + 300, Hosts: []Host{c.host}}, nil, Thresholds{})
+		h = Fold(h, &Snapshot{At: c.at + 300, Clusters: make([]Cluster, 1), Hosts: []Host{c.host}}, nil, Thresholds{})
 		if got := h.Host("h").Own; got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
-	}
-}
-
-func TestBelieve(t *testing.T) {
-	many := func(vms, on int, mhz int32) *Snapshot {
-		s := &Snapshot{At: 1000, VCenters: []VCenter{{ID: "v"}}}
-		for i := range 20 {
-			h := Host{VCenter: 0, Connected: true, Power: HostStandby}
-			if i < on {
-				h.Power = HostOn
-			}
-			s.Hosts = append(s.Hosts, h)
-		}
-		for i := range vms {
-			s.VMs = append(s.VMs, VM{ID: VMID(fmt.Sprintf("%03d", i)), Power: VMOn, UsedMHz: mhz})
-		}
-		return s
-	}
-	_, census := Believe(&History{}, many(100, 20, 500), nil, nil, DefaultSanity())
-	h := &History{Census: census}
-	left := make([]ActionRecord, 40)
-	slept := make([]ActionRecord, 10)
-	for i := range left {
-		left[i].Action = Action{Kind: Move, VM: VMID(fmt.Sprintf("%03d", 60+i)), Across: true, From: Place{VCenter: "v"}}
-	}
-	for i := range slept {
-		slept[i].Action = Action{Kind: Standby, From: Place{VCenter: "v"}}
-	}
-	for name, c := range map[string]struct {
-		s           *Snapshot
-		open, ended []ActionRecord
-		doubted     bool
-	}{
-		"as before":               {many(100, 20, 500), nil, nil, false},
-		"a few VMs less":          {many(95, 20, 500), nil, nil, false},
-		"a tenth of the VMs gone": {many(90, 20, 500), nil, nil, true},
-		"gone by our own moves":   {many(60, 20, 500), left[:10], left[10:], false},
-		"more gone than we moved": {many(50, 20, 500), left[:10], left[10:], true},
-		"our moves still listed":  {many(80, 20, 500), left[:20], nil, true},
-		"half the hosts off":      {many(100, 10, 500), nil, nil, true},
-		"put to sleep by us":      {many(100, 10, 500), slept, nil, false},
-		"load all zero":           {many(100, 20, 0), nil, nil, true},
-		"load times ten":          {many(100, 20, 5000), nil, nil, true},
-		"load doubled":            {many(100, 20, 1000), nil, nil, false},
-		"load down by two thirds": {many(100, 20, 150), nil, nil, true},
-		"more VMs":                {many(150, 20, 500), nil, nil, false},
-	} {
-		gaps, next := Believe(h, c.s, c.open, c.ended, DefaultSanity())
-		if (len(gaps) == 1) != c.doubted {
-			t.Errorf("%s: %v", name, gaps)
-		}
-		// All zero does not count towards being believed after all.
-		if c.doubted && (next[0].VMs != 100 || (next[0].Doubted != 1) != (name == "load all zero")) {
-			t.Errorf("%s: a doubted census is remembered: %+v", name, next[0])
-		}
-	}
-	// What stays so is believed in the third cycle.
-	for i, want := range []int{1, 1, 0, 0} {
-		gaps, next := Believe(h, many(50, 20, 500), nil, nil, DefaultSanity())
-		if len(gaps) != want {
-			t.Errorf("cycle %d of half the VMs: %v", i+1, gaps)
-		}
-		h = &History{Census: next}
-	}
-	// That nothing takes anything is believed never, and does not become what the next is compared with.
-	for i := range 9 {
-		gaps, next := Believe(h, many(50, 20, 0), nil, nil, DefaultSanity())
-		if len(gaps) != 1 || next[0].MHz != 25_000 {
-			t.Errorf("cycle %d of no load at all: %v, %+v", i+1, gaps, next)
-		}
-		h = &History{Census: next}
-	}
-	if gaps, _ := Believe(&History{}, many(50, 20, 0), nil, nil, DefaultSanity()); len(gaps) != 1 {
-		t.Errorf("no load at all at the first sight is believed: %v", gaps)
-	}
-	// A vCenter out of sight is compared when it is back.
-	_, next := Believe(h, &Snapshot{}, nil, nil, DefaultSanity())
-	if len(next) != 1 || next[0].VMs != 50 {
-		t.Errorf("out of sight, out of mind: %+v", next)
 	}
 }
 

@@ -120,6 +120,14 @@ type HostHistory struct {
 	LowSince Unix   `json:"low_since,omitzero"` // since when its load is below Thresholds; 0 when it is not
 	CPU      Ring   `json:"cpu"`                // percent of capacity x 10
 	Mem      Ring   `json:"mem"`                // percent of capacity x 10
+
+	// The last load that was read of it while it ran, and since when it is the same.
+	LastMHz   int32 `json:"last_mhz,omitzero"`
+	LastMiB   int32 `json:"last_mib,omitzero"`
+	SameSince Unix  `json:"same_since,omitzero"`
+	// What the hypervisor itself took then: what a host that sleeps will take once woken.
+	OwnMHz int32 `json:"own_mhz,omitzero"`
+	OwnMiB int32 `json:"own_mib,omitzero"`
 }
 
 // VMHistory is what is remembered of one VM.
@@ -154,7 +162,8 @@ type History struct {
 	// not age, and stays while its subject is out of sight.
 	Quarantine []Quarantine `json:"quarantine,omitempty"`
 	// Stops are the places where a person in vCenter has said stop, sorted likewise.
-	Stops []Stop `json:"stops,omitempty"`
+	Stops []Stop    `json:"stops,omitempty"`
+	Rails RailState `json:"rails,omitzero"` // what the rails remember
 }
 
 // Host returns what is remembered of the host, or an empty memory.
@@ -186,7 +195,7 @@ type Thresholds struct {
 func Fold(h *History, s *Snapshot, ended []ActionRecord, low Thresholds) *History {
 	const day = 86_400
 	at := s.At
-	out := &History{At: at, Cycles: h.Cycles + 1, Census: h.Census, Quarantine: slices.Clone(h.Quarantine), Stops: h.Stops, Hosts: make([]HostHistory, 0, len(s.Hosts)), VMs: make([]VMHistory, 0, len(s.VMs))}
+	out := &History{At: at, Cycles: h.Cycles + 1, Census: h.Census, Quarantine: slices.Clone(h.Quarantine), Stops: h.Stops, Rails: h.Rails, Hosts: make([]HostHistory, 0, len(s.Hosts)), VMs: make([]VMHistory, 0, len(s.VMs))}
 	for _, sp := range h.Spent {
 		if at-sp.At < day {
 			out.Spent = append(out.Spent, sp)
@@ -196,7 +205,7 @@ func Fold(h *History, s *Snapshot, ended []ActionRecord, low Thresholds) *Histor
 		func(x *HostHistory) bool { return x.Own != OwnNothing || at-x.ChangeAt < day })
 	for i := range out.Hosts {
 		if j, ok := s.FindHost(out.Hosts[i].ID); ok {
-			foldHost(&out.Hosts[i], &s.Hosts[j], at, low)
+			foldHost(&out.Hosts[i], s, j, low)
 		}
 	}
 	out.VMs = mergeBy(h.VMs, len(s.VMs), func(i int) VMID { return s.VMs[i].ID }, func(x *VMHistory) VMID { return x.ID },
@@ -207,11 +216,7 @@ func Fold(h *History, s *Snapshot, ended []ActionRecord, low Thresholds) *Histor
 			j++
 		}
 		if j < len(s.VMs) && s.VMs[j].ID == out.VMs[i].ID {
-			used := s.VMs[j].UsedMHz
-			if s.VMs[j].Power != VMOn {
-				used = Unknown
-			}
-			out.VMs[i].CPU.Add(at, used)
+			out.VMs[i].fold(&s.VMs[j], at)
 		}
 	}
 	for i := range ended {
@@ -268,7 +273,24 @@ func disowned(x *HostHistory, h *Host, at Unix) bool {
 	return x.Own == OwnStandby || (x.Own == OwnMaintenance && h.Ready())
 }
 
-func foldHost(x *HostHistory, h *Host, at Unix, low Thresholds) {
+// fold adds the VM's demand. Of one that runs and whose load is not seen or not
+// believed, the last hour that was is kept: it takes something, and not nothing.
+func (x *VMHistory) fold(v *VM, at Unix) {
+	switch {
+	case v.Power != VMOn:
+		x.CPU.Add(at, Unknown)
+	case v.UsedMHz != Unknown:
+		x.CPU.Add(at, v.UsedMHz)
+	}
+}
+
+func foldHost(x *HostHistory, s *Snapshot, i int32, low Thresholds) {
+	h, at := &s.Hosts[i], s.At
+	if h.reads() {
+		x.SameSince = x.since(h, at)
+		x.LastMHz, x.LastMiB = h.UsedMHz, h.UsedMiB
+		x.OwnMHz, x.OwnMiB = overhead(s, i)
+	}
 	if disowned(x, h, at) {
 		x.Own = OwnNothing
 	}

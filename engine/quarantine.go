@@ -46,12 +46,16 @@ func (h *History) quarantine(r *ActionRecord) {
 	}
 }
 
-// Released is the history without the quarantines of the subjects. It is pure.
+// Released is the history without the quarantines of the subjects, and without the
+// census of a vCenter among them: what it shows next is the truth. It is pure.
 func (h *History) Released(subjects []Subject) *History {
 	if len(subjects) == 0 {
 		return h
 	}
 	out := *h
 	out.Quarantine = slices.DeleteFunc(slices.Clone(h.Quarantine), func(q Quarantine) bool { return slices.Contains(subjects, q.Subject) })
+	out.Census = slices.DeleteFunc(slices.Clone(h.Census), func(c Census) bool {
+		return slices.Contains(subjects, Subject{Kind: "vcenter", ID: string(c.VCenter)})
+	})
 	return &out
 }

@@ -86,6 +86,7 @@ func (c *checker) world() *checkWorld {
 		w.acts = append(w.acts, &c.p.Actions[i])
 	}
 	w.base = engine.NewState(c.s, c.footprints())
+	w.hypervisors()
 	w.overCPU, w.overMem = slices.Clone(w.base.CPU), slices.Clone(w.base.Mem)
 	for v, h := range w.base.Host {
 		if h >= 0 {
@@ -104,6 +105,28 @@ func (c *checker) world() *checkWorld {
 	w.slots()
 	w.memberships()
 	return w
+}
+
+// hypervisors gives every host in standby what its hypervisor took before, for when
+// it is woken; where that was never seen, what the hungriest of its cluster took.
+func (w *checkWorld) hypervisors() {
+	s := w.c.s
+	worst := make([][2]int32, len(s.Clusters))
+	for h := range s.Hosts {
+		own, c := w.c.h.Host(s.Hosts[h].ID), s.Hosts[h].Cluster
+		worst[c] = [2]int32{max(worst[c][0], own.OwnMHz), max(worst[c][1], own.OwnMiB)}
+	}
+	for h := range s.Hosts {
+		if s.Hosts[h].Power != engine.HostStandby {
+			continue
+		}
+		own, seen := worst[s.Hosts[h].Cluster], w.c.h.Host(s.Hosts[h].ID)
+		if seen.SameSince > 0 {
+			own = [2]int32{seen.OwnMHz, seen.OwnMiB}
+		}
+		w.base.CPU[h] += own[0]
+		w.base.Mem[h] += own[1]
+	}
 }
 
 // footprints packs each VM on its percentile over the last hour, as configured.

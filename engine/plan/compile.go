@@ -168,6 +168,11 @@ func compile(in Input) *builder {
 		r.usedCPU += int64(b.st.CPU[h])
 		r.usedMem += int64(b.st.Mem[h])
 	}
+	for h := range s.Hosts {
+		cpu, mem := b.hypervisor(int32(h))
+		b.st.CPU[h] += cpu
+		b.st.Mem[h] += mem
+	}
 	b.compileOpen()
 	b.compileFreezes()
 	b.compileGaps()
@@ -224,6 +229,23 @@ func (b *builder) ofHost(h int32) *engine.HostHistory {
 		return &b.hy.Hosts[i]
 	}
 	return &noHost
+}
+
+// hypervisor is what host h, which sleeps, will take itself once it is woken: what
+// it took when it last ran, or the most that one of its cluster does. Of a host
+// that runs that is in the snapshot.
+func (b *builder) hypervisor(h int32) (cpu, mem int32) {
+	if b.s.Hosts[h].Power != engine.HostStandby {
+		return 0, 0
+	}
+	if x := b.ofHost(h); x.SameSince != 0 {
+		return x.OwnMHz, x.OwnMiB
+	}
+	for _, o := range b.s.HostsOf(b.s.Hosts[h].Cluster) {
+		x := b.ofHost(o)
+		cpu, mem = max(cpu, x.OwnMHz), max(mem, x.OwnMiB)
+	}
+	return cpu, mem
 }
 
 var noVM engine.VMHistory

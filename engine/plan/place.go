@@ -11,6 +11,7 @@ import (
 // against its usable hosts without those that must be able to fail.
 type room struct {
 	usedCPU, usedMem int64
+	ownCPU, ownMem   int64 // for demands: what the hypervisors that are woken will take
 	fresh            bool
 	hosts            int32    // usable
 	cpu, mem         [2]int64 // limits: for wishes, for demands
@@ -52,7 +53,7 @@ func (b *builder) limits(r *room, c int32, counts func(h int32, lax bool) bool) 
 	if x.HA.Enabled && x.HA.Admission {
 		cpuHA, memHA = int64(100-x.HA.CPUPct), int64(100-x.HA.MemoryPct)
 	}
-	r.hosts = 0
+	r.hosts, r.ownCPU, r.ownMem = 0, 0, 0
 	for k, lost := range [2]int32{need, max(ha, int32(len(x.FailOn)))} {
 		var cpus, mems []int64
 		for _, h := range b.s.HostsOf(c) {
@@ -62,6 +63,10 @@ func (b *builder) limits(r *room, c int32, counts func(h int32, lax bool) bool) 
 			cpus, mems = append(cpus, int64(b.s.Hosts[h].CPUMHz)), append(mems, int64(b.s.Hosts[h].MemoryMiB))
 			if k == 0 && !slices.Contains(x.FailOn, h) {
 				r.hosts++
+			}
+			if k == 1 {
+				cpu, mem := b.hypervisor(h)
+				r.ownCPU, r.ownMem = r.ownCPU+int64(cpu), r.ownMem+int64(mem)
 			}
 		}
 		cpuPct, memPct := b.pct(k == 1)
@@ -88,16 +93,19 @@ func (b *builder) roomReason(c int32, f engine.Footprint, lax bool) reason {
 
 // holdsIn asks the same of a room that was computed for cluster c.
 func (b *builder) holdsIn(x *room, c int32, f engine.Footprint, lax bool) reason {
-	k := evacIndex(lax)
+	k, cpu, mem := evacIndex(lax), x.usedCPU, x.usedMem
+	if lax {
+		cpu, mem = cpu+x.ownCPU, mem+x.ownMem
+	}
 	r := reason{code: engine.HoldReserve, stage: stReserve, where: b.s.Clusters[c].Name}
 	switch {
-	case x.usedCPU+int64(f.CPUMHz) > x.cpu[k]:
-		r.form, r.a, r.b, r.c = "cluster %[1]s runs %[3]d MHz, with its reserve it may run %[4]d, and this needs %[5]d", x.usedCPU, x.cpu[k], int64(f.CPUMHz)
+	case cpu+int64(f.CPUMHz) > x.cpu[k]:
+		r.form, r.a, r.b, r.c = "cluster %[1]s runs %[3]d MHz, with its reserve it may run %[4]d, and this needs %[5]d", cpu, x.cpu[k], int64(f.CPUMHz)
 		if f.CPUMHz == 0 {
 			r.form = "cluster %[1]s runs %[3]d MHz, without the host and with its reserve it may run %[4]d"
 		}
-	case x.usedMem+int64(f.MiB) > x.mem[k]:
-		r.form, r.a, r.b, r.c = "cluster %[1]s holds %[3]d MiB, with its reserve it may hold %[4]d, and this needs %[5]d", x.usedMem, x.mem[k], int64(f.MiB)
+	case mem+int64(f.MiB) > x.mem[k]:
+		r.form, r.a, r.b, r.c = "cluster %[1]s holds %[3]d MiB, with its reserve it may hold %[4]d, and this needs %[5]d", mem, x.mem[k], int64(f.MiB)
 		if f.MiB == 0 {
 			r.form = "cluster %[1]s holds %[3]d MiB, without the host and with its reserve it may hold %[4]d"
 		}

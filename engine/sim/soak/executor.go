@@ -31,7 +31,7 @@ type program struct {
 	plan       *engine.Plan
 	queue      []int32 // not started, by rank
 	done, dead []bool
-	lied       []bool // by vCenter: its feed lied when the plan was made
+	lied       []bool // by vCenter: its feed stood still when the plan was made
 }
 
 // A flight is one action in flight.
@@ -91,7 +91,7 @@ func (x *executor) cycle() {
 	for _, g := range gaps {
 		w.note("not believed %s: %s", g.Subject, g.Reason)
 	}
-	s.Gaps = append(s.Gaps, gaps...)
+	s.Disbelieve(gaps)
 	x.history = engine.Fold(x.history, s, ended, w.cfg.Low)
 	x.history.Census = census
 	if w.spoilt == greedy {
@@ -136,7 +136,7 @@ func (x *executor) offer(p *engine.Plan) {
 	}
 	slices.SortStableFunc(q.queue, func(a, b int32) int { return cmp.Compare(p.Actions[a].Rank, p.Actions[b].Rank) })
 	for c := range x.w.lies {
-		q.lied[c] = x.w.lies[c].kind != honest
+		q.lied[c] = x.w.untold(int32(c))
 	}
 	x.program = q
 	x.start()

@@ -12,7 +12,7 @@ type lieKind uint8
 const (
 	honest   lieKind = iota
 	frozen           // loads and their times stand still
-	stuck            // loads stand still, their times go on: no one can tell
+	stuck            // loads stand still, their times go on
 	zeroed           // the VMs' loads are zero
 	tenfold          // demand is ten times what it is
 	tenth            // demand and memory are a tenth of what they are

@@ -14,6 +14,8 @@ type judge struct {
 	starts []start   // of the last day
 	seen   engine.Unix
 	begun  []begun // called, and not ended
+	on     []bool  // by host: it ran in the last cycle
+	roused []engine.Unix
 }
 
 // A begun action has been called and must come to an end.
@@ -36,7 +38,7 @@ type start struct {
 }
 
 func newJudge(w *world) judge {
-	j := judge{w: w, left: make([]leaving, len(w.t.VMs))}
+	j := judge{w: w, left: make([]leaving, len(w.t.VMs)), on: make([]bool, len(w.t.Hosts)), roused: make([]engine.Unix, len(w.t.VCenters))}
 	for v := range j.left {
 		j.left[v].host = engine.None
 	}
@@ -47,6 +49,7 @@ func newJudge(w *world) judge {
 func (j *judge) planned(s *engine.Snapshot, p *engine.Plan) {
 	w := j.w
 	j.seen = w.now
+	j.rouse()
 	wishes := int32(0)
 	for i := range p.Actions {
 		a := &p.Actions[i]
@@ -107,8 +110,9 @@ func (j *judge) evidence(s *engine.Snapshot, a *engine.Action) {
 	}
 }
 
-// believedAfter is in which cycle a change that stays is taken for the truth.
-const believedAfter = 3
+// deadAfter is for how long the loads of a feed may stand still unnoticed: what the
+// daemon allows, and a cycle.
+const deadAfter = 15*minute + every
 
 // doubtful says why what vCenter c says must not be acted on, or "".
 func (j *judge) doubtful(s *engine.Snapshot, c int32) string {
@@ -117,10 +121,8 @@ func (j *judge) doubtful(s *engine.Snapshot, c int32) string {
 	switch l.kind {
 	case zeroed:
 		return "all of its VMs take nothing"
-	case tenfold, tenth:
-		if l.cycles < believedAfter {
-			return lieNames[l.kind]
-		}
+	case tenfold, tenth: // however long it stays so: no lie lasts until it may be believed
+		return lieNames[l.kind]
 	case fewVMs, fewHosts:
 		truth, seen := 0, 0
 		for i := range w.t.VMs {
@@ -134,14 +136,30 @@ func (j *judge) doubtful(s *engine.Snapshot, c int32) string {
 			}
 		}
 		// A few may be on their way.
-		if gone := truth - seen - 8; l.cycles < believedAfter && gone > 2 && gone*100 > truth*5 {
+		if gone := truth - seen - 8; gone > 2 && gone*100 > truth*5 {
 			return lieNames[l.kind]
 		}
 	case absent:
 		return "it does not answer"
-	case honest, frozen, stuck, unknown:
+	case stuck, frozen:
+		if w.now-max(l.since, j.roused[c]) > deadAfter {
+			return lieNames[l.kind]
+		}
+	case honest, unknown:
 	}
 	return ""
+}
+
+// rouse notes when a host of a vCenter was last switched on: the load that it then
+// shows is new, though its feed stands still.
+func (j *judge) rouse() {
+	s := j.w.t
+	for h := range s.Hosts {
+		on := s.Hosts[h].Power == engine.HostOn && s.Hosts[h].Connected
+		if on != j.on[h] {
+			j.on[h], j.roused[s.Hosts[h].VCenter] = on, j.w.now
+		}
+	}
 }
 
 // owned: a host that a person owns is not touched.
@@ -273,12 +291,16 @@ func (j *judge) room(f *flight, k *task) {
 	}
 }
 
+// untold reports whether the loads of vCenter c stand still: that shows by and by,
+// and until then they are what they were. Every other lie shows at once.
+func (w *world) untold(c int32) bool { k := w.lies[c].kind; return k == frozen || k == stuck }
+
 // excused reports whether what is on its way to host h could not be known: a VM
-// that a person moves, or one that a lying feed makes smaller than it is.
+// that a person moves, or one that has grown since its feed has stood still.
 func (j *judge) excused(h int32) bool {
 	w := j.w
 	return slices.ContainsFunc(w.task, func(k *task) bool {
-		return k != nil && k.to == h && (!k.ours || w.lies[w.t.VMs[k.vm].VCenter].kind != honest)
+		return k != nil && k.to == h && (!k.ours || w.untold(w.t.VMs[k.vm].VCenter))
 	})
 }
 

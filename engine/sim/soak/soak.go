@@ -82,7 +82,7 @@ type Result struct {
 	Actions    int            // started
 	Ended      map[string]int // actions by how they ended
 	Faults     map[string]int // by kind
-	Misled     int            // moves that overfilled a host on loads that lied, or beside a person's move
+	Misled     int            // moves that overfilled a host on loads that stood still, or beside a person's move
 	Violations []Violation    // the first hundred
 	Violated   int            // all
 	Unfinished int            // actions not terminal half an hour after their faults and their own time
