@@ -169,32 +169,11 @@ func TestHostActions(t *testing.T) {
 			if err := r.act.Mark(t.Context(), a, "a test"); err != nil {
 				t.Errorf("%s: mark: %v", a, err)
 			}
-			if got := r.attribute(t, p); got != step.mark {
+			if got := attribute(t.Context(), t, r.conn(t, p.VCenter), object("HostSystem", p.Host), markField); got != step.mark {
 				t.Errorf("%s: the mark is %q, want %q", a, got, step.mark)
 			}
 		}
 	})
-}
-
-// attribute reads the host's mark.
-func (r *rig) attribute(t *testing.T, p engine.Place) string {
-	t.Helper()
-	c := r.conn(t, p.VCenter)
-	key, _, err := fieldKey(t.Context(), c, *c.ServiceContent.CustomFieldsManager, "HostSystem", markField)
-	if err != nil {
-		t.Fatal(err)
-	}
-	props, err := properties(t.Context(), c, object("HostSystem", p.Host), "customValue")
-	if err != nil {
-		t.Fatal(err)
-	}
-	list, _ := props["customValue"].(types.ArrayOfCustomFieldValue)
-	for _, v := range list.CustomFieldValue {
-		if s, ok := v.(*types.CustomFieldStringValue); ok && s.Key == key {
-			return s.Value
-		}
-	}
-	return ""
 }
 
 // TestHundredTasks watches a hundred tasks of one vCenter with one collector,

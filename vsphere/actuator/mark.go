@@ -13,7 +13,7 @@ import (
 )
 
 // The custom attributes: by the first the daemon knows the hosts whose state is
-// its own doing, in the second it tells why it moved a VM.
+// its own doing, in the second it tells why it moved a VM or changed a host.
 const (
 	markField   = "heliostat"
 	reasonField = "heliostat.reason"
@@ -21,9 +21,9 @@ const (
 
 // Mark implements [execute.Actuator].
 func (a *Actuator) Mark(ctx context.Context, act *engine.Action, text string) error {
-	vc, entity, field, value := act.From.VCenter, object("HostSystem", act.HostOf()), markField, mark(act)
+	vc, entity := act.From.VCenter, object("HostSystem", act.HostOf())
 	if act.Kind == engine.Move {
-		vc, field, value = act.To.VCenter, reasonField, text
+		vc = act.To.VCenter
 	}
 	_, c, err := a.acting(ctx, vc)
 	if err != nil {
@@ -39,7 +39,10 @@ func (a *Actuator) Mark(ctx context.Context, act *engine.Action, text string) er
 		}
 		entity = *vm
 	}
-	err = errors.Join(logEvent(ctx, c, entity, text), setField(ctx, c, entity, field, value))
+	err = errors.Join(logEvent(ctx, c, entity, text), setField(ctx, c, entity, reasonField, text))
+	if act.Kind != engine.Move {
+		err = errors.Join(err, setField(ctx, c, entity, markField, mark(act)))
+	}
 	if err != nil {
 		return fmt.Errorf("mark %s: %w", act.Name, err)
 	}
