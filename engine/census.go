@@ -372,3 +372,9 @@ func witnessed(load, watts [2]int64) bool {
 	}
 	return max(draw, -draw)*2*load[0] >= max(rise, -rise)*watts[0]
 }
+
+// Doubts reports whether something that the vCenter shows awaits to be believed.
+func (h *History) Doubts(vc VCenterID) bool {
+	c, known := censusOf(h.Census, vc)
+	return known && len(c.Doubts) > 0
+}

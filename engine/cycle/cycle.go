@@ -296,13 +296,14 @@ func (l *Loop) once(ctx context.Context, now time.Time) error {
 	}
 	l.Executor.Observe(s)
 	ended := l.Executor.Ended()
-	gaps, census := engine.Believe(l.history, s, l.Executor.Open(), ended, l.Sanity)
+	past := l.history.Released(l.released)
+	gaps, census := engine.Believe(past, s, l.Executor.Open(), ended, l.Sanity)
 	for _, g := range gaps {
 		l.Log.WarnContext(ctx, "not believed", "cycle", l.cycle, "subject", g.Subject.String(), "reason", g.Reason)
 	}
-	s.Gaps = append(s.Gaps, gaps...) // nobody else has seen it yet
+	s.Disbelieve(gaps) // nobody else has seen it yet
 	l.shown.Ended = append(l.shown.Ended, ended...)
-	l.history = engine.Fold(l.history.Released(l.released), s, ended, l.Config.Low)
+	l.history = engine.Fold(past, s, ended, l.Config.Low)
 	l.history.Census = census
 	l.released = nil
 	for i := range ended {

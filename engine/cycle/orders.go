@@ -60,7 +60,8 @@ func (l *Loop) Resume(ctx context.Context, who string) error {
 }
 
 // Release ends the quarantine of a VM or a host (kind), by its name or ID: a
-// person has looked at it. The next cycle may act on it again.
+// person has looked at it. Of a vCenter that is doubted it says that what it shows
+// is true. The next cycle may act on it again.
 func (l *Loop) Release(ctx context.Context, kind, name, who, reason string) error {
 	err := l.ask(ctx, func(ctx context.Context) error {
 		q, err := l.quarantined(kind, name)
@@ -72,7 +73,7 @@ func (l *Loop) Release(ctx context.Context, kind, name, who, reason string) erro
 			return err
 		}
 		l.released = append(l.released, q.Subject)
-		l.Log.WarnContext(ctx, "released from quarantine", "subject", q.Subject.String(), "name", q.Name, "who", who, "reason", reason)
+		l.Log.WarnContext(ctx, "released by a person", "subject", q.Subject.String(), "name", q.Name, "who", who, "reason", reason)
 		return nil
 	})
 	if err == nil {
@@ -83,6 +84,9 @@ func (l *Loop) Release(ctx context.Context, kind, name, who, reason string) erro
 
 // quarantined finds the one quarantine of that name.
 func (l *Loop) quarantined(kind, name string) (*engine.Quarantine, error) {
+	if kind == "vcenter" {
+		return l.doubted(name)
+	}
 	var found []*engine.Quarantine
 	for i := range l.history.Quarantine {
 		q := &l.history.Quarantine[i]
@@ -97,6 +101,19 @@ func (l *Loop) quarantined(kind, name string) (*engine.Quarantine, error) {
 		return found[0], nil
 	}
 	return nil, fmt.Errorf("%d of kind %s in quarantine are named %q: give the ID, such as %s", len(found), kind, name, found[0].Subject.ID)
+}
+
+// doubted finds the vCenter of that name or ID, which is not believed.
+func (l *Loop) doubted(name string) (*engine.Quarantine, error) {
+	if s := l.shown.Snapshot; s != nil {
+		for i := range s.VCenters {
+			v := &s.VCenters[i]
+			if (v.Name == name || string(v.ID) == name) && l.history.Doubts(v.ID) {
+				return &engine.Quarantine{Subject: engine.Subject{Kind: "vcenter", ID: string(v.ID)}, Name: v.Name}, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("no vcenter %q shows a change that a person could confirm", name)
 }
 
 // Approve lets the waiting plan be carried out. hash may be its beginning, of at
