@@ -13,10 +13,16 @@ import (
 	"strings"
 
 	"github.com/vmware/govmomi/simulator"
+
+	"heliostat/internal/strict"
 )
 
-// maxDumpFile bounds one object of a recorded dump.
-const maxDumpFile = 64 << 20
+// The most that a recorded dump unpacks to: one object of it, and all. One of
+// about 100 objects comes to 10 MiB.
+const (
+	maxDumpFile = 64 << 20
+	maxDump     = 1 << 30
+)
 
 // Load builds a lab that serves a recorded vCenter: a folder written by govc
 // object.save, or a .tar.gz of one. It can be read as if it were alive; nothing
@@ -97,7 +103,7 @@ func unpack(name, dir string) error {
 		return err
 	}
 	defer func() { _ = root.Close() }()
-	files := tar.NewReader(z)
+	files := tar.NewReader(strict.Limit(z, maxDump))
 	for {
 		h, err := files.Next()
 		if errors.Is(err, io.EOF) {
@@ -123,10 +129,7 @@ func extract(root *os.Root, name string, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	n, err := io.Copy(out, io.LimitReader(r, maxDumpFile+1))
-	if n > maxDumpFile {
-		err = errors.Join(err, fmt.Errorf("larger than %d bytes", maxDumpFile))
-	}
+	_, err = io.Copy(out, strict.Limit(r, maxDumpFile))
 	return errors.Join(err, out.Close())
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"heliostat/engine"
+	"heliostat/internal/strict"
 )
 
 // The members of an archive, in their order: the checkpoint and the key that
@@ -293,6 +294,6 @@ func (u *unpacker) journal(from io.Reader) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, io.LimitReader(from, DefaultMaxBytes))
+	_, err = io.Copy(f, strict.Limit(from, DefaultMaxBytes))
 	return errors.Join(err, f.Sync(), f.Close())
 }

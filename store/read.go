@@ -178,9 +178,14 @@ func entryAt(tx *bbolt.Tx, seq uint64) (e engine.Entry, ok bool, err error) {
 	return e, err == nil, err
 }
 
+// decode reads an entry. JSON has many spellings of one value, with keys given
+// twice or in another case among them; only the one that was written will do.
 func decode(seq uint64, raw []byte) (e engine.Entry, err error) {
 	if err := json.Unmarshal(raw, &e); err != nil {
 		return engine.Entry{}, &DamageError{Seq: seq, What: err.Error()}
+	}
+	if again, err := engine.Encode(e); err != nil || !bytes.Equal(again, raw) {
+		return engine.Entry{}, &DamageError{Seq: seq, What: "not in canonical encoding"}
 	}
 	return e, nil
 }

@@ -228,6 +228,30 @@ func TestSource(t *testing.T) {
 	}
 }
 
+// What has two meanings is no evidence: the message is left out, or the delivery refused.
+func TestTwoMeanings(t *testing.T) {
+	body := fmt.Sprintf(firing, "1h", 0)
+	for name, text := range map[string]string{
+		"status twice":    strings.Replace(body, `{"status":"firing","labels"`, `{"status":"resolved","status":"firing","labels"`, 1),
+		"other case":      strings.Replace(body, `"fingerprint"`, `"Fingerprint"`, 1),
+		"label twice":     strings.Replace(body, `"dc":"hou1"`, `"dc":"hou1","dc":"fra1"`, 1),
+		"null":            strings.Replace(body, `"2026-09-01T11:58:00.5Z"`, "null", 1),
+		"alerts twice":    strings.Replace(body, `"alerts":[`, `"alerts":[],"alerts":[`, 1),
+		"second delivery": body + body,
+		"not UTF-8":       strings.Replace(body, "CRAC", "CR\xff", 1),
+		"deep":            strings.Replace(body, `[1]`, strings.Repeat("[", 40)+strings.Repeat("]", 40), 1),
+	} {
+		b := &book{}
+		in, _ := intake(t, b)
+		if text == body {
+			t.Fatalf("%s: nothing changed", name)
+		}
+		if code := deliver(t, in, "Bearer s3cret", text); code != http.StatusBadRequest || b.calls != 0 {
+			t.Errorf("%s: answered %d, saved %v", name, code, b.saved)
+		}
+	}
+}
+
 func FuzzDelivery(f *testing.F) {
 	f.Add(fmt.Sprintf(firing, "1h", 1))
 	f.Add(`{"alerts":[{"status":"firing","startsAt":"2026-09-01T11:00:00Z","labels":null}]}`)

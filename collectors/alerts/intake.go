@@ -14,7 +14,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -29,6 +28,7 @@ import (
 	"unicode"
 
 	"heliostat/engine"
+	"heliostat/internal/strict"
 )
 
 // A Sink keeps alerts. SaveAlert returns when the alert is durable. isNew is
@@ -54,9 +54,9 @@ type Intake struct {
 
 // delivery is what is read of a webhook's body; new fields keep appearing, and are ignored.
 type delivery struct {
-	Version         string            `json:"version"`
-	TruncatedAlerts uint64            `json:"truncatedAlerts"`
-	Alerts          []json.RawMessage `json:"alerts"`
+	Version         string        `json:"version"`
+	TruncatedAlerts uint64        `json:"truncatedAlerts"`
+	Alerts          []strict.Part `json:"alerts"`
 }
 
 type message struct {
@@ -143,11 +143,12 @@ type read struct {
 	unreadable []error
 }
 
-// decode reads a delivery leniently: a message that cannot be read does not
-// keep the others out, but when none can be, it is an error.
+// decode reads a delivery. Keys that nobody knows pass; what has two meanings does
+// not. A message that cannot be read does not keep the others out, but when none
+// can be, it is an error.
 func decode(body []byte) (read, []message, error) {
 	var d delivery
-	if err := json.Unmarshal(body, &d); err != nil {
+	if err := strict.JSON(body, strict.Options{MaxBytes: len(body), Unknown: true, Unseen: true}).Decode(&d); err != nil {
 		return read{}, nil, fmt.Errorf("decode the delivery: %w", err)
 	}
 	out := read{truncated: d.TruncatedAlerts}
@@ -155,9 +156,9 @@ func decode(body []byte) (read, []message, error) {
 		return out, nil, fmt.Errorf("decode the delivery: no alerts in it (version %.10q)", d.Version)
 	}
 	var messages []message
-	for i, raw := range d.Alerts {
+	for i, part := range d.Alerts {
 		var m message
-		err := json.Unmarshal(raw, &m)
+		err := part.Decode(&m)
 		if err == nil && m.Status != "firing" && m.Status != "resolved" {
 			err = fmt.Errorf("status %.20q", m.Status)
 		}
@@ -236,7 +237,7 @@ func clean(s string, limit int) string {
 		if unicode.Is(unicode.Cf, r) {
 			return -1
 		}
-		if unicode.IsControl(r) {
+		if unicode.IsControl(r) || strict.Unseen(r) {
 			return ' '
 		}
 		return r

@@ -20,9 +20,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"heliostat/engine"
+	"heliostat/internal/strict"
 )
 
 // Config names the file.
@@ -121,12 +123,13 @@ func (s *Source) refresh() error {
 }
 
 func read(f io.Reader) ([]engine.Hazard, error) {
-	data, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
+	data, err := io.ReadAll(strict.Limit(f, maxBytes))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf(" %w", err)
 	}
-	if len(data) > maxBytes {
-		return nil, errors.New(" larger than 8 MiB")
+	hazards, err := decode(data)
+	if faults, ok := errors.AsType[strict.Faults](err); ok && len(faults) > 1 { // a Gap's reason is a line
+		return nil, fmt.Errorf("%s; and %d more fault%s", faults[0], len(faults)-1, strings.Repeat("s", min(len(faults)-2, 1)))
 	}
-	return decode(data)
+	return hazards, err
 }

@@ -98,7 +98,7 @@ func TestNeverNoHazard(t *testing.T) {
 	expect("broken", "al09", "feed hazards: the last good list serves: FILE:1:")
 	expect("still broken", "al09", "feed hazards: the last good list serves: FILE:1:")
 	f.write("")
-	expect("empty", "al09", `FILE:1:1: ends where "[" is due`)
+	expect("empty", "al09", "FILE:1:1: not JSON: unexpected end of JSON input")
 	if err := os.Remove(f.path); err != nil {
 		t.Fatal(err)
 	}
@@ -122,28 +122,29 @@ func TestNeverNoHazard(t *testing.T) {
 func TestStrict(t *testing.T) {
 	swap := func(from, to string) string { return "[\n" + strings.Replace(record, from, to, 1) + "]" }
 	for _, c := range []struct{ name, text, want string }{
-		{"not a list", record, `1:1: want "["`},
-		{"unknown key", swap(`"threshold"`, `"treshold"`), `2:83: unknown key "treshold"`},
-		{"other case", swap(`"site"`, `"Site"`), `2:20: unknown key "Site"`},
-		{"twice", swap(`"source": "NHC"`, `"kind": "flood"`), "4:2: kind is given twice"},
-		{"id and hazard", swap(`"source": "NHC"`, `"id": "x"`), "4:2: id is given twice"},
-		{"null", swap(`"NHC"`, `null`), "4:12: source: want a text or a number"},
-		{"nested", swap(`"NHC"`, `["NHC"]`), "4:12: source: want a text or a number"},
-		{"number for text", swap(`"NHC"`, `7`), "4:12: source: want a text"},
-		{"empty text", swap(`"NHC"`, `""`), "4:12: source: want a text"},
-		{"missing", swap(`"source": "NHC", `, ``), "2:1: source is missing"},
-		{"infinite", swap(`0.725`, `1e999`), "2:110: p: 1e999 is not a probability between 0 and 1"},
-		{"not a number", swap(`0.725`, `NaN`), "2:110: invalid character 'N'"},
-		{"text for number", swap(`0.725`, `"0.7"`), "2:110: p: 0.7 is not a probability"},
-		{"percent", swap(`0.725`, `72`), "2:110: p: 72 is not a probability"},
-		{"local time", swap(`2026-09-01T06:00:00Z`, `2026-09-01 06:00`), `3:16: t_earliest: "2026-09-01 06:00" is not a time`},
-		{"order", swap(`2026-09-02T00:00:00Z`, `2026-09-01T00:00:00Z`), "2:1: t_earliest, t_likely and t_end are not in this order"},
-		{"severity", swap(`extreme`, `bad`), `2:72: severity: "bad" is not one of ["minor" "moderate" "severe" "extreme"]`},
-		{"method", swap(`official`, `guess`), `4:120: method: "guess" is not one of`},
-		{"trailing data", "[" + record + "] []", "3:133: data after the end of the list"},
-		{"trailing record", "[" + record + " " + record + "]", "3:132: invalid character '{' after array element"},
-		{"cut short", "[" + record, `3:131: ends where "]" is due`},
-		{"not UTF-8", "[\xff]", "1:1: not UTF-8"},
+		{"not a list", record, "1:1: want a list, not a mapping"},
+		{"unknown key", swap(`"threshold"`, `"treshold"`), "2:83: [0].treshold: unknown key; did you mean threshold?"},
+		{"other case", swap(`"site"`, `"Site"`), "2:20: [0].Site: unknown key; did you mean site?"},
+		{"twice", swap(`"source": "NHC"`, `"kind": "flood"`), "4:2: [0].kind: given twice; first on line 2"},
+		{"id and hazard", swap(`"advisory": "14"`, `"id": "x"`), "2:12: [0].hazard: is another name of id, which is given too"},
+		{"null", swap(`"NHC"`, `null`), "4:12: [0].source: has no value; give it one or remove the key"},
+		{"nested", swap(`"NHC"`, `["NHC"]`), "4:12: [0].source: want a text, not a list"},
+		{"number for text", swap(`"NHC"`, `7`), `4:12: [0].source: want a text, not 7; write "7" in quotes`},
+		{"empty text", swap(`"NHC"`, `""`), "4:12: [0].source: is empty"},
+		{"missing", swap(`"source": "NHC", `, ``), "2:1: [0].source: is missing"},
+		{"infinite", swap(`0.725`, `1e999`), `2:110: [0].p: want a finite number, not "1e999"`},
+		{"not a number", swap(`0.725`, `NaN`), "2:110: not JSON: invalid character 'N'"},
+		{"text for number", swap(`0.725`, `"0.7"`), `2:110: [0].p: want a number, not "0.7"`},
+		{"percent", swap(`0.725`, `72`), "2:110: [0].p: 72 is not a probability"},
+		{"local time", swap(`2026-09-01T06:00:00Z`, `2026-09-01 06:00`), `3:16: [0].t_earliest: "2026-09-01 06:00" is not a time`},
+		{"order", swap(`2026-09-02T00:00:00Z`, `2026-09-01T00:00:00Z`), "2:1: [0]: t_earliest, t_likely and t_end are not in this order"},
+		{"severity", swap(`extreme`, `bad`), `2:72: [0].severity: "bad" is not one of ["minor" "moderate" "severe" "extreme"]`},
+		{"method", swap(`official`, `guess`), `4:120: [0].method: "guess" is not one of`},
+		{"trailing data", "[" + record + "] []", "3:133: not JSON: invalid character '[' after top-level value"},
+		{"trailing record", "[" + record + " " + record + "]", "3:132: not JSON: invalid character '{' after array element"},
+		{"two faults", swap(`"hurricane", "severity": "extreme"`, `"", "severity": "bad"`), `2:47: [0].kind: is empty; and 1 more fault`},
+		{"cut short", "[" + record, "3:131: not JSON: unexpected end of JSON input"},
+		{"not UTF-8", "[\xff]", "1:2: byte 0xff is not UTF-8"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := open(t, c.text)
