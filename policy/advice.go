@@ -1,6 +1,9 @@
 package policy
 
-import "regexp"
+import (
+	"regexp"
+	"strings"
+)
 
 // advices says what to write instead, by what the compiler or the contract
 // found wrong. The first that matches counts. Messages that say it themselves
@@ -40,10 +43,33 @@ var advices = []struct {
 
 // adviceFor is empty where the message says all there is to say.
 func adviceFor(message string) string {
+	if like := nearest(message); like != "" {
+		return "is " + like + " meant?"
+	}
 	for _, a := range advices {
 		if a.about.MatchString(message) {
 			return a.text
 		}
 	}
 	return ""
+}
+
+// haveWant takes apart what the type checker says of a name that is not there.
+var haveWant = regexp.MustCompile(`have: "(\w+)"\s+want \(one of\): \[(.*)\]`)
+
+// nearest is the name most like the one that is not there, of those that are;
+// empty where none is alike.
+func nearest(message string) string {
+	m := haveWant.FindStringSubmatch(message)
+	if m == nil {
+		return ""
+	}
+	best, at := "", 3
+	for want := range strings.FieldsSeq(m[2]) {
+		name := strings.Trim(want, `"`)
+		if d := distance(m[1], name); d < min(at, len(name)) {
+			best, at = name, d
+		}
+	}
+	return best
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -45,6 +46,9 @@ func Capabilities() *ast.Capabilities {
 	c.AllowNet = []string{} // schemas cannot be fetched either
 	return c
 }
+
+// CapabilitiesJSON is [Capabilities] as a file for Rego's own tools.
+func CapabilitiesJSON() ([]byte, error) { return json.MarshalIndent(Capabilities(), "", " ") }
 
 // refused reports whether the name is a built-in that is left out on purpose.
 func refused(name string) bool {

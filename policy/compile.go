@@ -19,6 +19,7 @@ import (
 // An entry is one rule of one policy that is asked.
 type entry struct {
 	policy, rule string
+	title        string // of its annotation
 	spec         ruleSpec
 	ref          string // data.placement.<policy>.<rule>
 	loc          *ast.Location
@@ -178,7 +179,7 @@ func (c *compiled) newEntry(a *ast.Annotations) (*entry, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s is not a rule of the contract: one of %s", name, strings.Join(slices.Sorted(maps.Keys(contract)), ", "))
 	}
-	e := &entry{policy: policyOf(path), rule: name, spec: spec, ref: path.String(), loc: a.Location}
+	e := &entry{policy: policyOf(path), rule: name, title: a.Title, spec: spec, ref: path.String(), loc: a.Location}
 	switch reads := a.Custom["reads"]; {
 	case reads == nil:
 		return nil, fmt.Errorf("%s: write custom: {reads: %s}", name, spec.scope)

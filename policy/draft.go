@@ -37,6 +37,12 @@ func ReadDraft(shipped fs.FS, dir string) (*Draft, error) {
 	return &Draft{own: own, whole: readFiles(shipped, "").over(own)}, nil
 }
 
+// Shipped is the bundle that ships, as if somebody were writing it.
+func Shipped(shipped fs.FS) *Draft {
+	f := readFiles(shipped, "")
+	return &Draft{own: f, whole: f}
+}
+
 // Check compiles the draft as the daemon would and reports all that is wrong:
 // syntax, types, names, built-ins, parameters, the contract. Nil: it would load.
 func (d *Draft) Check(ctx context.Context) Faults {

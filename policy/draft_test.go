@@ -109,7 +109,7 @@ func TestDraftCheck(t *testing.T) {
 		t.Fatalf("faults: %v", faults)
 	}
 	f := faults[0]
-	if f.File != filepath.Join(dir, "placement/p.rego") || f.Line != 7 || !strings.HasPrefix(f.Text, "pin contains") || !strings.Contains(f.Advice, "policy schema input") {
+	if f.File != filepath.Join(dir, "placement/p.rego") || f.Line != 7 || !strings.HasPrefix(f.Text, "pin contains") || f.Advice != "is id meant?" {
 		t.Errorf("fault %+v", f)
 	}
 }

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"heliostat/policy"
+)
+
+func newPolicyTest(g *globals) *cobra.Command {
+	var out faultPrinter
+	var pattern string
+	var coverage, verbose bool
+	var threshold float64
+	cmd := &cobra.Command{
+		Use:   "test [DIR]",
+		Short: "Run the tests of policies",
+		Long: `Test runs the rules whose names begin with test_ in the _test.rego files, with the
+types, built-ins and parameters that the policies have in the daemon. What they
+print is shown for tests that fail, and with -v for all.`,
+		Example: `  heliostat policy test policies
+  heliostat policy test policies --run storm -v
+  heliostat policy test policies --threshold 90 --format junit > tests.xml`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, err := regexp.Compile(pattern); err != nil {
+				return codeError{exitUsage, fmt.Errorf("--run: %w", err)}
+			}
+			d, err := draft(args)
+			if err != nil {
+				return err
+			}
+			report, err := d.Test(cmd.Context(), pattern)
+			if faults, ok := errors.AsType[policy.Faults](err); ok {
+				return out.print(cmd.OutOrStdout(), g, "test", nil, faults)
+			}
+			if err != nil {
+				return err
+			}
+			return out.tests(cmd.OutOrStdout(), g, report, testWishes{verbose, coverage || threshold > 0, threshold, d})
+		},
+	}
+	out.flags(cmd)
+	cmd.Flags().StringVar(&pattern, "run", "", "only tests whose names match this regular expression")
+	cmd.Flags().BoolVar(&coverage, "coverage", false, "say how much of the policies the tests run, and what they do not")
+	cmd.Flags().Float64Var(&threshold, "threshold", 0, "fail below this coverage, percent of lines")
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "list every test, and what it prints")
+	return cmd
+}
+
+// testWishes is how a test report is to be shown.
+type testWishes struct {
+	verbose, coverage bool
+	threshold         float64
+	draft             *policy.Draft
+}
+
+// tests shows a report. The error says what failed.
+func (o *faultPrinter) tests(w io.Writer, g *globals, r *policy.TestReport, wish testWishes) error {
+	faults := wish.draft.Point(r.Err())
+	format, err := o.choose(g)
+	if err != nil {
+		return err
+	}
+	switch format {
+	case "json":
+		err = printJSON(w, r)
+	case "junit":
+		err = junitTests(w, r, faults)
+	case "github":
+		github(w, faults)
+	default:
+		printTests(w, r, faults, wish)
+	}
+	switch {
+	case err != nil:
+		return err
+	case len(r.Results) == 0:
+		return errors.New("no test to run: tests are rules test_... in files _test.rego")
+	case len(faults) > 0:
+		return fmt.Errorf("%d of %d tests failed", len(faults), len(r.Results))
+	case r.Coverage < wish.threshold:
+		return fmt.Errorf("coverage is %.1f %%, below the threshold of %g %%", r.Coverage, wish.threshold)
+	}
+	return nil
+}
+
+func printTests(w io.Writer, r *policy.TestReport, faults policy.Faults, wish testWishes) {
+	passed := 0
+	for i := range r.Results {
+		t := &r.Results[i]
+		verdict := "failed"
+		switch {
+		case t.Skipped:
+			verdict = "skipped"
+		case t.Pass:
+			verdict = "passed"
+			passed++
+		}
+		if !wish.verbose {
+			continue
+		}
+		_, _ = fmt.Fprintf(w, "%-8s %s.%s\n", verdict, strings.TrimPrefix(t.Package, "data."), t.Name)
+		if t.Pass && t.Output != "" {
+			_, _ = fmt.Fprintf(w, "\t%s\n", strings.ReplaceAll(strings.TrimSpace(t.Output), "\n", "\n\t"))
+		}
+	}
+	printFaults(w, faults)
+	_, _ = fmt.Fprintf(w, "%d tests, %d passed", len(r.Results), passed)
+	if wish.coverage {
+		_, _ = fmt.Fprintf(w, ", coverage %.1f %%", r.Coverage)
+	}
+	_, _ = fmt.Fprintln(w)
+	if wish.coverage && len(r.Missed) > 0 {
+		_, _ = fmt.Fprintf(w, "not run:\n\t%s\n", strings.Join(r.Missed, "\n\t"))
+	}
+}
