@@ -187,6 +187,9 @@ func (r *record) put(tx *bbolt.Tx) error {
 	if err := tx.Bucket(bucketKinds).Put(kindKey(r.Kind, r.Seq), nil); err != nil {
 		return err
 	}
+	if err := grow(tx, r.Seq, r.raw); err != nil {
+		return err
+	}
 	if r.action == "" {
 		return nil
 	}

@@ -11,9 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // PublicKeyFile in the state folder is the public half of the key that signs
@@ -29,8 +32,12 @@ const (
 	maxKeyFile = 4 << 10          // bytes; such a key takes about 120
 )
 
-// checkpointTag begins each checkpoint, and says how to read the rest.
-const checkpointTag = "heliostat-checkpoint-v1"
+// These begin a checkpoint, and say how to read the rest: of the first version,
+// which is still read, and of this one.
+const (
+	checkpointTag1 = "heliostat-checkpoint-v1"
+	checkpointTag  = "heliostat-checkpoint-v2"
+)
 
 // A Checkpoint says what a journal held at a moment, signed. Kept where whoever
 // can write the journal cannot, it shows that the journal's end was cut off or
@@ -38,6 +45,7 @@ const checkpointTag = "heliostat-checkpoint-v1"
 type Checkpoint struct {
 	Entries   uint64    // how many there were: the number of the last one
 	Head      string    // hash of that one; "" of an empty journal
+	Root      string    // of the tree of them all, base64; "" of the first version
 	At        time.Time // UTC, to the second
 	Origin    string    // which key signed: see [Origin]
 	Signature []byte
@@ -56,12 +64,16 @@ func (c Checkpoint) signed() string {
 	if head == "" {
 		head = "-"
 	}
-	return fmt.Sprintf("%s %s %d %s %s", checkpointTag, c.Origin, c.Entries, head, c.At.UTC().Format(time.RFC3339))
+	at := c.At.UTC().Format(time.RFC3339)
+	if c.Root == "" {
+		return fmt.Sprintf("%s %s %d %s %s", checkpointTag1, c.Origin, c.Entries, head, at)
+	}
+	return fmt.Sprintf("%s %s %d %s %s %s", checkpointTag, c.Origin, c.Entries, head, c.Root, at)
 }
 
 // String is the checkpoint as one line of text:
 //
-//	heliostat-checkpoint-v1 ORIGIN ENTRIES HEAD AT SIGNATURE
+//	heliostat-checkpoint-v2 ORIGIN ENTRIES HEAD ROOT AT SIGNATURE
 func (c Checkpoint) String() string {
 	return c.signed() + " " + base64.StdEncoding.EncodeToString(c.Signature)
 }
@@ -70,7 +82,15 @@ func (c Checkpoint) String() string {
 // String writes. The signature is not looked at: see [Checkpoint.Verify].
 func ParseCheckpoint(line string) (c Checkpoint, err error) {
 	f := strings.Split(line, " ")
-	if len(f) != 6 || f[0] != checkpointTag {
+	switch {
+	case len(f) == 7 && f[0] == checkpointTag:
+		root, err := tlog.ParseHash(f[4])
+		if err != nil {
+			return c, fmt.Errorf("read checkpoint: root: %w", err)
+		}
+		c.Root = root.String()
+		f = slices.Delete(f, 4, 5)
+	case len(f) != 6 || f[0] != checkpointTag1:
 		return c, fmt.Errorf("%.60q is not a checkpoint", line)
 	}
 	c.Origin, c.Head = f[1], f[3]
@@ -111,7 +131,12 @@ func (j *Journal) Checkpoint() (Checkpoint, error) {
 		return Checkpoint{}, fmt.Errorf("make checkpoint: %w", err)
 	}
 	last := j.Last()
-	c := Checkpoint{Entries: last.Seq, Head: last.Hash, At: j.now().UTC().Truncate(time.Second), Origin: Origin(public(key))}
+	// Entries that are appended meanwhile do not change the root of those before.
+	root, err := j.treeRoot(last.Seq)
+	if err != nil && !errors.Is(err, errNoTree) {
+		return Checkpoint{}, fmt.Errorf("make checkpoint: %w", err)
+	}
+	c := Checkpoint{Entries: last.Seq, Head: last.Hash, Root: root, At: j.now().UTC().Truncate(time.Second), Origin: Origin(public(key))}
 	c.Signature = ed25519.Sign(key, []byte(c.signed()))
 	return c, nil
 }
@@ -138,7 +163,8 @@ func (j *Journal) SaveCheckpoint() (Checkpoint, error) {
 }
 
 // VerifyCheckpoint reports whether the journal continues what the checkpoint
-// says: the entry of its number is there, with its hash. Whether the entries
+// says: the entry of its number is there, with its hash, and the tree of the entries
+// up to it has its root. Whether the entries
 // before are those that were written is what [Journal.Verify] says; both together
 // say that nothing up to the checkpoint was changed. The error wraps [ErrDamaged]
 // unless the checkpoint itself is false.
@@ -157,6 +183,11 @@ func (j *Journal) VerifyCheckpoint(c Checkpoint, key ed25519.PublicKey) error {
 		return &DamageError{Seq: c.Entries, What: fmt.Sprintf("missing, although the checkpoint of %s names it: the end was cut off", c.At.Format(time.RFC3339))}
 	case e.Hash != c.Head:
 		return &DamageError{Seq: c.Entries, What: fmt.Sprintf("its hash is not that of the checkpoint of %s: the journal was rewritten", c.At.Format(time.RFC3339))}
+	case c.Root == "":
+		return nil
+	}
+	if root, err := j.treeRoot(c.Entries); err != nil || root != c.Root {
+		return errors.Join(&DamageError{Seq: c.Entries, What: fmt.Sprintf("the tree of the entries up to it is not that of the checkpoint of %s", c.At.Format(time.RFC3339))}, err)
 	}
 	return nil
 }

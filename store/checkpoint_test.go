@@ -115,6 +115,7 @@ func TestForgedCheckpoints(t *testing.T) {
 
 func FuzzParseCheckpoint(f *testing.F) {
 	f.Add("heliostat-checkpoint-v1 0123456789abcdef 0 - 2026-09-01T06:00:00Z AAAA")
+	f.Add("heliostat-checkpoint-v2 0123456789abcdef 0 - 47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU= 2026-09-01T06:00:00Z AAAA")
 	f.Fuzz(func(t *testing.T, line string) {
 		if c, err := ParseCheckpoint(line); err == nil && c.String() != line {
 			t.Errorf("%q reads as %q", line, c)
@@ -165,7 +166,7 @@ var forgeries = map[string]func(f *forger, n int){
 func (f *forger) seal(tb testing.TB, j *Journal) {
 	tb.Helper()
 	err := j.db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{bucketEntries, bucketCycles, bucketKinds, bucketOpen} {
+		for _, name := range [][]byte{bucketEntries, bucketCycles, bucketKinds, bucketTree, bucketOpen} {
 			if err := tx.DeleteBucket(name); err != nil {
 				return err
 			}

@@ -63,7 +63,7 @@ func eachFailure(t *testing.T, story func(dir string, f *failing) error) {
 // does so before it comes to a disk.
 func memoryDir(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "heliostat-")
+	dir, err := os.MkdirTemp("/dev/shm", "heliostat-") //nolint:usetesting // where it is is the point
 	if err != nil {
 		return t.TempDir()
 	}
@@ -219,6 +219,7 @@ func (c *calls) Look(_ context.Context, a *engine.Action) (execute.Sight, error)
 func (c *calls) Wait(_ context.Context, key string, _ func(int32)) (execute.Task, error) {
 	return execute.Task{Key: key, State: "success"}, nil
 }
+
 func (c *calls) Session(context.Context, engine.VCenterID) (string, engine.Unix, error) {
 	return "s1", 0, nil
 }

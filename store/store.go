@@ -2,7 +2,7 @@
 // in a bbolt file, and beside it the large values that entries refer to, each in
 // a file named by its content.
 //
-//	DIR/journal.db               entries, their indices, the alerts in force
+//	DIR/journal.db               entries, their indices and Merkle tree, the alerts in force
 //	DIR/blobs/<aa>/<sha256>.zst  large values, compressed, named by their digest
 //	DIR/tmp/                     what a crash may leave half-written; emptied by Open
 //	DIR/checkpoint.key, .pub     the key that signs checkpoints, made at the first Open
@@ -68,7 +68,10 @@ var (
 const JournalFile = "journal.db"
 
 const (
-	schema = "1"
+	// schema is the version of what the buckets hold. The one before it had no
+	// tree: who only reads takes it as it is, who opens it to write adds the tree.
+	schema       = "2"
+	schemaBefore = "1"
 
 	// DefaultMaxBytes caps journal.db. An entry is about a kilobyte and a cycle a
 	// dozen of them, so that a cycle a minute stays below it for over a year.
@@ -85,6 +88,7 @@ var (
 	bucketEntries = []byte("entries") // seq (8 bytes, big endian) -> canonical encoding of the entry
 	bucketCycles  = []byte("cycles")  // cycle, seq (8 bytes each) -> nothing
 	bucketKinds   = []byte("kinds")   // kind, 0, seq -> nothing
+	bucketTree    = []byte("tree")    // index of a hash (8 bytes, see tree.go) -> the hash
 	bucketOpen    = []byte("open")    // action ID -> seq of its latest record, while it has not ended
 	bucketAlerts  = []byte("alerts")  // fingerprint -> canonical encoding of the alert
 
@@ -205,12 +209,14 @@ func (j *Journal) openDB(name string) error {
 
 // prepare makes buckets and directories, and clears what a crash left half-written.
 func (j *Journal) prepare() error {
+	var old bool
 	err := j.db.Update(func(tx *bbolt.Tx) error {
 		if meta := tx.Bucket(bucketMeta); meta != nil {
+			old = string(meta.Get(keySchema)) == schemaBefore
 			return checkSchema(tx)
 		}
 		// One transaction: a crash leaves either no bucket or a whole empty journal.
-		for _, name := range [][]byte{bucketMeta, bucketEntries, bucketCycles, bucketKinds, bucketOpen, bucketAlerts} {
+		for _, name := range [][]byte{bucketMeta, bucketEntries, bucketCycles, bucketKinds, bucketTree, bucketOpen, bucketAlerts} {
 			if _, err := tx.CreateBucket(name); err != nil {
 				return err
 			}
@@ -218,6 +224,9 @@ func (j *Journal) prepare() error {
 		meta := tx.Bucket(bucketMeta)
 		return errors.Join(meta.Put(keySchema, []byte(schema)), meta.Put(keyHead, head(&engine.Entry{})))
 	})
+	if err == nil && old {
+		err = j.plant()
+	}
 	if err != nil {
 		return err
 	}
@@ -243,7 +252,7 @@ func checkSchema(tx *bbolt.Tx) error {
 	if meta == nil {
 		return fmt.Errorf("%w: not a journal", ErrSchema)
 	}
-	if got := meta.Get(keySchema); string(got) != schema {
+	if got := string(meta.Get(keySchema)); got != schema && got != schemaBefore {
 		return fmt.Errorf("%w %q: this version reads %q", ErrSchema, got, schema)
 	}
 	return nil

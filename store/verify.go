@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 
 	"go.etcd.io/bbolt"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"heliostat/engine"
 )
@@ -78,6 +79,7 @@ type verifier struct {
 	seen   map[string]bool         // blobs that were looked at
 	gone   map[string]bool         // blobs that were looked for and may be missing
 	cut    uint64                  // the last entry whose blobs may be missing
+	bare   bool                    // a journal of the schema before, without a tree
 	open   map[string]uint64       // what the bucket of open actions should hold
 	alerts map[string]engine.Alert // what was journaled last of each fingerprint
 }
@@ -87,6 +89,7 @@ func (v *verifier) run(ctx context.Context) error {
 	var last uint64 // number of the last entry then
 	err := v.j.db.View(func(tx *bbolt.Tx) error {
 		want = bytes.Clone(tx.Bucket(bucketMeta).Get(keyHead))
+		v.bare = string(tx.Bucket(bucketMeta).Get(keySchema)) == schemaBefore
 		k, _ := tx.Bucket(bucketEntries).Cursor().Last()
 		last = seqOf(k)
 		return nil
@@ -150,7 +153,7 @@ func (v *verifier) entry(ctx context.Context, r stored) error {
 			return err
 		}
 	}
-	if err := v.indexed(&e); err != nil {
+	if err := v.indexed(&e, r.raw); err != nil {
 		return err
 	}
 	v.report.Entries, v.prev = seq, e.Hash
@@ -200,12 +203,15 @@ func (v *verifier) blob(ctx context.Context, seq uint64, digest string) error {
 	return nil
 }
 
-func (v *verifier) indexed(e *engine.Entry) error {
+func (v *verifier) indexed(e *engine.Entry, raw []byte) error {
 	return v.j.db.View(func(tx *bbolt.Tx) error {
 		if tx.Bucket(bucketCycles).Get(cycleKey(e.Cycle, e.Seq)) == nil || tx.Bucket(bucketKinds).Get(kindKey(e.Kind, e.Seq)) == nil {
 			return &DamageError{Seq: e.Seq, What: "not in the indices"}
 		}
-		return nil
+		if v.bare {
+			return nil
+		}
+		return grown(tx, e.Seq, raw)
 	})
 }
 
@@ -233,6 +239,12 @@ func (v *verifier) indices(last uint64) error {
 		}
 		if k, _ := tx.Bucket(bucketEntries).Cursor().Last(); seqOf(k) != last {
 			return nil // what is open may have changed since
+		}
+		if !v.bare {
+			k, _ := tx.Bucket(bucketTree).Cursor().Last()
+			if n := tlog.StoredHashCount(int64(last)); last > 0 && seqOf(k) != uint64(n)-1 || last == 0 && k != nil {
+				return &DamageError{Seq: last, What: fmt.Sprintf("the tree has more than %d hashes", n)}
+			}
 		}
 		return errors.Join(v.sameOpen(tx, last), v.sameAlerts(tx, last))
 	})

@@ -149,6 +149,9 @@ func TestMissingEntriesAndIndicesAreNamed(t *testing.T) {
 		"alert made up": {func(tx *bbolt.Tx) error {
 			return tx.Bucket(bucketAlerts).Put([]byte("g"), []byte(`{"status":"firing"}`))
 		}, 8},
+		"hash missing":    {func(tx *bbolt.Tx) error { return tx.Bucket(bucketTree).Delete(key(0)) }, 1},
+		"hash changed":    {func(tx *bbolt.Tx) error { return tx.Bucket(bucketTree).Put(key(3), make([]byte, 32)) }, 3},
+		"hash too many":   {func(tx *bbolt.Tx) error { return tx.Bucket(bucketTree).Put(key(99), make([]byte, 32)) }, 8},
 		"ended left open": {func(tx *bbolt.Tx) error { return tx.Bucket(bucketOpen).Put([]byte("c1-1"), key(2)) }, 8},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"heliostat/configs"
 	"heliostat/store"
 )
 
@@ -59,13 +58,9 @@ func (g *globals) backup(ctx context.Context, out, state string) (s archived, er
 	if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
 		return s, errors.Join(fmt.Errorf("back up: %s is there already", out), err)
 	}
-	dir := state
-	if dir == "" {
-		cfg, err := configs.Load(g.config)
-		if err != nil {
-			return s, codeError{exitConfig, err}
-		}
-		dir = cfg.State.Dir
+	dir, err := g.stateDir(state)
+	if err != nil {
+		return s, err
 	}
 	// Before the copy is made, so that the copy goes at least as far.
 	saved, savedErr := readCheckpoints(filepath.Join(dir, store.CheckpointFile))

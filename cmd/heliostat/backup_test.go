@@ -92,7 +92,7 @@ func TestBackupOfARunningDaemonAndRestore(t *testing.T) {
 	r.daemon.log.find(t, `msg="checkpoint of the journal" .*checkpoint="(.*)"`)
 	dir := t.TempDir()
 	live, still := filepath.Join(dir, "live.tar.zst"), filepath.Join(dir, "still.tar.zst")
-	if out := r.ask(t, "backup", "--out", live); !strings.Contains(out, ", verified; heliostat-checkpoint-v1 ") {
+	if out := r.ask(t, "backup", "--out", live); !strings.Contains(out, ", verified; heliostat-checkpoint-v2 ") {
 		t.Errorf("backup says %s", out)
 	}
 	refuses(t, exitFailure, "is there already", "backup", "--out", live, "--config", r.config)

@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"heliostat/configs"
 	"heliostat/store"
 )
 
@@ -137,14 +136,11 @@ func readCheckpoints(file string) ([]store.Checkpoint, error) {
 // the one that is given, or the configuration's.
 func (g *globals) checkpointKey(state, file string) (ed25519.PublicKey, error) {
 	if file == "" {
-		if state == "" {
-			cfg, err := configs.Load(g.config)
-			if err != nil {
-				return nil, codeError{exitConfig, err}
-			}
-			state = cfg.State.Dir
+		dir, err := g.stateDir(state)
+		if err != nil {
+			return nil, err
 		}
-		file = filepath.Join(state, store.PublicKeyFile)
+		file = filepath.Join(dir, store.PublicKeyFile)
 	}
 	b, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {

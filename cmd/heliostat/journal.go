@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -20,10 +21,12 @@ func newJournal(g *globals) *cobra.Command {
 		Short: "Read the journal",
 		Example: `  heliostat journal ls --kind ended
   heliostat journal show 118
+  heliostat journal show 118 --proof > proof.json
+  heliostat journal prove proof.json --key kept.pub
   heliostat journal verify --state /var/lib/heliostat`,
 	}
 	cmd.PersistentFlags().StringVar(&state, "state", "", "state folder of a stopped daemon (default: the configured one)")
-	cmd.AddCommand(newJournalLs(g, &state), newJournalShow(g, &state), newJournalVerify(g, &state), newJournalCompact(g, &state), newJournalInspect())
+	cmd.AddCommand(newJournalLs(g, &state), newJournalShow(g, &state), newJournalVerify(g, &state), newJournalProve(g, &state), newJournalCompact(g, &state), newJournalInspect())
 	return cmd
 }
 
@@ -125,19 +128,31 @@ func gist(e *engine.Entry) string {
 }
 
 func newJournalShow(g *globals, state *string) *cobra.Command {
+	var proof bool
+	var file string
 	cmd := &cobra.Command{
-		Use:     "show NUMBER|DIGEST",
-		Short:   "Show an entry whole, or a large value by its digest",
-		Example: "  heliostat journal show 118\n  heliostat journal show 3f9a0c... | jq .vms[0]",
+		Use:   "show NUMBER|DIGEST",
+		Short: "Show an entry whole, or a large value by its digest",
+		Long: `Show an entry whole, or a large value by its digest. With --proof, the entry comes with
+a signed checkpoint and the few hashes that show that it was in the journal then:
+'heliostat journal prove' checks that elsewhere, without the journal.`,
+		Example: "  heliostat journal show 118\n  heliostat journal show 3f9a0c... | jq .vms[0]\n  heliostat journal show 118 --proof > proof.json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			n, err := strconv.ParseUint(args[0], 10, 64)
+			digest := err != nil || len(args[0]) == 64
+			if (digest && proof) || (file != "" && !proof) {
+				return codeError{exitUsage, errors.New("--proof is for the number of an entry, and --checkpoint is for --proof")}
+			}
+			if proof {
+				return g.prove(cmd.Context(), cmd.OutOrStdout(), *state, n, file)
+			}
 			j, err := g.openJournal(cmd.Context(), *state)
 			if err != nil {
 				return err
 			}
 			defer func() { _ = j.Close() }()
-			n, err := strconv.ParseUint(args[0], 10, 64)
-			if err != nil || len(args[0]) == 64 {
+			if digest {
 				b, err := j.Get(args[0])
 				if err != nil {
 					return err
@@ -157,5 +172,7 @@ func newJournalShow(g *globals, state *string) *cobra.Command {
 			return fmt.Errorf("no entry %d", n)
 		},
 	}
+	cmd.Flags().BoolVar(&proof, "proof", false, "also what proves that the entry was in the journal of a checkpoint")
+	cmd.Flags().StringVar(&file, "checkpoint", "", "file of checkpoints, the last of which is meant (default: checkpoint in the state folder)")
 	return cmd
 }

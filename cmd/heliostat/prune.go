@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"heliostat/configs"
 	"heliostat/store"
 )
 
@@ -60,13 +59,9 @@ itself (state.keep).`,
 			if err != nil {
 				return codeError{exitUsage, fmt.Errorf("--keep: %w", err)}
 			}
-			dir := *state
-			if dir == "" {
-				cfg, err := configs.Load(g.config)
-				if err != nil {
-					return codeError{exitConfig, err}
-				}
-				dir = cfg.State.Dir
+			dir, err := g.stateDir(*state)
+			if err != nil {
+				return err
 			}
 			p, err := compact(cmd.Context(), dir, age)
 			if err != nil {

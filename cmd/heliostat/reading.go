@@ -24,6 +24,7 @@ type journal interface {
 	cycle.Reader
 	Verify(ctx context.Context) (store.Report, error)
 	VerifyCheckpoint(c store.Checkpoint, key ed25519.PublicKey) error
+	Prove(seq uint64, c store.Checkpoint) (store.Proof, error)
 	Cycle(cycle uint64) ([]engine.Entry, error)
 	Kind(kind engine.EntryKind) ([]engine.Entry, error)
 	LastOf(kind engine.EntryKind) (engine.Entry, bool, error)
