@@ -1,5 +1,10 @@
 package engine
 
+import (
+	"regexp"
+	"strings"
+)
+
 // A Site is a place on earth and a power feed.
 type Site struct {
 	ID       SiteID  `json:"id"`
@@ -163,6 +168,17 @@ func (h *Host) Ready() bool {
 // Reachable reports whether the host answers, or is in standby, where none does,
 // and would once woken.
 func (h *Host) Reachable() bool { return h.Connected || h.Power == HostStandby }
+
+// actionID is how the journal numbers actions: see [Action].
+var actionID = regexp.MustCompile(`^c[0-9]+[a-z]*-[0-9]+$`)
+
+// SleepsByUs reports whether this daemon put the host to sleep: it is in standby
+// indeed, and its mark carries the number of the action that did it. A mark that a
+// person wrote, or that has outlived its host's sleep, is none.
+func (h *Host) SleepsByUs() bool {
+	id, ok := strings.CutPrefix(h.Mark, "standby ")
+	return ok && h.Power == HostStandby && actionID.MatchString(id)
+}
 
 // Seen reports whether the host's load is known.
 func (h *Host) Seen() bool { return h.UsedMHz != Unknown && h.UsedMiB != Unknown }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -205,6 +206,9 @@ const (
 	HoldUnavailable HoldCode = "unavailable"     // the host or vCenter does not answer
 	HoldBreaker     HoldCode = "breaker"         // too many actions at the vCenter ended badly
 	HoldRamp        HoldCode = "ramp"            // actions start slowly after a start or a resume
+	HoldEvidence    HoldCode = "evidence"        // too little speaks for an evacuation, or nowhere is safer
+	HoldApproval    HoldCode = "approval"        // persons must approve it
+	HoldTurn        HoldCode = "turn"            // another site is evacuated first
 	HoldQuarantine  HoldCode = "quarantine"      // an action on it was lost: a person must look
 	HoldPrivilege   HoldCode = "privilege"       // the account at the vCenter may not do it, or may do too much
 )
@@ -257,6 +261,16 @@ func (p *Plan) Hash() string {
 		fmt.Fprintf(&b, "%s|%s|%s|%s|%s|%t|%t|%s|%v|%v|%v\n", a.Kind, a.VM, a.From.Host, a.To.Host, a.To.Pool, a.Storage, a.To.DRS, a.HomeTo, diskTargets(a.Disks), a.NICs, a.After)
 	}
 	return DigestBytes([]byte(b.String()))
+}
+
+// Evacuates lists the sites that the plan empties, each once.
+func (p *Plan) Evacuates() (sites []string) {
+	for i := range p.Actions {
+		if d := p.Actions[i].Demand; d.Kind == "site" && !slices.Contains(sites, d.ID) {
+			sites = append(sites, d.ID)
+		}
+	}
+	return sites
 }
 
 func diskTargets(ds []DiskTarget) string {

@@ -12,18 +12,7 @@ type Stop struct {
 }
 
 // Covers reports whether the action touches the place, at either end.
-func (x *Stop) Covers(a *Action) bool {
-	for _, p := range [2]*Place{&a.From, &a.To} {
-		id := string(p.VCenter)
-		if x.Subject.Kind == "cluster" {
-			id = string(p.Cluster)
-		}
-		if id == x.Subject.ID {
-			return true
-		}
-	}
-	return false
-}
+func (x *Stop) Covers(a *Action) bool { return a.From.is(x.Subject) || a.To.is(x.Subject) }
 
 // Stops are the places where someone in vCenter wants nothing started, sorted.
 func (s *Snapshot) Stops() []Stop {

@@ -90,9 +90,10 @@ func (c *Client) Release(ctx context.Context, kind, name, reason string) error {
 	return c.order(ctx, "/v1/release", order{Kind: kind, Name: name, Reason: reason})
 }
 
-// Approve lets the waiting plan be carried out. hash may be its beginning.
-func (c *Client) Approve(ctx context.Context, hash string) error {
-	return c.order(ctx, "/v1/approve", order{Hash: hash})
+// Approve lets the waiting plan be carried out. hash may be its beginning; count is
+// how many actions it is taken to have, 0 where that is not said.
+func (c *Client) Approve(ctx context.Context, hash string, count int) error {
+	return c.order(ctx, "/v1/approve", order{Hash: hash, Count: count})
 }
 
 // Reject drops the waiting plan.

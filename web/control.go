@@ -22,7 +22,8 @@ type Control interface {
 	Resume(ctx context.Context, who string) error
 	// Release ends the quarantine of a vm or host (kind).
 	Release(ctx context.Context, kind, name, who, reason string) error
-	Approve(ctx context.Context, hash, who string) error
+	// Approve takes how many actions the plan is said to have; 0: not said.
+	Approve(ctx context.Context, hash string, count int, who string) error
 	Reject(ctx context.Context, hash, who, reason string) error
 	// Poke begins a cycle early. It never blocks.
 	Poke(reason string)
@@ -44,6 +45,7 @@ const maxReason = 1000
 // An order is the body of a POST on the control socket.
 type order struct {
 	Hash   string `json:"hash,omitempty"`
+	Count  int    `json:"count,omitempty"` // how many actions the plan is said to have
 	Reason string `json:"reason,omitempty"`
 	Kind   string `json:"kind,omitempty"` // vm or host
 	Name   string `json:"name,omitempty"`
@@ -52,7 +54,7 @@ type order struct {
 // NewControl serves the control socket:
 //
 //	GET  /v1/status
-//	POST /v1/pause {reason}, /v1/resume {}, /v1/release {kind, name, reason}, /v1/approve {hash}, /v1/reject {hash, reason}, /v1/poke {}
+//	POST /v1/pause {reason}, /v1/resume {}, /v1/release {kind, name, reason}, /v1/approve {hash, count}, /v1/reject {hash, reason}, /v1/poke {}
 //	GET  /v1/journal?from=N    entries as JSON lines
 //	GET  /v1/journal.db        a consistent copy of the journal's file
 //	GET  /v1/blobs/{digest}
@@ -83,7 +85,7 @@ func NewControl(state State, control Control, journal Journal) http.Handler {
 		return control.Release(ctx, o.Kind, o.Name, who, o.Reason)
 	}))
 	mux.HandleFunc("POST /v1/approve", ordered(func(ctx context.Context, who string, o order) error {
-		return control.Approve(ctx, o.Hash, who)
+		return control.Approve(ctx, o.Hash, o.Count, who)
 	}))
 	mux.HandleFunc("POST /v1/reject", ordered(func(ctx context.Context, who string, o order) error {
 		return control.Reject(ctx, o.Hash, who, o.Reason)

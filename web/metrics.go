@@ -34,6 +34,8 @@ type Metrics struct {
 	pending prometheus.Gauge
 	paused  prometheus.Gauge
 	holds   *prometheus.GaugeVec
+	rails   *prometheus.GaugeVec
+	lost    *prometheus.GaugeVec
 	gaps    *prometheus.GaugeVec
 
 	hosts       *prometheus.GaugeVec
@@ -72,6 +74,8 @@ func NewMetrics(version string) *Metrics {
 	m.pending = gauge(r, "pending_actions", "Actions of the plan that waits for a person's approval.")
 	m.paused = gauge(r, "paused", "1 while a person has paused the daemon.")
 	m.holds = gauges(r, "holds", "Things that should happen and do not, by code, in the last cycle.", "code")
+	m.rails = gauges(r, "rails", "Rails that bite, by code.", "code")
+	m.lost = gauges(r, "quarantined", "What is left alone until a person has looked at it, by kind.", "kind")
 	m.gaps = gauges(r, "gaps", "Things that could not be seen in the last cycle, by source.", "source")
 
 	m.hosts = gauges(r, "hosts", "Hosts by site and power state.", "site", "power")
@@ -176,6 +180,16 @@ func (m *Metrics) Shown(s *Status) {
 	m.holds.Reset()
 	for _, c := range HoldCounts(s.Holds) {
 		m.holds.WithLabelValues(c.Name).Set(float64(c.N))
+	}
+	m.rails.Reset()
+	for _, c := range HoldCounts(s.Rails) {
+		m.rails.WithLabelValues(c.Name).Set(float64(c.N))
+	}
+	for _, kind := range []string{"vm", "host"} {
+		m.lost.WithLabelValues(kind).Set(0)
+	}
+	for i := range s.Quarantine {
+		m.lost.WithLabelValues(s.Quarantine[i].Subject.Kind).Inc()
 	}
 	m.gaps.Reset()
 	for i := range s.Gaps {

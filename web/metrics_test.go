@@ -27,6 +27,7 @@ func busy() *Status {
 		Gaps:    []engine.Gap{{Source: "vc-tokyo"}},
 		Sources: []SourceStatus{{Name: "vc-tokyo", Up: true, At: at.Add(-30 * time.Second)}, {Name: "vc-houston"}},
 		Pending: &PendingPlan{Plan: &engine.Plan{Actions: make([]engine.Action, 2)}}, Journal: JournalStatus{Entries: 12},
+		Rails: []engine.Hold{{Code: engine.HoldBreaker}}, Quarantine: []engine.Quarantine{{Subject: engine.Subject{Kind: "vm"}}},
 	}
 }
 
@@ -73,6 +74,9 @@ heliostat_plan_evaluations_total 1000
 heliostat_policy_failures_total{policy="dpm",rule="drain"} 1
 heliostat_policy_refused 0
 heliostat_power_watts{site="tokyo"} 900
+heliostat_quarantined{kind="host"} 0
+heliostat_quarantined{kind="vm"} 1
+heliostat_rails{code="breaker"} 1
 heliostat_source_up{source="vc-houston"} 0
 heliostat_source_up{source="vc-tokyo"} 1
 heliostat_veto_rounds_total 2

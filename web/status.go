@@ -36,7 +36,8 @@ type Status struct {
 	Revision string `json:"revision"`          // the policies in service
 	Refused  string `json:"refused,omitempty"` // what is wrong with the newest edit of them
 
-	Rails []engine.Hold `json:"rails,omitempty"` // what is held back beside the plans' holds
+	Rails      []engine.Hold       `json:"rails,omitempty"`      // what is held back beside the plans' holds
+	Quarantine []engine.Quarantine `json:"quarantine,omitempty"` // what a person must look at
 
 	Record  engine.CycleRecord `json:"record"`
 	Sites   []SiteStatus       `json:"sites"`

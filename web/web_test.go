@@ -44,7 +44,7 @@ func (d *daemon) Release(_ context.Context, kind, name, who, reason string) erro
 	return d.order("release " + kind + " " + name + " " + who + " " + reason)
 }
 
-func (d *daemon) Approve(_ context.Context, hash, who string) error {
+func (d *daemon) Approve(_ context.Context, hash string, _ int, who string) error {
 	return d.order("approve " + hash + " " + who)
 }
 
@@ -138,7 +138,7 @@ func TestOrdersCarryWhoGaveThem(t *testing.T) {
 	d := &daemon{}
 	c, who := control(t, d), me(t)
 	for _, err := range []error{
-		c.Pause(t.Context(), "smoke in hall 2"), c.Resume(t.Context()), c.Approve(t.Context(), "abcdef"),
+		c.Pause(t.Context(), "smoke in hall 2"), c.Resume(t.Context()), c.Approve(t.Context(), "abcdef", 0),
 		c.Reject(t.Context(), "abcdef", "not today"), c.Poke(t.Context()), c.Release(t.Context(), "vm", "db1", "seen"),
 	} {
 		if err != nil {
@@ -157,7 +157,7 @@ func TestOrdersCarryWhoGaveThem(t *testing.T) {
 func TestRefusedOrdersSayWhy(t *testing.T) {
 	d := &daemon{refusal: errors.New("no such plan waits for approval")}
 	c := control(t, d)
-	if err := c.Approve(t.Context(), "abcdef"); err == nil || !strings.Contains(err.Error(), d.refusal.Error()) {
+	if err := c.Approve(t.Context(), "abcdef", 0); err == nil || !strings.Contains(err.Error(), d.refusal.Error()) {
 		t.Errorf("approve: %v", err)
 	}
 	if err := c.Pause(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "needs a reason") {

@@ -81,7 +81,6 @@ func newDaemon(ctx context.Context, cfg *configs.Config, j *store.Journal, at su
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
-	cfg = guarded(ctx, cfg, d.log, plan.SelfTest)
 	d.cfg = cfg
 	var err error
 	if d.policies, err = loadPolicies(ctx, cfg, d.log); err != nil {
@@ -98,16 +97,20 @@ func newDaemon(ctx context.Context, cfg *configs.Config, j *store.Journal, at su
 	if err != nil {
 		return nil, errors.Join(err, d.close())
 	}
-	d.act, err = actuator.New(ctx, cfg.VCenters, actuator.Options{Session: vsphere.Options{DialContext: at.dial, Logger: d.log}, Logger: d.log})
+	d.act, err = actuator.New(ctx, cfg.VCenters, actuator.Options{
+		Session: vsphere.Options{DialContext: at.dial, Logger: d.log}, Logger: d.log, LeavePoweredOff: cfg.Plan.PoweredOff == engine.LeaveOff,
+	})
 	if err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	d.mode = strongest(cfg)
+	executor := execute.New(d.act, j, cfg.Plan.Limits, d.log)
+	executor.Configure(cfg.Execute)
 	d.may = &privileges{cfg: cfg, opts: vsphere.Options{DialContext: at.dial}, log: d.log, bans: map[string][]cycle.Ban{}}
 	d.loop = cycle.New(cycle.Loop{
-		Collector: resolving{set}, Policy: d.policies, Executor: execute.New(d.act, j, cfg.Plan.Limits, d.log), Journal: j,
+		Collector: resolving{set}, Policy: d.policies, Executor: executor, Journal: j,
 		Config: cfg.Plan, Sanity: cfg.Sanity, Schedule: schedule, MinGap: cfg.Schedule.MinGap, ApprovalTTL: cfg.Schedule.ApprovalTTL,
-		Windows: cfg.WindowsAt, Rails: cfg.Rails, Bans: d.may.Bans, KillFile: killFile(cfg, at), Publish: d.publish, Alive: d.alive, Log: d.log,
+		Windows: cfg.WindowsAt, Rails: cfg.Rails, Bans: d.may.Bans, SelfTest: plan.SelfTest, KillFile: killFile(cfg, at), Publish: d.publish, Alive: d.alive, Log: d.log,
 	})
 	return d, nil
 }
@@ -348,6 +351,9 @@ func statusOf(p *cycle.Published) *web.Status {
 	}
 	for i := range p.Open {
 		s.Open = append(s.Open, web.OpenAction{Record: p.Open[i], Percent: p.Percent[i]})
+	}
+	if p.History != nil {
+		s.Quarantine = p.History.Quarantine
 	}
 	if len(p.Plans) > 0 {
 		s.Holds = p.Plans[0].Holds

@@ -105,6 +105,7 @@ func labYAML(f labFiles, cfg lab.Config, endpoints []lab.Endpoint, accounts map[
 		line("windows:\n  - {id: firmware, kind: maintenance, host: %q, from: %q, to: %q, note: \"firmware of one host\"}", m.host, m.from.UTC().Format(time.RFC3339), m.to.UTC().Format(time.RFC3339))
 	}
 	line("rails:\n  ramp: 0s                 # a day in the lab is short")
+	line("  tiers: {evacuation_autonomous: true, evacuation_evidence: 1} # the list of hazards alone, or an alert, empties a site")
 	line("web:\n  listen: %q", o.listen)
 	line("state:\n  dir: %q\n  socket: %q\n  kill_file: %q", filepath.Join(f.dir, "state"), filepath.Join(f.dir, "run", "heliostat.sock"), filepath.Join(f.dir, "run", "stop"))
 	return b.String()

@@ -51,16 +51,6 @@ func order(g *globals, why, use, short, long, example, done string, args cobra.P
 	return cmd
 }
 
-func newApprove(g *globals) *cobra.Command {
-	return order(g, "", "approve HASH", "Let an advised plan be carried out",
-		`Approve the plan that waits. HASH is the beginning of its hash, at least six digits,
-as 'heliostat status' shows it. What has changed since the plan was made is not done.`,
-		"  heliostat approve 3f9a0c", "approved", cobra.ExactArgs(1),
-		func(ctx context.Context, c *web.Client, args []string, _ string) error {
-			return c.Approve(ctx, args[0])
-		})
-}
-
 func newReject(g *globals) *cobra.Command {
 	return order(g, "why, for the journal", "reject HASH", "Drop an advised plan",
 		`Drop the plan that waits. A plan of the same actions is not offered again for as long
@@ -171,6 +161,10 @@ func statusText(s *web.Status) string {
 	}
 	for i := range s.Rails {
 		line("HELD BACK: %s", s.Rails[i])
+	}
+	for i := range s.Quarantine {
+		q := &s.Quarantine[i]
+		line("QUARANTINE: %s %s: %s", q.Subject.Kind, q.Name, q.Text())
 	}
 	if s.Error != "" {
 		line("LAST CYCLE FAILED: %s", s.Error)

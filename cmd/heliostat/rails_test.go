@@ -1,35 +1,11 @@
 package main
 
 import (
-	"bytes"
-	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"heliostat/configs"
-	"heliostat/engine"
-	"heliostat/engine/plan"
 )
-
-func TestFailedSelfTestEnforcesNothing(t *testing.T) {
-	cfg := configs.Default()
-	cfg.Plan.Modes = plan.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Shadow, Maintenance: engine.Enforce}
-	var b bytes.Buffer
-	log := slog.New(slog.NewTextHandler(&b, nil))
-	if got := guarded(t.Context(), &cfg, log, plan.SelfTest); got != &cfg || b.Len() > 0 {
-		t.Errorf("a check that guards: %+v, log %s", got.Plan.Modes, b.String())
-	}
-	got := guarded(t.Context(), &cfg, log, func() error { return errors.New("a plan to move a pinned VM is accepted") })
-	if m := got.Plan.Modes; m != (plan.KindModes{Move: engine.Advise, Standby: engine.Advise, Wake: engine.Shadow, Maintenance: engine.Advise}) {
-		t.Errorf("modes: %+v", m)
-	}
-	if !strings.Contains(b.String(), "level=ERROR") || !strings.Contains(b.String(), "a plan to move a pinned VM is accepted") {
-		t.Errorf("log: %s", b.String())
-	}
-}
 
 // TestKillFile stops a running daemon by a file, over a restart.
 func TestKillFile(t *testing.T) {

@@ -146,7 +146,7 @@ func asleep(ctx context.Context, v vsphere.Config, log *slog.Logger) (hosts []en
 			return nil, err
 		}
 		for _, h := range o.Inventory.Hosts {
-			if h.Power == engine.HostStandby && strings.HasPrefix(h.Mark, "standby") {
+			if h.SleepsByUs() {
 				hosts = append(hosts, h)
 			}
 		}

@@ -102,6 +102,9 @@ type Loop struct {
 	// Bans says what the accounts at vCenters may not do; nil: nothing is known to
 	// be missing. It is called from any goroutine.
 	Bans func() []Ban
+	// SelfTest lays plans that do harm before the check of plans; an error stops
+	// everything. It is called at the start and once a day; nil: never.
+	SelfTest func() error
 	// KillFile stops the loop while it is there, within a second, as a pause that
 	// only Resume ends. "": none.
 	KillFile string
@@ -127,6 +130,9 @@ type Loop struct {
 	released     []engine.Subject // by a person, from quarantine, and not yet out of history
 	folded       []string         // IDs of ended actions in history and not yet in a journaled input
 	rails        []engine.Hold
+	judged       []engine.Hold // evacuations that are held
+	served       []string      // sites whose evacuation has had its turn
+	tested       time.Time     // when the guards were tested last
 	shown        Published
 }
 
@@ -287,6 +293,9 @@ func (l *Loop) append(ctx context.Context, entries ...engine.Entry) error {
 
 // once is the line itself.
 func (l *Loop) once(ctx context.Context, now time.Time) error {
+	if err := l.selfTest(ctx, now); err != nil {
+		return err
+	}
 	if err := l.reload(ctx); err != nil {
 		return err
 	}
@@ -305,19 +314,27 @@ func (l *Loop) once(ctx context.Context, now time.Time) error {
 	l.shown.Ended = append(l.shown.Ended, ended...)
 	l.history = engine.Fold(past, s, ended, l.Config.Low)
 	l.history.Census = census
+	engine.NoteForeign(past, l.history, s, l.Executor.Open(), ended)
 	l.released = nil
 	for i := range ended {
 		l.folded = append(l.folded, ended[i].Action.ID)
 	}
+	if err := l.latchStops(ctx, s); err != nil {
+		return err
+	}
 	v := l.view(now, s)
+	l.gate.cycleBegins(l.history, v.Windows)
 	d, err := l.Policy.Evaluate(ctx, v)
 	if err != nil {
 		return fmt.Errorf("evaluate policies: %w", err)
 	}
-	w := &work{l: l, view: v, decision: d, start: now}
+	w := &work{l: l, view: v, start: now}
+	d = w.judge(d)
+	l.history.Rails = l.gate.remember()
 	if err := w.run(ctx); err != nil {
 		return err
 	}
+	w.serve()
 	l.folded = nil
 	l.shown.Snapshot, l.shown.History, l.shown.Decision, l.shown.Plans, l.shown.Record = s, l.history, d, w.plans, w.record
 	return nil

@@ -335,11 +335,11 @@ func TestAdviceWaitsForApproval(t *testing.T) {
 			}
 			first := p.Hash
 			for _, c := range []struct{ hash, want string }{{"abc", "six"}, {"ffffffffffff", "no such plan"}} {
-				if err := r.Approve(ctx, c.hash, "ann"); err == nil || !bytes.Contains([]byte(err.Error()), []byte(c.want)) {
+				if err := r.Approve(ctx, c.hash, 0, "ann"); err == nil || !bytes.Contains([]byte(err.Error()), []byte(c.want)) {
 					t.Errorf("approve %q: %v", c.hash, err)
 				}
 			}
-			if err := r.Approve(ctx, first[:8], "ann"); err != nil {
+			if err := r.Approve(ctx, first[:8], 0, "ann"); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(10 * time.Minute)

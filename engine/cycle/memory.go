@@ -112,7 +112,7 @@ func compareIDs(a, b string) int {
 // actions are adopted, history and a pause go on. Call it once, before Run.
 func (l *Loop) Restore(ctx context.Context, m Memory) {
 	l.history, l.cycle, l.paused, l.released = m.History, m.Cycle, m.Paused, m.released
-	l.gate.begin()
+	l.gate.restore(&m)
 	if l.paused != nil {
 		l.gate.stop("paused by " + l.paused.Who + ": " + l.paused.Reason)
 	}

@@ -44,12 +44,23 @@ func (l *Loop) Resume(ctx context.Context, who string) error {
 		if why := killed(l.KillFile); why != "" {
 			return fmt.Errorf("%s: remove it first", why)
 		}
+		stay, err := l.unstop()
+		if err != nil {
+			l.Poke("a resume found a stop")
+			return err
+		}
+		if err := l.testGuards(); err != nil {
+			return fmt.Errorf("the guards fail their self-test: %w", err)
+		}
 		// A crash before the entry leaves the pause in force, which is the safe side.
 		if err := l.record(ctx, engine.EntryOperator, engine.OperatorRecord{Op: "resume", Who: who}); err != nil {
 			return err
 		}
 		l.paused = nil
+		h := *l.history
+		h.Stops, l.history = stay, &h
 		l.gate.begin()
+		l.gate.stopAt(stay)
 		l.Log.WarnContext(ctx, "resumed", "who", who)
 		return nil
 	})
@@ -118,11 +129,16 @@ func (l *Loop) doubted(name string) (*engine.Quarantine, error) {
 
 // Approve lets the waiting plan be carried out. hash may be its beginning, of at
 // least six digits. Where several approvers are asked for, each must be another.
-func (l *Loop) Approve(ctx context.Context, hash, who string) error {
+// count is how many actions the person takes it to have: 0 where that was not said,
+// which will not do for the evacuation of a site.
+func (l *Loop) Approve(ctx context.Context, hash string, count int, who string) error {
 	return l.ask(ctx, func(ctx context.Context) error {
 		p, err := l.waiting(hash)
 		if err != nil {
 			return err
+		}
+		if n := len(p.Plan.Actions); count != n && (count != 0 || len(p.Plan.Evacuates()) > 0) {
+			return fmt.Errorf("the plan has %d actions, expected were %d: look at it again", n, count)
 		}
 		if slices.Contains(p.Approved, who) {
 			return fmt.Errorf("%s has approved it already: %d different persons must", who, p.Approvers)

@@ -1,6 +1,7 @@
 package cycle
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -25,6 +26,7 @@ type crowd struct {
 	mu    sync.Mutex
 	calls []time.Time
 	fail  bool
+	slow  time.Duration // how long a task takes; 0 a minute
 }
 
 func (c *crowd) Look(context.Context, *engine.Action) (execute.Sight, error) {
@@ -45,7 +47,7 @@ func (c *crowd) Submit(ctx context.Context, _ string, _ *engine.Action) (string,
 
 func (c *crowd) Wait(ctx context.Context, key string, _ func(int32)) (execute.Task, error) {
 	select {
-	case <-time.After(time.Minute):
+	case <-time.After(cmp.Or(c.slow, time.Minute)):
 	case <-ctx.Done():
 		return execute.Task{}, ctx.Err()
 	}
@@ -309,7 +311,7 @@ func TestBreakerJudges(t *testing.T) {
 			}
 			g.Ended(&rec)
 			g.Ended(&engine.ActionRecord{State: engine.StateStale}) // says nothing
-			if at == 0 && g.broken(&rec.Action, time.Now()) != "" {
+			if at == 0 && g.broken(&rec.Action, engine.At(time.Now())) != "" {
 				at = i + 1
 			}
 		}

@@ -20,6 +20,8 @@ type work struct {
 	l        *Loop
 	view     engine.View
 	decision *engine.Decision
+	need     map[string]int32 // by site: how many persons must approve its evacuation
+	turn     string           // the site that may be evacuated
 	start    time.Time
 
 	snapshot, history, said string // digests
@@ -84,7 +86,7 @@ func (w *work) store(ctx context.Context) error {
 // level builds, checks and journals the plan of one level. It returns nil when
 // the plan may not be acted on.
 func (w *work) level(ctx context.Context, level engine.Mode, shadow string) (*engine.Plan, error) {
-	began := time.Now()
+	l, began := w.l, time.Now()
 	in := w.input(level, shadow)
 	p, err := w.settle(ctx, &in)
 	if err != nil {
@@ -99,6 +101,11 @@ func (w *work) level(ctx context.Context, level engine.Mode, shadow string) (*en
 	if err != nil {
 		return nil, fmt.Errorf("review plan: %w", err)
 	}
+	persons, why := l.Rails.Tiers.persons(p, w.need)
+	if why != "" && level == engine.Enforce {
+		l.judged = append(l.judged, engine.Hold{Subject: engine.Subject{Kind: "fleet"}, Name: "fleet", Code: engine.HoldApproval, Want: "carry out the plan", Detail: why})
+	}
+	review.Approvers = max(review.Approvers, persons)
 	if err := w.journal(ctx, &in, p, refused, review); err != nil {
 		return nil, err
 	}
@@ -126,14 +133,7 @@ func (w *work) input(level engine.Mode, shadow string) plan.Input {
 		Snapshot: w.view.Snapshot, Decision: w.decision.Audience(level, shadow), History: l.history,
 		Open: w.view.Open, Windows: w.view.Windows, Config: l.Config,
 	}
-	// What a person has approved and has not started yet is as good as under way.
-	for _, a := range l.approved {
-		if rest := l.Executor.Rest(a.name); rest != nil {
-			for i := range rest.Actions {
-				in.Open = append(in.Open, engine.ActionRecord{Action: rest.Actions[i], State: engine.StateIntent})
-			}
-		}
-	}
+	in.Open = append(in.Open, l.approvedRest()...)
 	for _, h := range l.railed() {
 		if h.Code == engine.HoldBreaker {
 			in.Broken = append(in.Broken, h)
@@ -155,6 +155,19 @@ func (w *work) input(level engine.Mode, shadow string) plan.Input {
 		}
 	}
 	return in
+}
+
+// approvedRest is what a person has approved and has not started yet. It is as good
+// as under way.
+func (l *Loop) approvedRest() (out []engine.ActionRecord) {
+	for _, a := range l.approved {
+		if rest := l.Executor.Rest(a.name); rest != nil {
+			for i := range rest.Actions {
+				out = append(out, engine.ActionRecord{Action: rest.Actions[i], State: engine.StateIntent})
+			}
+		}
+	}
+	return out
 }
 
 // settle builds the plan, asks deny about its moves, and builds again around
@@ -338,6 +351,7 @@ func (w *work) checkApproved(ctx context.Context) error {
 			l.Executor.Drop(a.name)
 			continue
 		}
+		l.Executor.Renew(ctx, a.name, w.view.Now)
 		kept = append(kept, a)
 	}
 	l.approved = kept

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"heliostat/web"
+)
+
+func newApprove(g *globals) *cobra.Command {
+	var count int
+	var yes bool
+	cmd := &cobra.Command{
+		Use: "approve HASH", Short: "Let an advised plan be carried out",
+		Long: `Approve the plan that waits. HASH is the beginning of its hash, at least six digits,
+as 'heliostat status' shows it. What has changed since the plan was made is not done.
+
+A plan that empties a site is approved at a terminal only, by typing how many actions
+it has, or with --yes and --expect-count.`,
+		Example: "  heliostat approve 3f9a0c\n  heliostat approve 3f9a0c --expect-count 147 --yes", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := g.daemon(cmd.Context())
+			if err != nil {
+				return err
+			}
+			in, _ := cmd.InOrStdin().(*os.File)
+			if count, err = confirm(cmd.Context(), c, args[0], count, yes, cmd.InOrStdin(), in != nil && terminal(in), cmd.OutOrStdout()); err != nil {
+				return err
+			}
+			if err := c.Approve(cmd.Context(), args[0], count); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), "approved")
+			return err
+		},
+	}
+	cmd.Flags().IntVar(&count, "expect-count", 0, "how many actions the plan must have")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask, at a terminal, before a site is emptied")
+	return cmd
+}
+
+// terminal reports whether somebody can be at the other end.
+func terminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+// confirm makes sure that a person means it, before a site is emptied. It returns
+// how many actions that person takes the plan to have.
+func confirm(ctx context.Context, c *web.Client, hash string, count int, yes bool, in io.Reader, person bool, out io.Writer) (int, error) {
+	s, err := c.Status(ctx)
+	if err != nil {
+		return 0, codeError{exitDaemon, err}
+	}
+	if s.Pending == nil || !strings.HasPrefix(s.Pending.Hash, hash) {
+		return count, nil // the daemon says it better
+	}
+	sites := s.Pending.Plan.Evacuates()
+	switch {
+	case len(sites) == 0 || (person && yes && count != 0):
+		return count, nil
+	case !person:
+		return 0, codeError{exitUsage, fmt.Errorf("plan %.12s empties site %s: approve it at a terminal; --yes does not count off one", s.Pending.Hash, strings.Join(sites, ", "))}
+	case yes:
+		return 0, codeError{exitUsage, errors.New("--yes: --expect-count is missing: how many actions does the plan have?")}
+	}
+	_, _ = fmt.Fprintf(out, "Plan %.12s empties site %s: %d actions.\nType the number of actions to approve it: ", s.Pending.Hash, strings.Join(sites, ", "), len(s.Pending.Plan.Actions))
+	line, err := bufio.NewReader(in).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, err
+	}
+	if count, err = strconv.Atoi(strings.TrimSpace(line)); err != nil {
+		return 0, errors.New("not approved")
+	}
+	return count, nil
+}
