@@ -43,6 +43,16 @@ func (fs Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// Unwrap gives the faults one by one: a fault of a configured parameter has its
+// place in the configuration.
+func (fs Faults) Unwrap() []error {
+	errs := make([]error, len(fs))
+	for i, f := range fs {
+		errs[i] = f
+	}
+	return errs
+}
+
 // err returns the faults sorted and without repetition, or nil.
 func (fs Faults) err() error {
 	if len(fs) == 0 {

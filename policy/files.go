@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+
+	"heliostat/internal/strict"
 )
 
 // Limits on what is read. A module of a megabyte is no policy; tables of facts
@@ -149,20 +151,8 @@ func (f *files) readData(fsys fs.FS, name, label string, into map[string]any) {
 	}
 	f.raw[label] = raw
 	var doc map[string]any
-	dec := json.NewDecoder(strings.NewReader(string(raw)))
-	dec.UseNumber()
-	if err := dec.Decode(&doc); err != nil {
-		line, col := 1, 1
-		if at := offset(err, dec); at > 0 {
-			before := string(raw[:min(at-1, int64(len(raw)))]) // at counts the byte that is wrong
-			line += strings.Count(before, "\n")
-			col = len(before) - strings.LastIndex(before, "\n")
-		}
-		f.faults = append(f.faults, Fault{File: label, Line: line, Column: col, Message: err.Error()})
+	if !f.decode(raw, label, &doc) {
 		return
-	}
-	if dec.More() {
-		f.fail(label, "more than one document")
 	}
 	for k, v := range doc {
 		if old, ok := into[k]; ok {
@@ -175,14 +165,14 @@ func (f *files) readData(fsys fs.FS, name, label string, into map[string]any) {
 	}
 }
 
-func offset(err error, dec *json.Decoder) int64 {
-	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return e.Offset
+// decode reads JSON into v, strictly: of two equal keys no one knows which was
+// meant, and in Rego null is less than every number.
+func (f *files) decode(raw []byte, label string, v any) bool {
+	faults, bad := errors.AsType[strict.Faults](strict.JSON(raw, strict.Options{MaxBytes: maxDataBytes, Unknown: true}).Decode(v))
+	for _, x := range faults {
+		f.faults = append(f.faults, Fault{File: label, Line: x.Line, Column: x.Column, Message: x.Message()})
 	}
-	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return e.Offset
-	}
-	return dec.InputOffset()
+	return !bad
 }
 
 // readManifest checks what Rego's own tools would: that the roots cover what
@@ -196,10 +186,7 @@ func (f *files) readManifest(fsys fs.FS, name, label string) {
 	var m struct {
 		Roots []string `json:"roots"`
 	}
-	if err := json.Unmarshal(raw, &m); err != nil {
-		f.fail(label, "%v", err)
-		return
-	}
+	f.decode(raw, label, &m)
 	for _, root := range m.Roots {
 		switch root {
 		case "placement", "params", "facts":
