@@ -1,0 +1,44 @@
+// Package search places objects in containers at the least cost it can find: the
+// combinatorial core of the planner. It knows resources, groups and costs, and
+// nothing of what they stand for; it imports the standard library alone, reads no
+// clock and no global dice.
+//
+// # The model
+//
+// A [Problem] has containers with a capacity in each of several resources, and
+// objects that need some of each. A resource may be transient: an object that
+// leaves its home counts there, too, until all moves are done. Groups of objects
+// obey [Rule]s: at most so many in one part of a partition of the containers (one
+// a container is a conflict), spread over at least so many parts, or near another
+// group (a dependency).
+//
+// The cost of an assignment is a sum, in one integer unit of the caller's choice:
+//
+//   - of each container: a fixed cost while it holds anything, and hinges, each
+//     Weight x max(0, measure - Knee). A [Measure] is a linear form of the needs of
+//     all objects inside. One hinge is a safety capacity, a few with the
+//     same measure make any piecewise linear curve (of power, say), and one with
+//     two resources of opposite sign is a balance cost;
+//   - of each object: what it costs in its container (its kind's row), and, away
+//     from home, its price of moving and its weight times the distance;
+//   - of the group that moved most members: a price for each.
+//
+// # The search
+//
+// [Search.Anneal] anneals over shifts, swaps, ejection chains and ruin-and-
+// recreate of containers and of groups (a large neighbourhood). Temperatures
+// come from the costs of moves that the problem itself offers. Capacity is never
+// exceeded further than it was at the start. Rules may be broken on the way, at a
+// price that rises while any is broken: this is how whole groups cross from one
+// neighbourhood to another, one object at a time, and it repairs what was broken
+// at the start. What is returned breaks no more than the start did: assignments
+// are compared by [Result.Violations], then by [Result.Cost].
+//
+// Work is counted in candidate evaluations, never in time. Islands anneal on
+// their own from the same assignment and meet at the end of each call, so that
+// any number of workers gives the same bytes. A sequence of calls with the same
+// counts repeats a search; a further call never worsens it.
+//
+// [Evaluate] prices an assignment from scratch with code of its own; the tests
+// hold the increments against it.
+package search

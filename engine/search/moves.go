@@ -1,0 +1,97 @@
+package search
+
+// boundless is a limit that no cost reaches.
+const boundless = 1 << 61
+
+// An island is a state with its own dice.
+type island struct {
+	*state
+	dice
+	price    int64 // of a violation
+	spent    int64 // candidate evaluations
+	annealed bool  // at least once
+}
+
+// pick draws an object: two times out of three with a bias to large ones, which
+// fit in few places and so need the most tries.
+func (s *island) pick() int32 {
+	x := s.next()
+	u := float64(x>>11) / (1 << 53)
+	if x&1023 < 682 {
+		u *= u * u
+	}
+	return s.bySize[int(u*float64(s.objects))]
+}
+
+// similar draws an object of about o's size: within a window of ranks whose width
+// is drawn, too.
+func (s *island) similar(o int32) int32 {
+	width := 8 << s.below(8)
+	if width >= s.objects {
+		return int32(s.below(s.objects))
+	}
+	i := int(s.rank[o]) + s.below(2*width+1) - width
+	if i < 0 {
+		i = -i
+	}
+	if i >= s.objects {
+		i = 2*s.objects - 2 - i
+	}
+	return s.bySize[max(0, i)]
+}
+
+// attempt carries a trade out if it costs no more than limit.
+func (s *island) attempt(o, q, b int32, limit int64) bool {
+	s.spent++
+	if s.at[o] == b {
+		return false
+	}
+	d, possible := s.trade(o, q, b, limit, s.price)
+	if !possible || d.Cost+s.price*d.Violations > limit {
+		return false
+	}
+	s.apply(o, q, b)
+	s.noteRecord()
+	return true
+}
+
+func (s *island) shift(limit int64) bool {
+	o, b := s.pick(), int32(s.below(s.containers))
+	return s.attempt(o, Nowhere, b, limit)
+}
+
+func (s *island) swap(limit int64) bool {
+	o := s.pick()
+	q := s.similar(o)
+	return s.attempt(o, q, s.at[q], limit)
+}
+
+// chain moves an object into a container from which another one goes on to a third.
+func (s *island) chain(limit int64) bool {
+	o, b := s.pick(), int32(s.below(s.containers))
+	a := s.at[o]
+	s.spent += 2
+	if a == b || len(s.in[b]) == 0 {
+		return false
+	}
+	q := s.in[b][s.below(len(s.in[b]))]
+	c := int32(s.below(s.containers))
+	if c == b || c == a {
+		return false
+	}
+	// q leaves first, so that o finds room.
+	first, possible := s.trade(q, Nowhere, c, boundless, s.price)
+	if !possible {
+		return false
+	}
+	s.apply(q, Nowhere, c)
+	rest := limit - first.Cost - s.price*first.Violations
+	d, possible := s.trade(o, Nowhere, b, rest, s.price)
+	if !possible || d.Cost+s.price*d.Violations > rest {
+		s.apply(q, Nowhere, b)
+		return false
+	}
+	s.apply(o, Nowhere, b)
+	s.noteRecord()
+	return true
+}
