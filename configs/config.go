@@ -27,6 +27,7 @@ import (
 	"heliostat/collectors/sun"
 	"heliostat/engine"
 	"heliostat/engine/cycle"
+	"heliostat/engine/execute"
 	"heliostat/engine/plan"
 	"heliostat/internal/strict"
 	"heliostat/policy"
@@ -49,6 +50,7 @@ type Config struct {
 	Alerts   alerts.Config    `yaml:"alerts"`
 	Hazards  hazard.Config    `yaml:"hazards"`
 	Schedule Schedule         `yaml:"schedule"`
+	Execute  execute.Config   `yaml:"execute"`
 	Rails    cycle.Rails      `yaml:"rails"`
 	Sanity   engine.Sanity    `yaml:"sanity"`
 	Windows  []WindowConfig   `yaml:"windows"`
@@ -107,6 +109,7 @@ func Default() Config {
 		Config: collectors.DefaultConfig(), Policy: policy.DefaultConfig(), Plan: plan.DefaultConfig(),
 		Latency: latency.DefaultConfig(), Alerts: alerts.DefaultConfig(),
 		Schedule: Schedule{Every: time.Minute, MinGap: 5 * time.Second, ApprovalTTL: 15 * time.Minute},
+		Execute:  execute.DefaultConfig(),
 		Rails:    cycle.DefaultRails(),
 		Sanity:   engine.DefaultSanity(),
 		Web:      Web{Listen: "127.0.0.1:8480"},
@@ -119,7 +122,7 @@ func Default() Config {
 func (c *Config) Validate() error {
 	errs := []error{
 		c.Config.Validate(), under("policy", c.Policy.Validate()), under("plan", c.Plan.Validate()), under("latency", c.Latency.Validate()),
-		under("alerts", c.Alerts.Validate()), under("hazards", c.Hazards.Validate()), under("rails", c.Rails.Validate()), under("sanity", c.Sanity.Validate()), c.validateVCenters(), c.validateWindows(), c.validateRest(),
+		under("alerts", c.Alerts.Validate()), under("hazards", c.Hazards.Validate()), under("execute", c.Execute.Validate()), under("rails", c.Rails.Validate()), under("sanity", c.Sanity.Validate()), c.validateVCenters(), c.validateWindows(), c.validateRest(),
 	}
 	for at, id := range c.Alerts.SiteIDs {
 		if !c.hasSite(id) {

@@ -84,7 +84,7 @@ func TestExampleShowsDefaults(t *testing.T) {
 	d := Default()
 	for name, pair := range map[string][2]any{
 		"plan": {c.Plan, d.Plan}, "latency": {c.Latency, d.Latency}, "max_age": {c.MaxAge, d.MaxAge}, "source_timeout": {c.Timeout, d.Timeout},
-		"web": {c.Web, d.Web}, "state": {c.State, d.State}, "log": {c.Log, d.Log}, "rails": {c.Rails, d.Rails}, "sanity": {c.Sanity, d.Sanity}, "schedule.every": {c.Schedule.Every, d.Schedule.Every},
+		"web": {c.Web, d.Web}, "state": {c.State, d.State}, "log": {c.Log, d.Log}, "rails": {c.Rails, d.Rails}, "execute": {c.Execute, d.Execute}, "sanity": {c.Sanity, d.Sanity}, "schedule.every": {c.Schedule.Every, d.Schedule.Every},
 		"schedule.min_gap": {c.Schedule.MinGap, d.Schedule.MinGap}, "schedule.approval_ttl": {c.Schedule.ApprovalTTL, d.Schedule.ApprovalTTL},
 		"alerts.ttl": {c.Alerts.TTL, d.Alerts.TTL}, "alerts.max_bytes": {c.Alerts.MaxBytes, d.Alerts.MaxBytes}, "policy.deadline": {c.Policy.Deadline, d.Policy.Deadline},
 	} {

@@ -132,14 +132,16 @@ type HostHistory struct {
 
 // VMHistory is what is remembered of one VM.
 type VMHistory struct {
-	ID       VMID   `json:"id"`
-	MovedAt  Unix   `json:"moved_at,omitzero"` // end of the last move by us
-	Moves    int32  `json:"moves,omitzero"`    // by us, in all
-	LeftHost HostID `json:"left_host,omitzero"`
-	LeftSite SiteID `json:"left_site,omitzero"` // for A to B to A
-	FailedAt Unix   `json:"failed_at,omitzero"`
-	Failures int32  `json:"failures,omitzero"` // in a row
-	CPU      Ring   `json:"cpu"`               // MHz
+	ID        VMID   `json:"id"`
+	MovedAt   Unix   `json:"moved_at,omitzero"` // end of the last move by us
+	Moves     int32  `json:"moves,omitzero"`    // by us, in all
+	LeftHost  HostID `json:"left_host,omitzero"`
+	LeftSite  SiteID `json:"left_site,omitzero"` // for A to B to A
+	FailedAt  Unix   `json:"failed_at,omitzero"`
+	Failures  int32  `json:"failures,omitzero"`   // in a row
+	SeenOn    HostID `json:"seen_on,omitzero"`    // where it stood when it was last seen
+	ForeignAt Unix   `json:"foreign_at,omitzero"` // when somebody else was last seen to have moved it
+	CPU       Ring   `json:"cpu"`                 // MHz
 }
 
 // A Spend is one started action, for budgets by hour and day.

@@ -59,6 +59,11 @@ func (c *checker) standby(i int32, a *engine.Action, e checkEnds) {
 	case slices.Contains(cluster.FailOn, e.from):
 		c.refuse(i, engine.HoldReserve, "the host is a dedicated failover host")
 	}
+	for _, vm := range c.s.VMsOn(e.from) {
+		if v := &c.s.VMs[vm]; v.Power == engine.VMOff && cfg.PoweredOff != engine.LeaveOff && v.Obstacles&engine.ObAgent == 0 && c.movedBy[vm] < 0 {
+			c.refuse(i, engine.HoldPoweredOff, "VM %s, which is off, is registered on the host", v.Name)
+		}
+	}
 	if place, yes := c.threatened(e.from); yes {
 		c.deserted(i, place, e.from)
 	}

@@ -119,6 +119,9 @@ func (c *checker) hostRules() {
 func (c *checker) rested(i int32, a *engine.Action, e checkEnds) {
 	cfg, now := &c.in.Config, c.in.Now
 	h := c.h.VM(a.VM)
+	if since := int64(now - h.ForeignAt); h.ForeignAt != 0 && since < cfg.CooldownS {
+		c.refuse(i, engine.HoldCooldown, "somebody else moved it %d s ago, it rests for %d", since, cfg.CooldownS)
+	}
 	if since := int64(now - h.MovedAt); h.MovedAt != 0 {
 		if since < cfg.CooldownS {
 			c.refuse(i, engine.HoldCooldown, "moved %d s ago, rests for %d", since, cfg.CooldownS)

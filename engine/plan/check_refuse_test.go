@@ -193,6 +193,7 @@ var checkRefusals = []struct {
 	{"a replicated datastore left", checkDisks, func(f *checkFleet) { f.in.Snapshot.Datastores[0].Replicated = true }, "obstacle: datastore va/d1 is replicated"},
 
 	// Cool-downs and budgets.
+	{"too soon after somebody else", checkInside, func(f *checkFleet) { f.remember().ForeignAt = checkNow - 7199 }, "cooldown: somebody else moved it 7199 s ago"},
 	{"too soon again", checkInside, func(f *checkFleet) { f.remember().MovedAt = checkNow - 7199 }, "cooldown: moved 7199 s ago, rests for 7200"},
 	{"back to the host", checkInside, func(f *checkFleet) {
 		*f.remember() = engine.VMHistory{ID: "w1", MovedAt: checkNow - 8000, LeftHost: "va/h2", LeftSite: "a"}
@@ -228,6 +229,7 @@ var checkRefusals = []struct {
 	}, `rule: the mandatory rule "r" does not travel to cluster vb/c2`},
 
 	// Hosts.
+	{"standby with a VM that is off", checkSleep, func(f *checkFleet) { f.in.Snapshot.VMs[0].Power, f.in.Snapshot.VMs[0].Host = engine.VMOff, 3 }, "powered_off: VM w1, which is off, is registered"},
 	{"standby that nobody permits", checkSleep, func(f *checkFleet) { f.in.Decision.Drains[0].Host = 2 }, "c7-1: standby h4: demand: no policy permits the host's standby"},
 	{"standby of a host to be kept on", checkSleep, func(f *checkFleet) { f.in.Decision.KeepOns = []engine.KeepOn{{Host: 3}} }, "keep_on: test.rule: because"},
 	{"standby under DPM", checkSleep, func(f *checkFleet) { f.in.Snapshot.Clusters[0].DPM = true }, "dpm: vSphere's own power management runs in va/c1"},

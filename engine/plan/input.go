@@ -66,6 +66,8 @@ type Config struct {
 	LoadMaxAgeS      int64 `json:"load_max_age_s" yaml:"load_max_age_s"`         // older: that host or VM is a gap
 	LinkMaxAgeS      int64 `json:"link_max_age_s" yaml:"link_max_age_s"`         // older: the link is unknown; 0 never
 	DefaultBudget    int64 `json:"default_budget" yaml:"evaluations"`            // candidate evaluations a plan
+
+	PoweredOff engine.PoweredOff `json:"powered_off,omitzero" yaml:"powered_off"` // of a host that is to sleep
 }
 
 // KindModes are the strongest mode of each kind of action.

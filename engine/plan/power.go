@@ -372,6 +372,9 @@ func (b *builder) emptyFor(x *sleeper) (int64, reason) {
 	var list []int32
 	for _, v := range b.s.VMsOn(x.h) {
 		vm := &b.s.VMs[v]
+		if vm.Power == engine.VMOff && b.c.PoweredOff == engine.LeaveOff {
+			continue
+		}
 		if vm.Power != engine.VMOn {
 			return 0, reason{code: engine.HoldPoweredOff, form: "%[1]s is registered on it, and could not be powered on while it sleeps", where: vm.Name}
 		}

@@ -404,6 +404,9 @@ func (x *scenario) remembered(l *line) {
 		if l.opts["moved"] != "" {
 			v.MovedAt, v.LeftSite = x.in.Now-engine.Unix(l.num("moved", 0)), engine.SiteID(l.opts["from"])
 		}
+		if l.opts["foreign"] != "" {
+			v.ForeignAt = x.in.Now - engine.Unix(l.num("foreign", 0))
+		}
 		if l.opts["failed"] != "" {
 			v.FailedAt, v.Failures = x.in.Now-engine.Unix(l.num("failed", 0)), int32(l.num("failures", 1))
 		}

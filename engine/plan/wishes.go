@@ -229,6 +229,9 @@ func (b *builder) deniedSite(v, site int32) reason {
 // coolReason says that v moved too recently to move again for a wish.
 func (b *builder) coolReason(v, site int32) reason {
 	x := b.ofVM(v)
+	if age := int64(b.in.Now - x.ForeignAt); x.ForeignAt != 0 && age < b.c.CooldownS {
+		return reason{code: engine.HoldCooldown, stage: stAllowed, form: "somebody else moved it %[3]d s ago, we may after %[4]d s", a: age, b: b.c.CooldownS}
+	}
 	if x.MovedAt == 0 {
 		return reason{}
 	}
