@@ -44,24 +44,21 @@ func believable(v engine.Value) bool {
 func (m *merger) hostLoads(p *part) {
 	hosts := m.s.Hosts[p.hosts:]
 	var stale []int
-	seen := 0
+	seen, unlit, wrong, dark := 0, 0, "", ""
 	for i := range hosts {
 		h := &hosts[i]
 		h.LoadAt = cmp.Or(h.LoadAt, p.at)
-		if h.PowerW != engine.Unknown && (m.old(cmp.Or(h.PowerAt, p.at), m.c.MaxAge.Loads) || h.Power != engine.HostOn) {
-			h.PowerW = engine.Unknown
-		}
-		if h.PowerW != engine.Unknown && (h.PowerW < 1 || h.PowerW > maxHostWatts) {
-			m.gap(p.source, "host", string(h.ID), "draws %d W, which cannot be", h.PowerW)
-			h.PowerW = engine.Unknown
+		if w := m.hostPower(p, h); w != "" {
+			unlit, dark = unlit+1, w
 		}
 		if !h.Seen() || h.Power != engine.HostOn {
 			continue
 		}
 		seen++
 		switch {
-		case m.old(h.LoadAt, m.c.MaxAge.Loads):
+		case m.dated(h.LoadAt, m.c.MaxAge.Loads) != "":
 			stale = append(stale, i)
+			wrong = m.dated(h.LoadAt, m.c.MaxAge.Loads)
 			h.UsedMHz, h.UsedMiB = engine.Unknown, engine.Unknown
 		case !within(h.UsedMHz, 2*int64(h.CPUMHz)) || !within(h.UsedMiB, int64(h.MemoryMiB)*11/10):
 			// Turbo clocks exceed the nominal capacity; memory cannot by much.
@@ -69,20 +66,48 @@ func (m *merger) hostLoads(p *part) {
 			h.UsedMHz, h.UsedMiB = engine.Unknown, engine.Unknown
 		}
 	}
+	if unlit > 0 {
+		m.gap(p.source, "feed", p.source, "the power of %d hosts is %s", unlit, dark)
+	}
 	if len(stale) > 1 && len(stale) == seen {
-		m.gap(p.source, "vcenter", string(p.VCenter.ID), "the loads of its hosts are older than %v", m.c.MaxAge.Loads)
+		m.gap(p.source, "vcenter", string(p.VCenter.ID), "the loads of its hosts are %s", wrong)
 		return
 	}
 	for _, i := range stale {
-		m.gap(p.source, "host", string(hosts[i].ID), "its load is older than %v", m.c.MaxAge.Loads)
+		m.gap(p.source, "host", string(hosts[i].ID), "its load is %s", m.dated(hosts[i].LoadAt, m.c.MaxAge.Loads))
 	}
+}
+
+// hostPower makes unknown what a meter shows that is old or cannot be: below half
+// of what the host's model draws idle, or above twice its most. It says what is wrong
+// with the moment at which it was read, "" for nothing.
+func (m *merger) hostPower(p *part, h *engine.Host) string {
+	if h.PowerW == engine.Unknown {
+		return ""
+	}
+	low, high := int32(1), int32(maxHostWatts)
+	if h.MaxW > 0 {
+		low, high = max(h.IdleW/2, 1), min(2*h.MaxW, maxHostWatts)
+	}
+	wrong := m.dated(cmp.Or(h.PowerAt, p.at), m.c.MaxAge.Loads)
+	switch {
+	case h.Power != engine.HostOn:
+		wrong = ""
+	case wrong != "":
+	case h.PowerW < low || h.PowerW > high:
+		m.gap(p.source, "host", string(h.ID), "draws %d W, which cannot be", h.PowerW)
+	default:
+		return ""
+	}
+	h.PowerW = engine.Unknown
+	return wrong
 }
 
 func within(v int32, limit int64) bool { return v >= 0 && int64(v) <= limit }
 
 // vmLoads does the same for VMs, with one Gap a vCenter for those too old.
 func (m *merger) vmLoads() {
-	stale := make([]int, len(m.parts))
+	stale, wrong := make([]int, len(m.parts)), make([]string, len(m.parts))
 	for i := range m.s.VMs {
 		v := &m.s.VMs[i]
 		p := &m.parts[v.VCenter]
@@ -91,8 +116,9 @@ func (m *merger) vmLoads() {
 			continue
 		}
 		switch {
-		case m.old(v.LoadAt, m.c.MaxAge.Loads):
+		case m.dated(v.LoadAt, m.c.MaxAge.Loads) != "":
 			stale[v.VCenter]++
+			wrong[v.VCenter] = m.dated(v.LoadAt, m.c.MaxAge.Loads)
 			forget(v)
 		case !within(v.UsedMHz, int64(v.VCPUs)*maxVCPUMHz) || !within(v.UsedMiB, 2*int64(v.MemoryMiB)+1024):
 			// Consumed memory includes the hypervisor's overhead, which is largest for small VMs.
@@ -102,7 +128,7 @@ func (m *merger) vmLoads() {
 	}
 	for i, n := range stale {
 		if n > 0 {
-			m.gap(m.parts[i].source, "vcenter", string(m.parts[i].VCenter.ID), "the loads of %d VMs are older than %v", n, m.c.MaxAge.Loads)
+			m.gap(m.parts[i].source, "vcenter", string(m.parts[i].VCenter.ID), "the loads of %d VMs are %s", n, wrong[i])
 		}
 	}
 }
@@ -111,21 +137,36 @@ func forget(v *engine.VM) {
 	v.UsedMHz, v.UsedMiB, v.ActiveMiB, v.DirtyMbps = engine.Unknown, engine.Unknown, engine.Unknown, engine.Unknown
 }
 
-// zeroSites disbelieves a site whose hosts all use no CPU, or all no memory:
-// a running hypervisor uses both, so that the meter is broken.
+// A tally says whether anything at a site takes anything.
+type tally struct {
+	seen     int
+	cpu, mem bool
+}
+
+func (t *tally) add(mhz, mib int32) {
+	t.seen++
+	t.cpu, t.mem = t.cpu || mhz > 0, t.mem || mib > 0
+}
+
+// none reports that of at least so many, all use no CPU, or all no memory.
+func (t *tally) none(least int) bool { return t.seen >= least && (!t.cpu || !t.mem) }
+
+// zeroSites disbelieves a site whose hosts, or whose running VMs, all use no CPU or
+// all no memory: a running hypervisor uses both, and so do VMs but for a single one
+// that has halted, so that the meter is broken.
 func (m *merger) zeroSites() {
-	n := len(m.s.Sites)
-	seen, cpu, mem := make([]int, n), make([]bool, n), make([]bool, n)
+	hosts, vms := make([]tally, len(m.s.Sites)), make([]tally, len(m.s.Sites))
 	for i := range m.s.Hosts {
-		h := &m.s.Hosts[i]
-		if h.Site < 0 || h.Power != engine.HostOn || !h.Seen() {
-			continue
+		if h := &m.s.Hosts[i]; h.Site >= 0 && h.Power == engine.HostOn && h.Seen() {
+			hosts[h.Site].add(h.UsedMHz, h.UsedMiB)
 		}
-		seen[h.Site]++
-		cpu[h.Site] = cpu[h.Site] || h.UsedMHz > 0
-		mem[h.Site] = mem[h.Site] || h.UsedMiB > 0
 	}
-	zero := func(site int32) bool { return site >= 0 && seen[site] > 0 && (!cpu[site] || !mem[site]) }
+	for i := range m.s.VMs {
+		if v, site := &m.s.VMs[i], m.s.VMSite(int32(i)); site >= 0 && v.Power == engine.VMOn && v.Seen() {
+			vms[site].add(v.UsedMHz, v.UsedMiB)
+		}
+	}
+	zero := func(site int32) bool { return site >= 0 && (hosts[site].none(1) || vms[site].none(2)) }
 	found := false
 	for i := range m.s.Sites {
 		if zero(int32(i)) {
@@ -158,8 +199,8 @@ func (m *merger) values(seen []engine.Observation) {
 				m.gap(seen[i].Source, "feed", seen[i].Source, "%s of a site %q that is not configured", r.Value.Key, r.Site)
 			case !believable(r.Value):
 				m.gap(seen[i].Source, "site", string(r.Site), "%s is %v, which cannot be", r.Value.Key, r.Value.Number)
-			case m.old(r.Value.At, m.c.MaxAge.Values):
-				m.gap(seen[i].Source, "site", string(r.Site), "%s is older than %v", r.Value.Key, m.c.MaxAge.Values)
+			case m.dated(r.Value.At, m.c.MaxAge.Values) != "":
+				m.gap(seen[i].Source, "site", string(r.Site), "%s is %s", r.Value.Key, m.dated(r.Value.At, m.c.MaxAge.Values))
 			default:
 				s := &m.s.Sites[site]
 				r.Value.Source = cmp.Or(r.Value.Source, seen[i].Source)

@@ -62,10 +62,11 @@ func (m *merger) measured(source string, v engine.LinkValue) {
 		m.gap(source, "feed", source, "a link between %q and %q, which are not two configured sites", a, b)
 		return
 	}
-	if m.old(v.At, m.c.MaxAge.Links) {
-		m.gap(source, "link", id, "its measurement is older than %v", m.c.MaxAge.Links)
+	if wrong := m.dated(v.At, m.c.MaxAge.Links); wrong != "" {
+		m.gap(source, "link", id, "its measurement is %s", wrong)
 		return
 	}
+	lowest := light(&m.s.Sites[l.A], &m.s.Sites[l.B])
 	if l.Source != SourceConfig && l.At > v.At {
 		return // another source has measured it since
 	}
@@ -74,16 +75,32 @@ func (m *merger) measured(source string, v engine.LinkValue) {
 		v          int32
 		to         *int32
 		low, limit int32
-	}{{"round trip", v.RTTMicros, &l.RTTMicros, 0, maxRTTMicros}, {"bandwidth", v.Mbps, &l.Mbps, 1, maxMbps}, {"loss", v.LossPPM, &l.LossPPM, 0, 1e6}} {
+	}{{"round trip", v.RTTMicros, &l.RTTMicros, lowest, maxRTTMicros}, {"bandwidth", v.Mbps, &l.Mbps, 1, maxMbps}, {"loss", v.LossPPM, &l.LossPPM, 0, 1e6}} {
 		switch {
 		case x.v == engine.Unknown:
 		case x.v < x.low || x.v > x.limit:
-			m.gap(source, "link", id, "its %s is %d, which cannot be", x.what, x.v)
+			m.gap(source, "link", id, "its %s is %d, which cannot be (%d to %d can)", x.what, x.v, x.low, x.limit)
+			if x.to != &l.LossPPM {
+				*x.to = engine.Unknown // and not what is configured: something is wrong with the link or its meter
+			}
 		default:
 			*x.to = x.v
 		}
 	}
 	l.At, l.Source = v.At, cmp.Or(v.Source, source)
+}
+
+// light is the shortest round trip between two sites that physics permits, in
+// microseconds: there and back along the great circle, in vacuum. No cable is faster.
+func light(a, b *engine.Site) int32 {
+	const (
+		earthKm  = 6371.0
+		kmPerMic = 0.299792458
+		rad      = math.Pi / 180
+	)
+	lat, lon := (b.Lat-a.Lat)*rad/2, (b.Lon-a.Lon)*rad/2
+	h := math.Sin(lat)*math.Sin(lat) + math.Cos(a.Lat*rad)*math.Cos(b.Lat*rad)*math.Sin(lon)*math.Sin(lon)
+	return int32(2 * 2 * earthKm * math.Asin(min(math.Sqrt(h), 1)) / kmPerMic)
 }
 
 // hazards gathers the hazards that have not ended. Unlike all else they do not

@@ -69,6 +69,18 @@ func (m *merger) gap(source, kind, id, format string, args ...any) {
 
 func (m *merger) old(at engine.Unix, limit time.Duration) bool { return m.now.Sub(at) > limit }
 
+// dated says what is wrong with when a thing was read, "" for nothing. What is dated
+// in the future would never grow old.
+func (m *merger) dated(at engine.Unix, limit time.Duration) string {
+	switch {
+	case m.old(at, limit):
+		return fmt.Sprintf("older than %v", limit)
+	case at.Sub(m.now) > clockSkew:
+		return fmt.Sprintf("dated %v in the future: the clocks differ by more than %v", at.Sub(m.now), clockSkew)
+	}
+	return ""
+}
+
 // accept chooses the inventories that can be used, one a vCenter.
 func (m *merger) accept(seen []engine.Observation) {
 	for i := range seen {
@@ -81,8 +93,8 @@ func (m *merger) accept(seen []engine.Observation) {
 			m.gap(o.Source, "vcenter", string(inv.VCenter.ID), "its inventory makes no sense: %v", err)
 			continue
 		}
-		if m.old(o.At, m.c.MaxAge.Inventory) {
-			m.gap(o.Source, "vcenter", string(inv.VCenter.ID), "its inventory is older than %v, and is left out", m.c.MaxAge.Inventory)
+		if wrong := m.dated(o.At, m.c.MaxAge.Inventory); wrong != "" {
+			m.gap(o.Source, "vcenter", string(inv.VCenter.ID), "its inventory is %s, and is left out", wrong)
 			continue
 		}
 		m.parts = append(m.parts, part{Inventory: inv, source: o.Source, at: o.At})

@@ -312,7 +312,19 @@ func TestMergeDisbelief(t *testing.T) {
 		{
 			"link implausible", func(_ *engine.Inventory, o *engine.Observation) {
 				o.Links = []engine.LinkValue{{A: "east", B: "west", RTTMicros: -1, Mbps: engine.Unknown, At: now}}
-			}, "link east west: its round trip is -1, which cannot be", func(s *engine.Snapshot) bool { return s.Links[0].RTTMicros == 123_000 },
+			}, "link east west: its round trip is -1, which cannot be", func(s *engine.Snapshot) bool { return s.Links[0].RTTMicros == engine.Unknown },
+		},
+		{
+			"VMs that take nothing", func(inv *engine.Inventory, _ *engine.Observation) {
+				for i := range inv.VMs {
+					inv.VMs[i].UsedMHz = 0
+				}
+			}, "merge: site west: all loads are zero, which cannot be", func(s *engine.Snapshot) bool { return !s.VMs[0].Seen() && !s.Hosts[0].Seen() },
+		},
+		{
+			"a load of the future", func(inv *engine.Inventory, _ *engine.Observation) {
+				inv.VMs[0].LoadAt = now + 60
+			}, "the loads of 1 VMs are dated 1m0s in the future", func(s *engine.Snapshot) bool { return !s.VMs[0].Seen() && s.VMs[1].Seen() },
 		},
 		{
 			"hazard without site", func(_ *engine.Inventory, o *engine.Observation) { o.Hazards = []engine.Hazard{{ID: "h", Site: "mars"}} },
