@@ -37,6 +37,7 @@ var redirected = map[string]bool{
 	"EvcManager": true, "ConfigureEvcMode_Task": true, "DisableEvcMode_Task": true,
 	"EnterMaintenanceMode_Task": true, "ExitMaintenanceMode_Task": true, "PowerDownHostToStandBy_Task": true, "PowerUpHostFromStandBy_Task": true,
 	"PowerOnVM_Task": true, "PowerOffVM_Task": true, "ReconfigVM_Task": true,
+	"FindByUuid": true, "FindAllByUuid": true,
 	"TerminateSession": true, "Logout": true, "CurrentTime": true, "LogUserEvent": true, "SetField": true, "QueryPerf": true,
 }
 
@@ -59,14 +60,17 @@ func newControl(v *vcenter) *control {
 // handle sees each call before it is dispatched.
 func (c *control) handle(ctx *simulator.Context, m *simulator.Method) (mo.Reference, types.BaseMethodFault) {
 	if ctx.Session == nil {
+		if m.Name == "Login" {
+			return c, nil
+		}
 		return nil, nil
 	}
 	c.sessions[ctx.Session.Key] = ctx.Session
-	if ctx.Session.Get(m.This) == nil {
+	if ctx.Session.Get(m.This) == nil || c.v.hides(m.This) {
 		return nil, &types.ManagedObjectNotFound{Obj: m.This}
 	}
 	task := strings.HasSuffix(m.Name, "_Task")
-	if (task || slices.Contains(changing, m.Name)) && c.v.lab.role(ctx.Session.UserName) != RoleMover {
+	if (task || slices.Contains(changing, m.Name)) && (c.v.lab.role(ctx.Session.UserName) != RoleMover || c.v.denies(ctx.Session.UserName)) {
 		return nil, &types.NoPermission{Object: &m.This, PrivilegeId: "lab." + m.Name}
 	}
 	if task && (c.v.recorded || !redirected[m.Name] && !slices.Contains(foreign, m.Name)) {
@@ -90,9 +94,9 @@ func (l *Lab) role(user string) string {
 // asFault makes a fault what a method's answer holds.
 func asFault(f types.BaseMethodFault) *soap.Fault { return simulator.Fault("", f) }
 
-// CurrentTime is the lab's time.
+// CurrentTime is the lab's time, or what the vCenter takes for it.
 func (c *control) CurrentTime(*types.CurrentTime) soap.HasFault {
-	return &methods.CurrentTimeBody{Res: &types.CurrentTimeResponse{Returnval: c.v.lab.now}}
+	return &methods.CurrentTimeBody{Res: &types.CurrentTimeResponse{Returnval: c.v.now()}}
 }
 
 // endSession ends everything that a session has open: who waits for updates,
@@ -182,7 +186,7 @@ func (v *vcenter) post(user string, event types.BaseEvent) {
 	ctx := v.ctx(user)
 	m := v.registry().EventManager()
 	ctx.WithLock(m, func() { m.PostEvent(ctx, &types.PostEvent{EventToPost: event}) })
-	event.GetEvent().CreatedTime = v.lab.now
+	event.GetEvent().CreatedTime = v.now()
 	if g, ok := event.(*types.GeneralUserEvent); ok {
 		g.FullFormattedMessage = g.Message
 	}

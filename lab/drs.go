@@ -22,6 +22,7 @@ func (c *cluster) drs() string {
 		return "manual"
 	case types.DrsBehaviorPartiallyAutomated:
 		return "partial"
+	case types.DrsBehaviorFullyAutomated:
 	}
 	return "full"
 }

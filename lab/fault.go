@@ -22,6 +22,7 @@ type Fault struct {
 	Late      time.Duration // it is carried out, and the answer comes late, lab time
 	HTML      bool          // it is carried out, and a proxy's page comes back
 	Truncate  bool          // it is carried out, and half of the answer comes back
+	Double    bool          // it arrives twice, is carried out twice, and the second answer comes back
 }
 
 // SetFaults has every call judged by f, nil for none. f is called by many
@@ -32,13 +33,29 @@ func (l *Lab) SetFaults(f func(Call) Fault) {
 	l.faults = f
 }
 
-func (l *Lab) judge(c Call) Fault {
+// judge says what goes wrong with a call, by the function that was set and by
+// the incidents. Where either does, the function's comes first.
+func (l *Lab) judge(v *vcenter, c Call) (f Fault) {
 	l.lock()
 	defer l.unlock()
-	if l.faults == nil {
-		return Fault{}
+	l.advance(l.clock.Now())
+	if v.down() {
+		return Fault{Lose: true}
 	}
-	return l.faults(c)
+	if l.faults != nil {
+		f = l.faults(c)
+	}
+	if f == (Fault{}) {
+		f = l.faultOf(v, c)
+	}
+	return f
+}
+
+// lost reports whether the vCenter has gone away while it answered.
+func (v *vcenter) lost() bool {
+	v.lab.lock()
+	defer v.lab.unlock()
+	return v.down()
 }
 
 // before plays what happens before the call, and reports whether the call is carried out.
@@ -58,8 +75,8 @@ func (f *Fault) before(ctx context.Context, clock *Clock, w http.ResponseWriter)
 }
 
 // after plays what happens to the answer, and reports whether it is sent as it is.
-func (f *Fault) after(ctx context.Context, clock *Clock, w http.ResponseWriter, a *answer) bool {
-	if f.LoseReply || (f.Late > 0 && clock.Sleep(ctx, f.Late) != nil) {
+func (f *Fault) after(ctx context.Context, v *vcenter, w http.ResponseWriter, a *answer) bool {
+	if f.LoseReply || v.lost() || (f.Late > 0 && v.lab.clock.Sleep(ctx, f.Late) != nil) {
 		panic(http.ErrAbortHandler)
 	}
 	switch {

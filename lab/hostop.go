@@ -34,6 +34,7 @@ type hostOp struct {
 	evacuate  bool      // take along what is off, too
 	empty     bool      // nothing is in the way any more
 	cancelled bool
+	doom      *doom // at its end: hosts tell no progress
 }
 
 var opNames = map[string][2]string{
@@ -62,6 +63,7 @@ func (c *control) operateHost(ctx *simulator.Context, ref types.ManagedObjectRef
 	if timeout > 0 {
 		op.deadline = l.now.Add(time.Duration(timeout) * time.Second)
 	}
+	op.doom = l.doomOf(h.vc, h.name)
 	h.op = op
 	l.ops = append(l.ops, op)
 	l.begin(op)
@@ -155,6 +157,15 @@ func (l *Lab) operate(op *hostOp) {
 		if op.kind == "sleep" {
 			op.at = l.now.Add(sleepTime)
 		}
+	case op.doom != nil:
+		d := op.doom
+		op.doom = nil
+		f, until := d.strike(h.vc, &op.task)
+		if f != nil {
+			l.abandon(op, f)
+		} else {
+			op.at = until
+		}
 	default:
 		l.complete(op)
 		l.finishOp(op, nil)
@@ -162,9 +173,11 @@ func (l *Lab) operate(op *hostOp) {
 }
 
 func (l *Lab) abandon(op *hostOp, f types.BaseMethodFault) {
-	if op.kind == "sleep" {
-		op.h.vc.update(op.h.obj, types.PropertyChange{Name: "runtime.standbyMode", Val: string(types.HostStandbyModeNone)})
+	mode := types.HostStandbyModeNone
+	if op.kind == "wake" {
+		op.h.phase, op.h.since, mode = hostAsleep, l.now, types.HostStandbyModeIn
 	}
+	op.h.vc.update(op.h.obj, types.PropertyChange{Name: "runtime.standbyMode", Val: string(mode)})
 	l.finishOp(op, f)
 }
 

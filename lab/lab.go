@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"slices"
@@ -52,7 +53,9 @@ type Lab struct {
 	dialers sync.WaitGroup
 	stop    []func()
 	// faults may be nil; see SetFaults.
-	faults func(Call) Fault
+	faults    func(Call) Fault
+	incidents []*incident // in order of giving
+	rng       *rand.Rand  // of incidents
 }
 
 // A vcenter is one simulated vCenter.
@@ -258,6 +261,7 @@ func New(cfg Config) (*Lab, error) {
 func newLab(cfg Config) *Lab {
 	l := &Lab{cfg: cfg, clock: NewClock(cfg.Start, cfg.Speed), sem: make(chan struct{}, 1), kick: make(chan struct{}, 1)}
 	l.now = l.clock.Now()
+	l.rng = rand.New(rand.NewPCG(cfg.Seed, l.hash("incidents")))
 	l.slots = DefaultSlots
 	if l.cfg.Demand == nil {
 		l.cfg.Demand = NewDemand(cfg.Seed, cfg.Offsets(l.now))

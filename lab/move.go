@@ -65,6 +65,8 @@ type move struct {
 	storage  bool
 	live     bool
 	drs      bool // the cluster's own scheduler's
+	doom     *doom
+	hung     bool // until it is due
 	link     int  // -1 within a site
 	slots    bool
 
@@ -83,7 +85,7 @@ type move struct {
 }
 
 func (mv *move) across() bool  { return mv.dst != mv.v }
-func (mv *move) flowing() bool { return mv.phase >= copying && mv.phase <= hotset }
+func (mv *move) flowing() bool { return mv.phase >= copying && mv.phase <= hotset && !mv.hung }
 
 // world is the move as ground truth.
 func (mv *move) world() WorldMove {
@@ -136,6 +138,7 @@ func (l *Lab) startQueued() {
 			mv.until = l.now.Add(setupAcross)
 		}
 		mv.v.startTask(mv.task)
+		mv.doom = l.doomOf(mv.v, mv.m.name, mv.from.name, mv.to.name)
 		l.postStart(mv)
 	}
 }
@@ -211,6 +214,24 @@ func (l *Lab) updateSpace(s *store) {
 
 // proceed takes a move whose phase is over to the next.
 func (l *Lab) proceed(mv *move) {
+	mv.hung = false
+	if mv.due() {
+		d := mv.doom
+		mv.doom = nil
+		mv.tell()
+		f, until := d.strike(mv.v, &mv.task)
+		if f != nil {
+			l.end(mv, f)
+			return
+		}
+		if until.After(l.now) {
+			mv.hung, mv.until = true, until
+			return
+		}
+	}
+	if mv.flowing() && mv.left > 0 {
+		return // it goes on where it was
+	}
 	switch mv.phase {
 	case queued: // is never due
 	case refused:
@@ -255,6 +276,17 @@ func (l *Lab) proceed(mv *move) {
 	if mv.flowing() && mv.left <= 0 {
 		l.proceed(mv)
 	}
+}
+
+// due reports whether the move has come to where its doom awaits it: at once when
+// nothing has to be copied, and at the latest before the switch.
+func (mv *move) due() bool {
+	return mv.doom != nil && mv.phase > starting && mv.phase < cancelled && (mv.phase == switching || mv.ahead() <= 0)
+}
+
+// ahead is how much is to be sent until the move's doom, MiB.
+func (mv *move) ahead() float64 {
+	return mv.total*float64(mv.doom.percent)/100 - mv.disk - mv.mem
 }
 
 // stunOf is how long the guest stands still: a quarter of a second, and four round trips.
@@ -330,6 +362,11 @@ func (l *Lab) reflow() {
 			mv.net -= min(mv.m.dirtyMbps(), 0.9*payload) * 1e6 / mibBits
 		}
 		mv.until = l.now.Add(time.Duration(mv.left/mv.net*1e9) + 1)
+		if mv.doom != nil {
+			if at := l.now.Add(time.Duration(max(mv.ahead(), 0)/mv.rate*1e9) + 1); at.Before(mv.until) {
+				mv.until = at
+			}
+		}
 	}
 }
 
@@ -355,9 +392,16 @@ func (l *Lab) elapse(t time.Time) {
 
 func (l *Lab) reportProgress() {
 	for _, mv := range l.moves {
-		if mv.phase > refused && mv.total > 0 {
-			mv.v.progress(mv.task, int32(min(1+97*(mv.disk+mv.mem)/mv.total, 98)))
+		if mv.phase > refused {
+			mv.tell()
 		}
+	}
+}
+
+// tell writes the move's progress into its task.
+func (mv *move) tell() {
+	if mv.total > 0 {
+		mv.v.progress(mv.task, int32(min(1+97*(mv.disk+mv.mem)/mv.total, 98)))
 	}
 }
 

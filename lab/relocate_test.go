@@ -277,6 +277,26 @@ func TestQueue(t *testing.T) {
 	})
 }
 
+// history is what the task history says of an entity since then.
+func history(t *testing.T, c *govmomi.Client, entity types.ManagedObjectReference, since time.Time, state ...types.TaskInfoState) []types.TaskInfo {
+	t.Helper()
+	res, err := methods.CreateCollectorForTasks(t.Context(), c.Client, &types.CreateCollectorForTasks{This: *c.ServiceContent.TaskManager, Filter: types.TaskFilterSpec{
+		Entity: &types.TaskFilterSpecByEntity{Entity: entity, Recursion: types.TaskFilterSpecRecursionOptionSelf}, State: state,
+		Time: &types.TaskFilterSpecByTime{TimeType: types.TaskFilterSpecTimeOptionQueuedTime, BeginTime: &since},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := methods.ReadNextTasks(t.Context(), c.Client, &types.ReadNextTasks{This: res.Returnval, MaxCount: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := methods.DestroyCollector(t.Context(), c.Client, &types.DestroyCollector{This: res.Returnval}); err != nil {
+		t.Fatal(err)
+	}
+	return next.Returnval
+}
+
 // A daemon that lost an answer finds its task in the history: running, ended,
 // and at a VM that has left.
 func TestTaskHistory(t *testing.T) {
@@ -287,23 +307,7 @@ func TestTaskHistory(t *testing.T) {
 		since := time.Now()
 		time.Sleep(time.Minute)
 		task := relocate(t, l, c, m, l.across(m, 1))
-		list := func(state ...types.TaskInfoState) []types.TaskInfo {
-			res, err := methods.CreateCollectorForTasks(t.Context(), c.Client, &types.CreateCollectorForTasks{This: *c.ServiceContent.TaskManager, Filter: types.TaskFilterSpec{
-				Entity: &types.TaskFilterSpecByEntity{Entity: old, Recursion: types.TaskFilterSpecRecursionOptionSelf}, State: state,
-				Time: &types.TaskFilterSpecByTime{TimeType: types.TaskFilterSpecTimeOptionQueuedTime, BeginTime: &since},
-			}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			next, err := methods.ReadNextTasks(t.Context(), c.Client, &types.ReadNextTasks{This: res.Returnval, MaxCount: 100})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := methods.DestroyCollector(t.Context(), c.Client, &types.DestroyCollector{This: res.Returnval}); err != nil {
-				t.Fatal(err)
-			}
-			return next.Returnval
-		}
+		list := func(state ...types.TaskInfoState) []types.TaskInfo { return history(t, c, old, since, state...) }
 		if got := list(types.TaskInfoStateRunning, types.TaskInfoStateQueued); len(got) != 1 || got[0].Key != task.Reference().Value {
 			t.Fatalf("running tasks %+v", got)
 		}

@@ -44,7 +44,7 @@ func selectObjects(ctx *simulator.Context, spec *types.PropertyFilterSpec) ([]ty
 }
 
 func (r *retrieval) add(ref types.ManagedObjectReference) {
-	if !r.seen[ref] {
+	if !r.seen[ref] && !hidden(r.ctx, ref) {
 		r.seen[ref] = true
 		r.refs = append(r.refs, ref)
 	}
@@ -91,7 +91,7 @@ func (r *retrieval) walk(ref types.ManagedObjectReference, v reflect.Value, set 
 // managed finds the part of an object that is its vSphere managed object.
 func managed(ctx *simulator.Context, ref types.ManagedObjectReference) (reflect.Value, bool) {
 	obj := ctx.Session.Get(ref)
-	if obj == nil {
+	if obj == nil || hidden(ctx, ref) {
 		return reflect.Value{}, false
 	}
 	if g, ok := obj.(interface{ Get() mo.Reference }); ok {

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -71,6 +72,9 @@ func (l *Lab) Dial(ctx context.Context, _, addr string) (net.Conn, error) {
 		if v.pipe == nil || strings.TrimSuffix(name, ".lab") != v.name {
 			continue
 		}
+		if v.lost() {
+			return nil, fmt.Errorf("dial %s: %w", addr, syscall.ECONNREFUSED)
+		}
 		client, server := newPipe(v.name)
 		select {
 		case v.pipe.conns <- server:
@@ -96,7 +100,7 @@ func (l *Lab) run(ctx context.Context, listeners []net.Listener) {
 		}
 		l.dialers.Go(func() {
 			// Serve always ends with an error: that it was closed.
-			_ = srv.Serve(tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{v.identity.cert}, MinVersion: tls.VersionTLS12}))
+			_ = srv.Serve(tls.NewListener(gate{ln, v}, &tls.Config{Certificates: []tls.Certificate{v.identity.cert}, MinVersion: tls.VersionTLS12}))
 		})
 		l.dialers.Go(func() {
 			<-ctx.Done()
@@ -104,6 +108,26 @@ func (l *Lab) run(ctx context.Context, listeners []net.Listener) {
 		})
 	}
 	l.dialers.Go(func() { l.play(ctx) })
+}
+
+// A gate is the listener of a vCenter: while that is down, connections are reset.
+type gate struct {
+	net.Listener
+	v *vcenter
+}
+
+// Accept waits for a connection that the vCenter takes.
+func (g gate) Accept() (net.Conn, error) {
+	for {
+		c, err := g.Listener.Accept()
+		if err != nil || !g.v.lost() {
+			return c, err
+		}
+		if t, ok := c.(*net.TCPConn); ok {
+			_ = t.SetLinger(0) // a reset instead of a farewell
+		}
+		_ = c.Close()
+	}
 }
 
 // maxRequest bounds what a client may send in one call.
@@ -120,13 +144,17 @@ func (v *vcenter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	call := Call{VCenter: v.name, Path: r.URL.Path, Method: methodOf(body)}
-	fault := v.lab.judge(call)
+	fault := v.lab.judge(v, call)
 	if !fault.before(r.Context(), v.lab.clock, w) {
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	answer := v.serve(r)
-	if !fault.after(r.Context(), v.lab.clock, w, answer) {
+	if fault.Double {
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		answer = v.serve(r)
+	}
+	if !fault.after(r.Context(), v, w, answer) {
 		return
 	}
 	answer.copyTo(w)

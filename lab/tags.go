@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vmware/govmomi/vapi/rest"
 	"github.com/vmware/govmomi/vapi/tags"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
@@ -17,7 +18,8 @@ import (
 type tagStore struct {
 	categories map[string]*tags.Category
 	tags       map[string]*tags.Tag
-	attached   reflect.Value // map[tag ID]map[object]bool
+	attached   reflect.Value            // map[tag ID]map[object]bool
+	sessions   map[string]*rest.Session // by token
 	api        attacher
 }
 
@@ -27,13 +29,14 @@ type attacher interface {
 	AttachedTags(ref types.ManagedObjectReference) ([]string, types.BaseMethodFault)
 }
 
-func newTagStore(rest http.Handler) *tagStore {
+func newTagStore(api http.Handler) *tagStore {
 	s := &tagStore{}
-	v := reflect.ValueOf(rest).Elem()
+	v := reflect.ValueOf(api).Elem()
 	s.categories, _ = v.FieldByName("Category").Interface().(map[string]*tags.Category)
 	s.tags, _ = v.FieldByName("Tag").Interface().(map[string]*tags.Tag)
 	s.attached = v.FieldByName("Association")
-	s.api, _ = rest.(attacher)
+	s.sessions, _ = v.FieldByName("Session").Interface().(map[string]*rest.Session)
+	s.api, _ = api.(attacher)
 	return s
 }
 

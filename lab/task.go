@@ -34,7 +34,7 @@ func (v *vcenter) newTask(user string, e mo.Entity, name, description string) *s
 	t.Self = types.ManagedObjectReference{Type: "Task", Value: id}
 	t.Info = types.TaskInfo{
 		Key: id, Task: t.Self, Name: name, DescriptionId: description, Entity: &ref, EntityName: e.Entity().Name, State: types.TaskInfoStateQueued,
-		Cancelable: true, QueueTime: l.now, EventChainId: int32(l.seq), Reason: &types.TaskReasonSystem{},
+		Cancelable: true, QueueTime: v.now(), EventChainId: int32(l.seq), Reason: &types.TaskReasonSystem{},
 	}
 	if user != "" {
 		t.Info.Reason = &types.TaskReasonUser{UserName: user}
@@ -49,7 +49,7 @@ func (v *vcenter) update(o mo.Reference, changes ...types.PropertyChange) {
 
 // startTask makes a task running.
 func (v *vcenter) startTask(t *simulator.Task) {
-	now := v.lab.now
+	now := v.now()
 	v.update(t, types.PropertyChange{Name: "info.startTime", Val: now}, types.PropertyChange{Name: "info.state", Val: types.TaskInfoStateRunning})
 }
 
@@ -61,8 +61,7 @@ func (v *vcenter) progress(t *simulator.Task, percent int32) {
 
 // endTask ends a task, in success when f is nil.
 func (v *vcenter) endTask(t *simulator.Task, f types.BaseMethodFault) {
-	now := v.lab.now
-	changes := []types.PropertyChange{{Name: "info.completeTime", Val: now}, {Name: "info.cancelable", Val: false}}
+	changes := []types.PropertyChange{{Name: "info.completeTime", Val: v.now()}, {Name: "info.cancelable", Val: false}}
 	if f != nil {
 		changes = append(changes,
 			types.PropertyChange{Name: "info.error", Val: types.LocalizedMethodFault{Fault: f, LocalizedMessage: message(f)}},
@@ -73,7 +72,7 @@ func (v *vcenter) endTask(t *simulator.Task, f types.BaseMethodFault) {
 			types.PropertyChange{Name: "info.state", Val: types.TaskInfoStateSuccess})
 	}
 	v.update(t, changes...)
-	v.lab.tasks = append(v.lab.tasks, endedTask{v: v, task: t, at: now})
+	v.lab.tasks = append(v.lab.tasks, endedTask{v: v, task: t, at: v.lab.now})
 }
 
 // message is what a person reads of a fault.
