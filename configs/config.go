@@ -16,6 +16,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/robfig/cron/v3"
@@ -218,7 +219,8 @@ func (c *Config) validateRest() error {
 			bad(fmt.Sprintf("schedule.cron[%d]", i), "%v", err)
 		}
 	}
-	if _, port, err := net.SplitHostPort(cmp.Or(c.Web.Listen, ":1")); err != nil || port == "" {
+	_, port, err := net.SplitHostPort(cmp.Or(c.Web.Listen, ":1"))
+	if _, notPort := strconv.ParseUint(port, 10, 16); err != nil || notPort != nil {
 		bad("web.listen", "%q is not address:port", c.Web.Listen)
 	}
 	if c.State.Dir == "" {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -145,84 +146,45 @@ sites:
     hosts: [{vcenter: vc}]
 `
 
-func TestFaults(t *testing.T) {
-	type change struct{ from, to string }
-	more := func(s string) change { return change{"", s} } // after the small one, from line 10
-	site := func(s string) change { return change{"    latitude: 1\n", s} }
-	for _, c := range []struct {
-		name string
-		change
-		want string
-	}{
-		{"syntax", more("web: [1\n"), "c.yaml:11:1: not YAML: did not find expected ',' or ']'"},
-		{"tab", more("\tweb: 1\n"), "c.yaml:10:1: not YAML: found character that cannot start any token"},
-		{"second document", more("---\na: 1\n"), "c.yaml:10:1: a second document; there must be one"},
-		{"unknown key", more("polcy: {}\n"), "c.yaml:10:1: polcy: unknown key; did you mean policy?"},
-		{"key of old", more("web: {address: x}\n"), "c.yaml:10:7: web.address: unknown key; known are listen"},
-		{"duplicate", more("web: {listen: \"\"}\nweb: {listen: \"\"}\n"), "c.yaml:11:1: web: given twice; first on line 10"},
-		{"null section", more("plan:\n"), "c.yaml:10:6: plan: has no value; give it one or remove the key"},
-		{"null value", more("plan: {cpu_max_pct: ~}\n"), "c.yaml:10:21: plan.cpu_max_pct: has no value; give it one or remove the key"},
-		{"not a number", site("    latitude: .nan\n"), "c.yaml:7:15: sites[0].latitude: want a finite number, not \".nan\""},
-		{"infinite", site("    latitude: -.inf\n"), "c.yaml:7:15: sites[0].latitude: want a finite number, not \"-.inf\""},
-		{"overflow", site("    latitude: 1e999\n"), "c.yaml:7:15: sites[0].latitude: want a number, not \"1e999\""},
-		{"octal", more("plan: {reserve_hosts: 010}\n"), "c.yaml:10:23: plan.reserve_hosts: want a whole number, not \"010\""},
-		{"fraction", more("plan: {reserve_hosts: 1.5}\n"), "c.yaml:10:23: plan.reserve_hosts: want a whole number, not \"1.5\""},
-		{"too large", more("plan: {reserve_hosts: 3000000000}\n"), "c.yaml:10:23: plan.reserve_hosts: want a whole number, not \"3000000000\""},
-		{"yes", change{"    reader", "    insecure: yes\n    reader"}, "c.yaml:4:15: vcenters[0].insecure: want true or false, not \"yes\""},
-		{"number for text", change{"name: vc\n", "name: 7\n"}, "c.yaml:2:11: vcenters[0].name: want a text, not 7; write \"7\" in quotes"},
-		{"duration without unit", more("schedule: {every: 60}\n"), "c.yaml:10:19: schedule.every: want a duration with its unit, such as 90s, 5m or 2h, not \"60\""},
-		{"duration too short", more("schedule: {every: 0s}\n"), "c.yaml:10:19: schedule.every: 0s is less than a second"},
-		{"list for mapping", more("web: [a]\n"), "c.yaml:10:6: web: want a mapping, not a list"},
-		{"mapping for list", more("windows: {a: 1}\n"), "c.yaml:10:10: windows: want a list, not a mapping"},
-		{"scalar for mapping", more("web: 8480\n"), "c.yaml:10:6: web: want a mapping, not \"8480\""},
-		{"alias", more("state: {dir: &d /x, socket: *d}\n"), "c.yaml:10:14: state.dir: anchors and aliases are not supported; write the value out\nc.yaml:10:29: state.socket: anchors and aliases are not supported; write the value out"},
-		{"tag", more("log: {format: !!str text}\n"), "c.yaml:10:15: log.format: tags such as !!str are not supported"},
-		{"mode", site("    latitude: 1\n    mode: force\n"), "c.yaml:8:11: sites[0].mode: unknown mode \"force\": one of off, shadow, advise, enforce"},
-		{"log level", more("log: {level: loud}\n"), "c.yaml:10:14: log.level: slog: level string \"loud\": unknown name"},
-		{"missing key", change{"  - name: vc\n    url:", "  - url:"}, "c.yaml:2:5: vcenters[0].name: is missing"},
-		{"no site", change{small[strings.Index(small, "sites"):], ""}, "c.yaml:1:1: sites: 0 of them; between 1 and 64 are needed"},
-		{"range", site("    latitude: 91\n"), "c.yaml:7:15: sites[0].latitude: 91 is not between -90 and 90"},
-		{"plan range", more("plan:\n  cpu_max_pct: 180\n"), "c.yaml:11:16: plan.cpu_max_pct: 180 is not between 1 and 100"},
-		{"two sites of one name", change{"sites:\n", "sites:\n  - {id: here, latitude: 1, longitude: 1}\n"}, "c.yaml:7:9: sites[1].id: a second site \"here\""},
-		{"time zone", site("    latitude: 1\n    time_zone: Mars\n"), "c.yaml:8:16: sites[0].time_zone: \"Mars\" is not a time zone"},
-		{"pattern", change{"{vcenter: vc}", "{vcenter: vc, name: \"[\"}"}, "c.yaml:9:33: sites[0].hosts[0].name: \"[\" is not a pattern: syntax error in pattern"},
-		{"empty match", change{"{vcenter: vc}", "{}"}, "c.yaml:9:13: sites[0].hosts[0]: matches nothing: give vcenter, cluster, folder or name (\"*\" for every host)"},
-		{"overlap", more("  - {id: there, latitude: 1, longitude: 2, hosts: [{vcenter: vc, name: \"esx*\"}]}\n"), "c.yaml:10:52: sites[1].hosts[0]: also matches what sites[0].hosts[0] puts at site \"here\""},
-		{"no such vCenter", more("segments: [{name: a, networks: [{vcenter: vd, name: x}]}]\n"), "c.yaml:10:43: segments[0].networks[0].vcenter: there is no vCenter \"vd\""},
-		{"link to itself", more("links: [{between: [here, here]}]\n"), "c.yaml:10:19: links[0].between: a link from \"here\" to itself"},
-		{"three ends", more("links: [{between: [here, here, here]}]\n"), "c.yaml:10:19: links[0].between: want 2 items, not 3"},
-		{"cron", more("schedule: {cron: [\"61 * * * *\"]}\n"), "c.yaml:10:19: schedule.cron[0]: schedule \"61 * * * *\": end of range (61) above maximum (59): 61"},
-		{"sunrise nowhere", more("schedule: {cron: [\"@sunrise mars\"]}\n"), "c.yaml:10:19: schedule.cron[0]: schedule @sunrise: no site \"mars\""},
-		{"secret", change{"password_file: secret", "password_file: lost"}, "c.yaml:4:47: vcenters[0].reader.password_file: cannot be read: open lost: no such file or directory"},
-		{"secret is a folder", change{"password_file: secret", "password_file: ."}, "c.yaml:4:47: vcenters[0].reader.password_file: cannot be read: not a regular file"},
-		{"window host", more("windows: [{id: a, kind: quiet, host: \"esx *\", from: \"1:00\", to: \"2:00\"}]\n"), "c.yaml:10:38: windows[0].host: \"esx *\" is neither a name nor vcUUID/moid"},
-		{"window times", more("windows: [{id: a, kind: quiet, from: \"22:00\", to: 2026-01-01T00:00:00Z}]\n"), "c.yaml:10:51: windows[0].to: from and to must both be moments or both times of day"},
-		{"window moment", more("windows: [{id: a, kind: quiet, from: \"25:00\", to: \"2:00\"}]\n"), "c.yaml:10:38: windows[0].from: \"25:00\" is neither a moment such as 2026-09-01T22:00:00Z nor a time of day such as 22:00"},
-		{"window day", more("windows: [{id: a, kind: quiet, from: \"22:00\", to: \"23:00\", days: [monday]}]\n"), "c.yaml:10:67: windows[0].days[0]: \"monday\" is not one of sun, mon, tue, wed, thu, fri, sat"},
-		{"alert rule", more("alerts: {rules: [{match: {a: b}, kind: k, site: mars}]}\n"), "c.yaml:10:49: alerts.rules[0].site: there is no site \"mars\""},
-		{"listen", more("web: {listen: 8480x}\n"), "c.yaml:10:15: web.listen: \"8480x\" is not address:port"},
-		{"probe and rtt", more("  - {id: b, latitude: 1, longitude: 1}\nlinks: [{between: [here, b], rtt_ms: 5, probe: \"h:1\"}]\n"), "c.yaml:11:48: links[0].probe: excludes rtt_ms: a probe that fails must leave the round trip unknown"},
-		{"policy folder", more("policy: {dir: nowhere}\n"), "c.yaml:10:15: policy.dir: nowhere is not a directory that can be read"},
-		{"policy weight", more("policy: {weights: {dpm: -1}}\n"), "c.yaml:10:25: policy.weights.dpm: -1 is not between 0 and 1000000 EUR per vCPU-hour"},
-		{"unseen character", change{"id: here", "id: \"he\\u202ere\""}, "c.yaml:6:9: sites[0].id: \"he\\u202ere\" has a character that cannot be seen"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			text := small + c.to
-			if c.from != "" {
-				if text = strings.Replace(small, c.from, c.to, 1); text == small {
-					t.Fatal("nothing changed")
-				}
-			}
-			if got := said(t, folder(t, text, "secret")); got != c.want {
-				t.Errorf("got:\n%s\nwant:\n%s", got, c.want)
-			}
-		})
+// Each file of the corpus is refused, and each line says where and what to do.
+func TestBad(t *testing.T) {
+	files, err := filepath.Glob("testdata/bad/*.yaml")
+	if err != nil || len(files) < 100 {
+		t.Fatalf("%d files, %v", len(files), err)
 	}
+	var got strings.Builder
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		faults := strings.ReplaceAll(said(t, folder(t, string(text), "secret")), "c.yaml", filepath.Base(name))
+		for line := range strings.SplitSeq(faults, "\n") {
+			if !place.MatchString(line) {
+				t.Errorf("%s: %q has no place", name, line)
+			}
+		}
+		got.WriteString(faults + "\n")
+	}
+	if *update {
+		if err := os.WriteFile("testdata/bad.txt", []byte(got.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile("testdata/bad.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.String() != string(want) {
+		t.Errorf("got:\n%s\nwant:\n%s", got.String(), want)
+	}
+}
+
+var place = regexp.MustCompile(`^[a-z0-9.-]+\.yaml:\d+:\d+: .`)
+
+func TestGood(t *testing.T) {
 	if got := said(t, folder(t, small, "secret")); got != "" {
-		t.Errorf("the small one itself: %s", got)
-	}
-	if got := said(t, folder(t, "# nothing\n")); got != "c.yaml:1:1: the file is empty" {
-		t.Errorf("empty: %s", got)
+		t.Errorf("the small one: %s", got)
 	}
 	if _, err := Load(filepath.Join(t.TempDir(), "none.yaml")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no file: %v", err)

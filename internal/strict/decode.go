@@ -327,14 +327,14 @@ func (d *Document) scalar(n *node, v reflect.Value, path string) {
 		}
 	case reflect.Int, reflect.Int32, reflect.Int64:
 		i, err := strconv.ParseInt(n.value, 10, v.Type().Bits())
-		if (n.kind != integer && !d.bare) || err != nil || octal(n.value) {
+		if (n.kind != integer && !d.bare) || err != nil || disguised(n.value) {
 			bad()
 			return
 		}
 		v.SetInt(i)
 	case reflect.Uint64:
 		i, err := strconv.ParseUint(n.value, 10, 64)
-		if (n.kind != integer && !d.bare) || err != nil || octal(n.value) {
+		if (n.kind != integer && !d.bare) || err != nil || disguised(n.value) {
 			bad()
 			return
 		}
@@ -344,10 +344,11 @@ func (d *Document) scalar(n *node, v reflect.Value, path string) {
 	}
 }
 
-// octal reports whether YAML 1.1 would read the number otherwise than it looks.
-func octal(s string) bool {
+// disguised reports whether YAML 1.1 would read the number otherwise than it looks, or
+// with what separates digits.
+func disguised(s string) bool {
 	s = strings.TrimLeft(s, "+-")
-	return len(s) > 1 && s[0] == '0' && s[1] != '.'
+	return (len(s) > 1 && s[0] == '0' && s[1] != '.') || strings.ContainsRune(s, '_')
 }
 
 func (d *Document) number(n *node, path string) (float64, bool) {
@@ -355,7 +356,7 @@ func (d *Document) number(n *node, path string) (float64, bool) {
 	switch {
 	case n.kind == number && (err != nil || math.IsNaN(f) || math.IsInf(f, 0)): // .nan and .inf too
 		d.fault(n, path, "want a finite number, not %q", n.value)
-	case (n.kind != integer && n.kind != number && !d.bare) || err != nil || math.IsNaN(f) || math.IsInf(f, 0) || octal(n.value):
+	case (n.kind != integer && n.kind != number && !d.bare) || err != nil || math.IsNaN(f) || math.IsInf(f, 0) || disguised(n.value):
 		d.fault(n, path, "want a number, not %q", n.value)
 	default:
 		return f, true
