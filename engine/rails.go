@@ -5,6 +5,14 @@ package engine
 type RailState struct {
 	Breakers []Breaker `json:"breakers,omitempty"`
 	Starts   []Start   `json:"starts,omitempty"` // of the last day, oldest first
+	Away     []Away    `json:"away,omitempty"`   // brought away by evacuations, and not back
+}
+
+// An Away is a VM that the evacuation of its site has brought to another.
+type Away struct {
+	VM   VMID   `json:"vm"`
+	Site SiteID `json:"site"` // where it stood
+	At   Unix   `json:"at"`
 }
 
 // A Breaker is how actions ended at one vCenter, and until when it is left alone.

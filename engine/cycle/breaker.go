@@ -25,6 +25,7 @@ func (g *gate) Ended(r *engine.ActionRecord) {
 	switch {
 	case r.State == engine.StateSucceeded:
 		g.well++
+		g.away(r)
 	case !bad:
 		g.refund(r.Action.ID)
 		return

@@ -323,19 +323,23 @@ func (l *Loop) once(ctx context.Context, now time.Time) error {
 	}
 	v := l.view(now, s)
 	l.gate.cycleBegins(l.history, v.Windows)
+	w := &work{l: l, view: v, start: now}
+	if l.Rails.ReturnMicro > 0 {
+		w.back = l.gate.homewards(&v)
+		openWay(s, w.back)
+	}
 	d, err := l.Policy.Evaluate(ctx, v)
 	if err != nil {
 		return fmt.Errorf("evaluate policies: %w", err)
 	}
-	w := &work{l: l, view: v, start: now}
-	d = w.judge(d)
+	w.decision = w.judge(d)
 	l.history.Rails = l.gate.remember()
 	if err := w.run(ctx); err != nil {
 		return err
 	}
 	w.serve()
 	l.folded = nil
-	l.shown.Snapshot, l.shown.History, l.shown.Decision, l.shown.Plans, l.shown.Record = s, l.history, d, w.plans, w.record
+	l.shown.Snapshot, l.shown.History, l.shown.Decision, l.shown.Plans, l.shown.Record = s, l.history, w.decision, w.plans, w.record
 	return nil
 }
 

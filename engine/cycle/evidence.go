@@ -226,11 +226,11 @@ func (w *work) serve() {
 // judge lays the rails over what the policies said.
 func (w *work) judge(d *engine.Decision) *engine.Decision {
 	l := w.l
+	d = wayBack(d, w.view.Snapshot, w.back, l.Rails.ReturnMicro)
 	x := l.Rails.Tiers.judge(&w.view, d, func(asked []engine.Evacuation) string {
 		w.turn = l.turn(asked)
 		return w.turn
 	})
 	l.judged, w.need = x.holds, x.need
-	w.decision = frozenBy(x.decision, w.view.Snapshot, l.history.Stops)
-	return w.decision
+	return frozenBy(x.decision, w.view.Snapshot, l.history.Stops)
 }

@@ -173,7 +173,8 @@ func TestRails(t *testing.T) {
 				}
 			})
 		},
-		"2 kill switch": killByTag,
+		"2 kill switch":         killByTag,
+		"2 kill switch, orders": killByOrder,
 		"3 budgets": func(t *testing.T) {
 			rails := quick()
 			rails.Budgets.Host = Budget{}
@@ -401,7 +402,36 @@ func TestRails(t *testing.T) {
 			}
 		},
 		"14 the way back": func(t *testing.T) {
-			t.Skip("see TestWayBack")
+			town, rails := calm(), quick()
+			rails.Tiers.Autonomous, rails.Tiers.Evidence = true, 1
+			say := evacuate("a")
+			x := newScene(t, town, newBook(), rails, say)
+			x.Config.ReturnS = 3600
+			town.see(func(s *engine.Snapshot) { storm(s, "a") })
+			_ = x.with(t, func(ctx context.Context) {
+				time.Sleep(90 * time.Second)
+				if n := len(town.made()); n != 1 {
+					t.Fatalf("%d calls to evacuate", n)
+				}
+				town.arrive("v/h1")
+				time.Sleep(3 * time.Hour)
+				x.said.now(func(*engine.Decision) {})
+				town.see(nil)
+				time.Sleep(2 * time.Minute)
+				p := x.now().Pending
+				if p == nil || len(p.Plan.Actions) != 1 || p.Plan.Actions[0].To.Site != "a" || !strings.Contains(p.Plan.Actions[0].Why[0].String(), "operator.prefer: it stood at site a before that was evacuated") {
+					t.Fatalf("the way back: %+v, held: %v", p, x.now().Plans)
+				}
+				if err := x.Approve(ctx, p.Hash, 1, "ann"); err != nil {
+					t.Error(err)
+				}
+				town.arrive("v/h0")
+				time.Sleep(5 * time.Minute)
+				if p := x.now().Pending; p != nil || len(x.now().History.Rails.Away) != 0 {
+					t.Errorf("at home, and still to go: %+v", p)
+				}
+			})
+			replayAll(t, x.book)
 		},
 	} {
 		t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
@@ -475,4 +505,36 @@ func killByTag(t *testing.T) {
 		t.Errorf("journaled: %+v", said)
 	}
 	replayAll(t, b)
+}
+
+// arrive is where the VM is seen from now on.
+func (x *town) arrive(at engine.HostID) {
+	x.fleet.mu.Lock()
+	defer x.fleet.mu.Unlock()
+	x.fleet.host = at
+}
+
+// killByOrder: the socket and the command line give the same order. Within a second
+// nothing is called any more.
+func killByOrder(t *testing.T) {
+	x := newScene(t, calm(), newBook(), quick(), func(*engine.Decision) {})
+	var at time.Time
+	_ = x.with(t, func(ctx context.Context) {
+		time.Sleep(time.Second)
+		x.offer(ctx, t, "load", load(200, "v", engine.Subject{}))
+		time.Sleep(5 * time.Second)
+		at = time.Now()
+		if err := x.Pause(ctx, "ann", "smoke in hall 2"); err != nil {
+			t.Error(err)
+		}
+		x.said.now(drain)
+		time.Sleep(5 * time.Minute)
+		if h := x.held(engine.HoldPaused); !strings.Contains(h, "paused: smoke in hall 2") {
+			t.Errorf("held: %s", h)
+		}
+	})
+	made := x.town.made()
+	if n := len(made); n < 20 || n > 100 || made[n-1].After(at.Add(time.Second)) {
+		t.Errorf("%d of 200 calls, the last %v after the order", n, made[n-1].Sub(at))
+	}
 }

@@ -50,8 +50,7 @@ func (g *gate) begin() {
 func (g *gate) restore(m *Memory) {
 	g.begin()
 	g.mu.Lock()
-	old := m.History.Rails
-	g.state = engine.RailState{Breakers: slices.Clone(old.Breakers), Starts: slices.Clone(old.Starts)}
+	g.state = copied(m.History.Rails)
 	g.stops, g.flying = m.History.Stops, int32(len(m.Open)+len(m.ended))
 	for _, recs := range [2][]engine.ActionRecord{m.ended, m.Open} {
 		for i := range recs {
@@ -73,7 +72,11 @@ func (g *gate) restore(m *Memory) {
 func (g *gate) remember() engine.RailState {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return engine.RailState{Breakers: slices.Clone(g.state.Breakers), Starts: slices.Clone(g.state.Starts)}
+	return copied(g.state)
+}
+
+func copied(x engine.RailState) engine.RailState {
+	return engine.RailState{Breakers: slices.Clone(x.Breakers), Starts: slices.Clone(x.Starts), Away: slices.Clone(x.Away)}
 }
 
 // stop lets nothing be started until begin.

@@ -27,13 +27,16 @@ type Rails struct {
 	BreakerRest time.Duration `yaml:"breaker_rest"`
 	// Budgets are by host, cluster and site. nil only outside a configuration: none bind.
 	Budgets *Budgets `yaml:"budgets"`
+	// ReturnMicro is what it is worth an hour that a VM which was evacuated goes home
+	// once nothing speaks against it, in micro-euros: offered as advice. 0: not offered.
+	ReturnMicro int64 `yaml:"return_micro_eur_per_h"`
 	// Tiers say for what persons are needed.
 	Tiers Tiers `yaml:"tiers"`
 }
 
 // DefaultRails follows the incidents that other systems learned from.
 func DefaultRails() Rails {
-	return Rails{Ramp: 10 * time.Minute, RampDemand: rampDemandMost, BreakerFirst: 2, BreakerPct: 5, BreakerRest: 30 * time.Minute, Budgets: DefaultBudgets(), Tiers: DefaultTiers()}
+	return Rails{Ramp: 10 * time.Minute, RampDemand: rampDemandMost, BreakerFirst: 2, BreakerPct: 5, BreakerRest: 30 * time.Minute, Budgets: DefaultBudgets(), ReturnMicro: 200_000, Tiers: DefaultTiers()}
 }
 
 // rampDemandMost is the longest that what has a deadline may be slowed.
@@ -57,6 +60,9 @@ func (r Rails) Validate() error {
 	}
 	if r.BreakerRest < 0 {
 		bad("breaker_rest: %v is negative", r.BreakerRest)
+	}
+	if r.ReturnMicro < 0 {
+		bad("return_micro_eur_per_h: %d is negative", r.ReturnMicro)
 	}
 	if r.Budgets != nil {
 		errs = append(errs, r.Budgets.validate())

@@ -21,6 +21,7 @@ type work struct {
 	view     engine.View
 	decision *engine.Decision
 	need     map[string]int32 // by site: how many persons must approve its evacuation
+	back     []homeward       // VMs that may go home after an evacuation
 	turn     string           // the site that may be evacuated
 	start    time.Time
 
