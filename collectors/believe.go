@@ -44,14 +44,17 @@ func believable(v engine.Value) bool {
 func (m *merger) hostLoads(p *part) {
 	hosts := m.s.Hosts[p.hosts:]
 	var stale []int
-	seen, unlit, wrong, dark := 0, 0, "", ""
+	running, seen, unlit, wrong, dark := 0, 0, 0, "", ""
 	for i := range hosts {
 		h := &hosts[i]
 		h.LoadAt = cmp.Or(h.LoadAt, p.at)
 		if w := m.hostPower(p, h); w != "" {
 			unlit, dark = unlit+1, w
 		}
-		if !h.Seen() || h.Power != engine.HostOn {
+		if h.Power != engine.HostOn || !h.Connected {
+			continue
+		}
+		if running++; !h.Seen() {
 			continue
 		}
 		seen++
@@ -68,6 +71,9 @@ func (m *merger) hostLoads(p *part) {
 	}
 	if unlit > 0 {
 		m.gap(p.source, "feed", p.source, "the power of %d hosts is %s", unlit, dark)
+	}
+	if running > 1 && seen == 0 {
+		m.gap(p.source, "vcenter", string(p.VCenter.ID), "the load of none of its %d hosts that run is seen", running)
 	}
 	if len(stale) > 1 && len(stale) == seen {
 		m.gap(p.source, "vcenter", string(p.VCenter.ID), "the loads of its hosts are %s", wrong)

@@ -19,8 +19,10 @@ type Census struct {
 	HostsOn int32     `json:"hosts_on"`
 	MHz     int64     `json:"mhz"`               // demand of its running VMs
 	MiB     int64     `json:"mib,omitzero"`      // memory that they consume
-	HostMHz int64     `json:"host_mhz,omitzero"` // what the hosts that are on say that they use
+	HostMHz int64     `json:"host_mhz,omitzero"` // what the hosts whose load is seen say that they use
 	HostMiB int64     `json:"host_mib,omitzero"`
+	OnMHz   int64     `json:"on_mhz,omitzero"` // what the VMs on those hosts say
+	OnMiB   int64     `json:"on_mib,omitzero"`
 	Metered int32     `json:"metered,omitzero"` // hosts with a meter that can be true
 	Watts   int64     `json:"watts,omitzero"`   // what they draw above idle
 	Doubts  []Doubt   `json:"doubts,omitempty"`
@@ -223,7 +225,7 @@ func (c *Census) move(s *Snapshot, vm VMID, sign int32) {
 	if v, seen := s.FindVM(vm); c.Running <= 1 || (seen && s.VMs[v].Power != VMOn) {
 		return
 	}
-	for _, sum := range []*int64{&c.MHz, &c.MiB, &c.HostMHz, &c.HostMiB} {
+	for _, sum := range []*int64{&c.MHz, &c.MiB, &c.HostMHz, &c.HostMiB, &c.OnMHz, &c.OnMiB} {
 		*sum += int64(sign) * (*sum / int64(c.Running))
 	}
 	c.Running += sign
@@ -261,6 +263,10 @@ func count(s *Snapshot) []Census {
 			c.Running++
 			c.MHz += int64(v.UsedMHz)
 			c.MiB += int64(v.UsedMiB)
+			if v.Host >= 0 && s.Hosts[v.Host].reads() {
+				c.OnMHz += int64(v.UsedMHz)
+				c.OnMiB += int64(v.UsedMiB)
+			}
 		}
 	}
 	return out
@@ -331,11 +337,11 @@ func (l Sanity) doubt(old, now *Census, o doing) (found []finding) {
 	}{
 		{DoubtCPU, "the demand of its VMs went from %s to %s MHz on average at once", func(c *Census) (int64, int64) { return c.MHz, int64(c.Running) }},
 		{DoubtMemory, "the memory of its VMs went from %s to %s MiB on average at once", func(c *Census) (int64, int64) { return c.MiB, int64(c.Running) }},
-		{DoubtHostCPU, "the CPU that its hosts use went from %s to %s times what its VMs do at once", func(c *Census) (int64, int64) { return c.HostMHz, c.MHz }},
-		{DoubtHostMemory, "the memory that its hosts use went from %s to %s times what its VMs do at once", func(c *Census) (int64, int64) { return c.HostMiB, c.MiB }},
+		{DoubtHostCPU, "the CPU that its hosts use went from %s to %s times what its VMs do at once", func(c *Census) (int64, int64) { return c.HostMHz, c.OnMHz }},
+		{DoubtHostMemory, "the memory that its hosts use went from %s to %s times what its VMs do at once", func(c *Census) (int64, int64) { return c.HostMiB, c.OnMiB }},
 	} {
 		step := [2]int64{permille(x.sum(old)), permille(x.sum(now))}
-		if step[0] > 0 && l.far(step) && (x.kind != DoubtCPU || !meters || !witnessed(step, watts)) {
+		if _, of := x.sum(now); step[0] > 0 && of > 0 && l.far(step) && (x.kind != DoubtCPU || !meters || !witnessed(step, watts)) {
 			add(x.kind, x.text, thousandths(step[0]), thousandths(step[1]))
 		}
 	}

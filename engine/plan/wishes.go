@@ -272,7 +272,8 @@ func (b *builder) forecast(v, from int32, w *wish) engine.Ledger {
 	rtt := int32(0)
 	if w.site != from {
 		rate = b.rate(vm.Host, vm.Host, storage, false)
-		if k, ok := b.s.Link(from, w.site); ok {
+		// Of a link that is not known nothing can be accounted: find says so.
+		if k, ok := b.s.Link(from, w.site); ok && k.Mbps != engine.Unknown && k.RTTMicros != engine.Unknown {
 			rate = min(rate, k.Mbps/max(engine.LinkMoves(b.c.Limits, k), 1))
 			rtt = k.RTTMicros
 		}
