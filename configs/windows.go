@@ -16,7 +16,7 @@ import (
 type WindowConfig struct {
 	// ID names the window.
 	ID string `yaml:"id"`
-	// Kind is maintenance, quiet or change: policies say what follows.
+	// Kind is maintenance, quiet, change or holiday: policies say what follows.
 	Kind string `yaml:"kind"`
 	// Site, Cluster and Host exclude one another; without one the window is the
 	// whole fleet's. Clusters and hosts are given by name, or by "vcUUID/moid".
@@ -98,8 +98,8 @@ func (c *Config) validateWindows() error {
 		if w.ID == "" {
 			bad("id", "is missing")
 		}
-		if !slices.Contains([]string{"maintenance", "quiet", "change"}, w.Kind) {
-			bad("kind", "%q is not one of maintenance, quiet, change", w.Kind)
+		if !slices.Contains([]string{"maintenance", "quiet", "change", "holiday"}, w.Kind) {
+			bad("kind", "%q is not one of maintenance, quiet, change, holiday", w.Kind)
 		}
 		if w.Site != "" && !c.hasSite(w.Site) {
 			bad("site", "there is no site %q", w.Site)
