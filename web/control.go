@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"heliostat/engine"
+	"heliostat/internal/strict"
 )
 
 // Control carries out a person's orders. It returns when they are journaled, or
@@ -39,8 +40,10 @@ type Journal interface {
 	Get(digest string) ([]byte, error)
 }
 
-// maxReason caps what a person gives as a reason, in bytes.
-const maxReason = 1000
+const (
+	maxReason = 1000     // caps what a person gives as a reason, in bytes
+	maxOrder  = 64 << 10 // caps an order, in bytes: its reason escaped, and the rest
+)
 
 // An order is the body of a POST on the control socket.
 type order struct {
@@ -94,7 +97,7 @@ func NewControl(state State, control Control, journal Journal) http.Handler {
 		control.Poke("asked for by " + who)
 		return nil
 	}))
-	return secure(http.MaxBytesHandler(mux, 64<<10))
+	return secure(http.MaxBytesHandler(mux, maxOrder))
 }
 
 // A reader serves what can be read.
@@ -111,11 +114,9 @@ func ordered(do func(ctx context.Context, who string, o order) error) http.Handl
 			refuse(w, http.StatusForbidden, errors.New("orders are taken on the control socket only"))
 			return
 		}
-		var o order
-		dec := json.NewDecoder(r.Body)
-		dec.DisallowUnknownFields()
-		if err := dec.Decode(&o); err != nil {
-			refuse(w, http.StatusBadRequest, fmt.Errorf("read the order: %w", err))
+		o, err := readOrder(r.Body)
+		if err != nil {
+			refuse(w, http.StatusBadRequest, err)
 			return
 		}
 		if len(o.Reason) > maxReason {
@@ -128,6 +129,18 @@ func ordered(do func(ctx context.Context, who string, o order) error) http.Handl
 		}
 		w.WriteHeader(http.StatusNoContent)
 	}
+}
+
+// readOrder reads an order: one object, with keys that are known, each once.
+func readOrder(from io.Reader) (o order, err error) {
+	body, err := io.ReadAll(from)
+	if err == nil {
+		err = strict.JSON(body, strict.Options{MaxBytes: maxOrder}).Decode(&o)
+	}
+	if err != nil {
+		return order{}, fmt.Errorf("read the order: %w", err)
+	}
+	return o, nil
 }
 
 // A problem is an error as RFC 9457 writes it.
