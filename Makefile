@@ -10,7 +10,7 @@ VERSION        ?= $(shell git describe --tags --always --dirty 2>/dev/null || ec
 LDFLAGS        := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint bench protocol powercut clean soak
+.PHONY: help build demo test check lint bench protocol powercut clean soak fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,13 @@ protocol: go-is-there ## runs with lost calls and crashes: ours, and a naive con
 
 powercut: go-is-there ## power cuts while the journal is written, and a control without syncs (root, loop devices)
 	@$(GO) run ./bench/powercut -rounds 100
+
+FUZZTIME ?= 10m
+fuzz: go-is-there ## fuzz each decoder for FUZZTIME (10m); what fails is kept in testdata/fuzz, commit it
+	@git grep -E '^func Fuzz' -- '*_test.go' | sed -E 's|([^:]*)/[^/:]*:func (Fuzz[A-Za-z0-9]*).*|\1 \2|' | while read -r dir target; do \
+		echo "fuzz ./$$dir $$target for $(FUZZTIME)"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -parallel 2 "./$$dir" </dev/null || exit 1; \
+	done
 
 $(GOLANGCI):
 	GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
