@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,8 @@ type labFlags struct {
 	load   string
 	demand string
 	write  string
+	faults string
+	inject string // address of the control endpoint
 	seed   uint64
 	speed  float64
 }
@@ -34,10 +37,16 @@ give them; hosts go to standby and wake; loads follow the hour. Any vSphere clie
 can connect.
 
 With --load it serves a recorded vCenter instead (a folder or .tar.gz written by
-'govc object.save').`,
+'govc object.save').
+
+With --faults things go wrong, as a file says: calls are lost, tasks fail, vCenters
+restart, people move VMs. With --control more can be injected while the lab runs, at
+an address of this machine. docs/lab.md lists the kinds.`,
 		Example: `  heliostat lab --listen 127.0.0.1:8989 --speed 60 --write-config ./lab
   heliostat run --config ./lab/heliostat.yaml      # in another terminal
-  heliostat lab --load vcenter.tar.gz --write-config ./lab`,
+  heliostat lab --load vcenter.tar.gz --write-config ./lab
+  heliostat lab --faults faults.yaml --control 127.0.0.1:8980
+  curl -d '[{kind: vcenter_restarts, vcenter: tokyo, for: 3m}]' http://127.0.0.1:8980/faults`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, cfg, err := f.build()
@@ -48,7 +57,11 @@ With --load it serves a recorded vCenter instead (a folder or .tar.gz written by
 				return err
 			}
 			defer l.Close()
-			if err := f.announce(cmd.OutOrStdout(), l, cfg, g.json); err != nil {
+			control, err := f.spoil(cmd.Context(), l)
+			if err != nil {
+				return err
+			}
+			if err := f.announce(cmd.OutOrStdout(), l, cfg, control, g.json); err != nil {
 				return err
 			}
 			<-cmd.Context().Done()
@@ -60,7 +73,9 @@ With --load it serves a recorded vCenter instead (a folder or .tar.gz written by
 	fl.StringVar(&f.load, "load", "", "serve this recorded vCenter")
 	fl.StringVar(&f.demand, "demand", "", "CSV file of VM loads of your own (header 'time,vm0,vm1,...', percent of CPU)")
 	fl.StringVar(&f.write, "write-config", "", "write a configuration for 'heliostat run' into this folder")
-	fl.Uint64Var(&f.seed, "seed", 1, "seed of the fleet and its load")
+	fl.StringVar(&f.faults, "faults", "", "YAML or JSON file of what goes wrong, and when")
+	fl.StringVar(&f.inject, "control", "", "loopback address at which faults can be injected (port 0: any)")
+	fl.Uint64Var(&f.seed, "seed", 1, "seed of the fleet, its load and the draws of faults")
 	fl.Float64Var(&f.speed, "speed", 1, "lab seconds in a wall second")
 	return cmd
 }
@@ -94,6 +109,30 @@ func (f *labFlags) build() (*lab.Lab, lab.Config, error) {
 	return l, cfg, err
 }
 
+// spoil has go wrong what the file says, and listens for more; it returns where.
+func (f *labFlags) spoil(ctx context.Context, l *lab.Lab) (control string, err error) {
+	if f.faults != "" {
+		data, err := os.ReadFile(f.faults)
+		if err != nil {
+			return "", fmt.Errorf("--faults: %w", err)
+		}
+		list, err := l.ReadIncidents(f.faults, data)
+		if err != nil {
+			return "", codeError{exitConfig, err}
+		}
+		if _, err := l.Inject(list...); err != nil {
+			return "", err
+		}
+	}
+	if f.inject == "" {
+		return "", nil
+	}
+	if control, err = l.ServeControl(ctx, f.inject); err != nil {
+		return "", codeError{exitUsage, fmt.Errorf("--control: %w", err)}
+	}
+	return control, nil
+}
+
 // recordedConfig is a configuration for a vCenter of which only the recording is
 // known: one site, where it stands unknown, so at 0 N 0 E.
 func recordedConfig(l *lab.Lab) lab.Config {
@@ -104,7 +143,7 @@ func recordedConfig(l *lab.Lab) lab.Config {
 }
 
 // announce says where the vCenters are and how to go on.
-func (f *labFlags) announce(w io.Writer, l *lab.Lab, cfg lab.Config, asJSON bool) error {
+func (f *labFlags) announce(w io.Writer, l *lab.Lab, cfg lab.Config, control string, asJSON bool) error {
 	endpoints := l.Endpoints()
 	if f.load != "" {
 		for i := range endpoints {
@@ -123,11 +162,15 @@ func (f *labFlags) announce(w io.Writer, l *lab.Lab, cfg lab.Config, asJSON bool
 		return printJSON(w, struct {
 			VCenters []lab.Endpoint `json:"vcenters"`
 			Config   string         `json:"config,omitempty"`
-		}{endpoints, files.config})
+			Control  string         `json:"control,omitempty"`
+		}{endpoints, files.config, control})
 	}
 	var b strings.Builder
 	for _, e := range endpoints {
 		fmt.Fprintf(&b, "%-12s %s  user %s  password %s  certificate %s\n", e.Name, e.URL, e.Username, e.Password, e.Thumbprint)
+	}
+	if control != "" {
+		fmt.Fprintf(&b, "%-12s %s\n", "faults", control)
 	}
 	if files.config != "" {
 		fmt.Fprintf(&b, "\nheliostat run --config %s\n", files.config)
