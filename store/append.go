@@ -174,7 +174,15 @@ func actionOf(e *engine.Entry) (string, error) {
 	return r.Action.ID, nil
 }
 
+// put writes the entry, its indices, and its place in the tree.
 func (r *record) put(tx *bbolt.Tx) error {
+	if err := r.index(tx); err != nil {
+		return err
+	}
+	return grow(tx, r.Seq, r.raw)
+}
+
+func (r *record) index(tx *bbolt.Tx) error {
 	entries := tx.Bucket(bucketEntries)
 	// Keys only grow, so pages may be filled before they are split.
 	entries.FillPercent = 0.95
@@ -185,9 +193,6 @@ func (r *record) put(tx *bbolt.Tx) error {
 		return err
 	}
 	if err := tx.Bucket(bucketKinds).Put(kindKey(r.Kind, r.Seq), nil); err != nil {
-		return err
-	}
-	if err := grow(tx, r.Seq, r.raw); err != nil {
 		return err
 	}
 	if r.action == "" {

@@ -126,7 +126,10 @@ func (j *Journal) write(name string, content []byte) error {
 	if _, err := f.Write(content); err != nil {
 		return errors.Join(err, f.Close(), j.root.Remove(tmp))
 	}
-	if err := f.Sync(); err != nil {
+	if j.scratch == "" {
+		err = f.Sync()
+	}
+	if err != nil {
 		return errors.Join(err, f.Close(), j.root.Remove(tmp))
 	}
 	if err := f.Close(); err != nil {

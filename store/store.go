@@ -94,6 +94,8 @@ var (
 
 	keySchema = []byte("schema")
 	keyHead   = []byte("head") // seq of the last entry, then its hash
+	// keyExcerpt is in a journal that was made of an export: which part it is.
+	keyExcerpt = []byte("excerpt")
 )
 
 // Options of Open. The zero value opens for writing with the wall clock.
@@ -113,6 +115,8 @@ type Journal struct {
 	enc      *zstd.Encoder
 	dec      *zstd.Decoder
 	tmp      atomic.Uint64 // numbers temporary files
+	excerpt  *excerpt      // which part of a journal this is; nil for a whole one
+	scratch  string        // the folder, when it goes with this: nothing in it is synced
 
 	alerts sync.Mutex   // held while saving an alert; taken before mu
 	mu     sync.Mutex   // held while appending
@@ -270,6 +274,9 @@ func (j *Journal) load() error {
 			return err
 		}
 		j.last = e
+		if raw := tx.Bucket(bucketMeta).Get(keyExcerpt); raw != nil {
+			return json.Unmarshal(raw, &j.excerpt)
+		}
 		return nil
 	})
 }
@@ -303,7 +310,11 @@ func (j *Journal) Close() error {
 	if j.enc != nil {
 		errs = append(errs, j.enc.Close())
 	}
-	return errors.Join(append(errs, j.root.Close())...)
+	errs = append(errs, j.root.Close())
+	if j.scratch != "" {
+		errs = append(errs, os.RemoveAll(j.scratch))
+	}
+	return errors.Join(errs...)
 }
 
 func head(e *engine.Entry) []byte { return append(key(e.Seq), e.Hash...) }
@@ -326,6 +337,9 @@ func seqOf(k []byte) uint64 {
 
 // syncDir makes the names in a directory durable.
 func (j *Journal) syncDir(name string) error {
+	if j.scratch != "" {
+		return nil
+	}
 	d, err := j.root.Open(name)
 	if err != nil {
 		return err

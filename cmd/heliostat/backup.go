@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -91,22 +92,33 @@ func (g *globals) backup(ctx context.Context, out, state string) (s archived, er
 	return s, err
 }
 
-// writeArchive writes the archive beside its place, and puts it there when it is whole.
+// writeArchive writes the archive, verified.
 func writeArchive(ctx context.Context, out, path string, get func(string) ([]byte, error), c store.Checkpoint, key ed25519.PublicKey) (r store.Report, err error) {
+	err = writeWhole(out, func(w io.Writer) error {
+		r, err = store.Backup(ctx, w, path, get, c, key)
+		return err
+	})
+	return r, err
+}
+
+// writeWhole writes a file beside its place, and puts it there when it is whole.
+func writeWhole(out string, write func(w io.Writer) error) (err error) {
+	if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(fmt.Errorf("%s is there already", out), err)
+	}
 	f, err := os.CreateTemp(filepath.Dir(out), filepath.Base(out)+".partial-")
 	if err != nil {
-		return r, err
+		return err
 	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, os.Remove(f.Name()))
 		}
 	}()
-	r, err = store.Backup(ctx, f, path, get, c, key)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return r, err
+	if err := errors.Join(write(f), f.Sync(), f.Close()); err != nil {
+		return err
 	}
-	return r, os.Rename(f.Name(), out)
+	return os.Rename(f.Name(), out)
 }
 
 func newRestore(g *globals) *cobra.Command {

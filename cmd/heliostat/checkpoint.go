@@ -96,6 +96,7 @@ without which the folder's own is taken.`,
 			return err
 		},
 	}
+	g.exportFlag(cmd)
 	cmd.Flags().StringVar(&file, "checkpoint", "", "file of checkpoints that were kept elsewhere")
 	cmd.Flags().StringVar(&keyFile, "key", "", "the public key that signed them (default: checkpoint.pub in the state folder)")
 	return cmd

@@ -47,6 +47,7 @@ move or held and why, with the ledger, and what was done with it of late.`,
 			return e.print(cmd.OutOrStdout())
 		},
 	}
+	g.exportFlag(cmd)
 	cmd.Flags().StringVar(&state, "state", "", "state folder of a stopped daemon (default: the configured one)")
 	cmd.Flags().Uint64Var(&number, "cycle", 0, "as of this cycle (default: the last)")
 	return cmd

@@ -26,7 +26,7 @@ func newJournal(g *globals) *cobra.Command {
   heliostat journal verify --state /var/lib/heliostat`,
 	}
 	cmd.PersistentFlags().StringVar(&state, "state", "", "state folder of a stopped daemon (default: the configured one)")
-	cmd.AddCommand(newJournalLs(g, &state), newJournalShow(g, &state), newJournalVerify(g, &state), newJournalProve(g, &state), newJournalCompact(g, &state), newJournalInspect())
+	cmd.AddCommand(newJournalLs(g, &state), newJournalShow(g, &state), newJournalVerify(g, &state), newJournalProve(g, &state), newJournalExport(g, &state), newJournalCompact(g, &state), newJournalInspect())
 	return cmd
 }
 
@@ -73,6 +73,7 @@ func newJournalLs(g *globals, state *string) *cobra.Command {
 			return nil
 		},
 	}
+	g.exportFlag(cmd)
 	cmd.Flags().StringVar(&kind, "kind", "", "only this kind: "+strings.Join(entryKinds, ", "))
 	cmd.Flags().Uint64Var(&number, "cycle", 0, "only this cycle")
 	cmd.Flags().Uint64Var(&from, "from", 1, "from this entry on")
@@ -172,6 +173,7 @@ a signed checkpoint and the few hashes that show that it was in the journal then
 			return fmt.Errorf("no entry %d", n)
 		},
 	}
+	g.exportFlag(cmd)
 	cmd.Flags().BoolVar(&proof, "proof", false, "also what proves that the entry was in the journal of a checkpoint")
 	cmd.Flags().StringVar(&file, "checkpoint", "", "file of checkpoints, the last of which is meant (default: checkpoint in the state folder)")
 	return cmd

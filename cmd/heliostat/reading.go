@@ -24,6 +24,7 @@ type journal interface {
 	cycle.Reader
 	Verify(ctx context.Context) (store.Report, error)
 	VerifyCheckpoint(c store.Checkpoint, key ed25519.PublicKey) error
+	Export(ctx context.Context, w io.Writer, get func(digest string) ([]byte, error), o store.ExportOptions) (store.Report, error)
 	Prove(seq uint64, c store.Checkpoint) (store.Proof, error)
 	Cycle(cycle uint64) ([]engine.Entry, error)
 	Kind(kind engine.EntryKind) ([]engine.Entry, error)
@@ -32,13 +33,17 @@ type journal interface {
 }
 
 // openJournal opens the journal in the state folder, or in the configured one
-// when state is empty. While a daemon owns it, its socket is asked.
+// when state is empty. While a daemon owns it, its socket is asked. A file of
+// --journal stands for either.
 func (g *globals) openJournal(ctx context.Context, state string) (journal, error) {
 	return g.openJournalAfter(ctx, state, func(context.Context, string) error { return nil })
 }
 
 // openJournalAfter is openJournal once look has looked at the journal's file.
 func (g *globals) openJournalAfter(ctx context.Context, state string, look func(ctx context.Context, path string) error) (journal, error) {
+	if g.export != "" {
+		return g.openExport(ctx, state)
+	}
 	if g.socket != "" && state == "" {
 		return copyJournal(ctx, g.socket, look)
 	}

@@ -23,7 +23,8 @@ policies, the history, the open actions, the configuration, the time and the see
 builds the plan again and compares it byte for byte with the one in the journal.
 It exits with 1 when they differ.`,
 		Example: `  heliostat replay --state /var/lib/heliostat --all
-  heliostat replay --state /var/lib/heliostat --cycle 118`,
+  heliostat replay --state /var/lib/heliostat --cycle 118
+  heliostat replay --journal case.tar.zst --all`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if all == (number != 0) {
@@ -37,6 +38,7 @@ It exits with 1 when they differ.`,
 			return replay(cmd.OutOrStdout(), j, number, g.json)
 		},
 	}
+	g.exportFlag(cmd)
 	cmd.Flags().StringVar(&state, "state", "", "state folder of a stopped daemon (default: the configured one)")
 	cmd.Flags().Uint64Var(&number, "cycle", 0, "only this cycle")
 	cmd.Flags().BoolVar(&all, "all", false, "every cycle")
