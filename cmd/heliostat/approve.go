@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -32,10 +31,16 @@ it has, or with --yes and --expect-count.`,
 			if err != nil {
 				return err
 			}
-			in, _ := cmd.InOrStdin().(*os.File)
-			if count, err = confirm(cmd.Context(), c, args[0], count, yes, cmd.InOrStdin(), in != nil && terminal(in), cmd.OutOrStdout()); err != nil {
-				return err
+			s, err := c.Status(cmd.Context())
+			if err != nil {
+				return codeError{exitDaemon, err}
 			}
+			if s.Pending != nil && strings.HasPrefix(s.Pending.Hash, args[0]) {
+				in, file := cmd.InOrStdin().(*os.File)
+				if count, err = confirm(s.Pending, count, yes, cmd.InOrStdin(), file && terminal(in), cmd.OutOrStdout()); err != nil {
+					return err
+				}
+			} // of any other the daemon knows better what to say
 			if err := c.Approve(cmd.Context(), args[0], count); err != nil {
 				return err
 			}
@@ -56,24 +61,17 @@ func terminal(f *os.File) bool {
 
 // confirm makes sure that a person means it, before a site is emptied. It returns
 // how many actions that person takes the plan to have.
-func confirm(ctx context.Context, c *web.Client, hash string, count int, yes bool, in io.Reader, person bool, out io.Writer) (int, error) {
-	s, err := c.Status(ctx)
-	if err != nil {
-		return 0, codeError{exitDaemon, err}
-	}
-	if s.Pending == nil || !strings.HasPrefix(s.Pending.Hash, hash) {
-		return count, nil // the daemon says it better
-	}
-	sites := s.Pending.Plan.Evacuates()
+func confirm(p *web.PendingPlan, count int, yes bool, in io.Reader, person bool, out io.Writer) (int, error) {
+	sites := p.Plan.Evacuates()
 	switch {
 	case len(sites) == 0 || (person && yes && count != 0):
 		return count, nil
 	case !person:
-		return 0, codeError{exitUsage, fmt.Errorf("plan %.12s empties site %s: approve it at a terminal; --yes does not count off one", s.Pending.Hash, strings.Join(sites, ", "))}
+		return 0, codeError{exitUsage, fmt.Errorf("plan %.12s empties site %s: approve it at a terminal; --yes does not count off one", p.Hash, strings.Join(sites, ", "))}
 	case yes:
 		return 0, codeError{exitUsage, errors.New("--yes: --expect-count is missing: how many actions does the plan have?")}
 	}
-	_, _ = fmt.Fprintf(out, "Plan %.12s empties site %s: %d actions.\nType the number of actions to approve it: ", s.Pending.Hash, strings.Join(sites, ", "), len(s.Pending.Plan.Actions))
+	_, _ = fmt.Fprintf(out, "Plan %.12s empties site %s: %d actions.\nType the number of actions to approve it: ", p.Hash, strings.Join(sites, ", "), len(p.Plan.Actions))
 	line, err := bufio.NewReader(in).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return 0, err

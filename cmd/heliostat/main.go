@@ -66,7 +66,6 @@ func run(args []string) int {
 // globals are the flags that every command takes.
 type globals struct {
 	config    string
-	export    string // an exported journal, in place of a state folder
 	socket    string
 	json      bool
 	logFormat string
@@ -131,12 +130,18 @@ func strict(c *cobra.Command) {
 		}
 		return
 	}
-	if check := c.Args; check != nil {
-		c.Args = func(_ *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
-				return usage(err)
-			}
-			return nil
+	check := c.Args
+	if check == nil {
+		check = cobra.ArbitraryArgs
+	}
+	c.Args = func(_ *cobra.Command, args []string) error {
+		err := scoped(c, args)
+		if err == nil {
+			err = check(c, args)
 		}
+		if err != nil {
+			return usage(err)
+		}
+		return nil
 	}
 }

@@ -82,7 +82,7 @@ func TestWindowOpensTheBudgets(t *testing.T) {
 	now := engine.At(time.Now())
 	for place, want := range map[engine.Subject]int{{Kind: "fleet"}: 1, {Kind: "site", ID: "a"}: 1, {Kind: "cluster", ID: "v/c"}: 1, {Kind: "site", ID: "b"}: 0} {
 		g.cycleBegins(&engine.History{}, []engine.Window{{Kind: "change", Place: place, From: now - 60, To: now + 60}})
-		if n := admitted(g, int(want), 1, engine.Subject{}); n != want {
+		if n := admitted(g, want, 1, engine.Subject{}); n != want {
 			t.Errorf("a window for %s: %d admitted, want %d", place, n, want)
 		}
 		g.cycleBegins(&engine.History{}, []engine.Window{{Kind: "change", Place: place, From: now - 120, To: now - 60}})

@@ -511,7 +511,7 @@ func killByTag(t *testing.T) {
 func (x *town) arrive(at engine.HostID) {
 	x.fleet.mu.Lock()
 	defer x.fleet.mu.Unlock()
-	x.fleet.host = at
+	x.host = at
 }
 
 // killByOrder: the socket and the command line give the same order. Within a second
