@@ -66,6 +66,7 @@ func run(args []string) int {
 // globals are the flags that every command takes.
 type globals struct {
 	config    string
+	export    string // an exported journal, in place of a state folder
 	socket    string
 	json      bool
 	logFormat string
