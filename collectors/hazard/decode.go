@@ -76,10 +76,18 @@ func (r *record) hazard(fault func(key, format string, args ...any), has func(ke
 		given  bool
 		filled bool
 	}{
-		{"hazard", has("hazard") || has("id"), h.ID != ""}, {"site", has("site"), r.Site != ""}, {"kind", has("kind"), r.Kind != ""},
-		{"severity", has("severity"), r.Severity != ""}, {"source", has("source"), r.Source != ""}, {"t_earliest", has("t_earliest"), true},
-		{"t_end", has("t_end"), true}, {"issued", has("issued"), true}, {"valid_until", has("valid_until"), true},
-		{"threshold", true, r.Threshold != "" || !has("threshold")}, {"advisory", true, r.Advisory != "" || !has("advisory")}, {"method", true, r.Method != "" || !has("method")},
+		{"hazard", has("hazard") || has("id"), h.ID != ""},
+		{"site", has("site"), r.Site != ""},
+		{"kind", has("kind"), r.Kind != ""},
+		{"severity", has("severity"), r.Severity != ""},
+		{"source", has("source"), r.Source != ""},
+		{"t_earliest", has("t_earliest"), true},
+		{"t_end", has("t_end"), true},
+		{"issued", has("issued"), true},
+		{"valid_until", has("valid_until"), true},
+		{"threshold", true, r.Threshold != "" || !has("threshold")},
+		{"advisory", true, r.Advisory != "" || !has("advisory")},
+		{"method", true, r.Method != "" || !has("method")},
 	} {
 		switch {
 		case !x.given:

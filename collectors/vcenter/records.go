@@ -9,6 +9,7 @@ import (
 	"github.com/vmware/govmomi/vim25/types"
 
 	"heliostat/engine"
+	"heliostat/internal/strict"
 )
 
 // A record is one managed object as last reported. set takes the value of a
@@ -441,11 +442,13 @@ func reservation(v any) int64 {
 }
 
 // unescape undoes vCenter's escaping of the three characters that its paths use.
+// What cannot be seen in a name is written out: it must not rewrite the line of a
+// log or a terminal.
 func unescape(s string) string {
-	if !strings.Contains(s, "%") {
-		return s
+	if strings.Contains(s, "%") {
+		s = strings.NewReplacer("%2f", "/", "%2F", "/", "%5c", `\`, "%5C", `\`, "%25", "%").Replace(s)
 	}
-	return strings.NewReplacer("%2f", "/", "%2F", "/", "%5c", `\`, "%5C", `\`, "%25", "%").Replace(s)
+	return strict.Escape(s)
 }
 
 // dir is the folder of a datastore path such as "[ds1] web/web.vmdk".

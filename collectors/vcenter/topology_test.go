@@ -100,7 +100,7 @@ func TestApply(t *testing.T) {
 }
 
 func TestUnescape(t *testing.T) {
-	for in, want := range map[string]string{"plain": "plain", "a%2fb": "a/b", "100%25": "100%", "%5c": `\`, "%252f": "%2f"} {
+	for in, want := range map[string]string{"plain": "plain", "a%2fb": "a/b", "100%25": "100%", "%5c": `\`, "%252f": "%2f", "a\x1b[2J\u202eb": `a\x1b[2J\u202eb`} {
 		if got := unescape(in); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)
 		}
