@@ -89,6 +89,17 @@
 // in the Input, reserved at both ends, and no plan may contradict it. A plan that
 // a person approved is carried out beside the enforced one and counts as under way.
 //
+// # Rails
+//
+// Three places hold back what the policies want. What they said about the
+// evacuation of a site is held against the evidence and the persons that the
+// configuration asks for, before a plan is made: what is not enough is heard as
+// advice, or not at all. plan.Check refuses a plan that does harm. A gate before
+// the executor counts what is started, and knows pauses, stops in vCenter, open
+// breakers and budgets; workers ask it once more at the last moment. What the
+// gate remembers is part of the [History], so that a restart forgets none of it.
+// Each rail that bites is a [Hold].
+//
 // # Remembering
 //
 // Every entry of the journal carries the hash of the one before. What a plan was
