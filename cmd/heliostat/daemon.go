@@ -97,14 +97,18 @@ func newDaemon(ctx context.Context, cfg *configs.Config, j *store.Journal, at su
 	if err != nil {
 		return nil, errors.Join(err, d.close())
 	}
-	d.act, err = actuator.New(ctx, cfg.VCenters, actuator.Options{Session: vsphere.Options{DialContext: at.dial, Logger: d.log}, Logger: d.log})
+	d.act, err = actuator.New(ctx, cfg.VCenters, actuator.Options{
+		Session: vsphere.Options{DialContext: at.dial, Logger: d.log}, Logger: d.log, LeavePoweredOff: cfg.Plan.PoweredOff == engine.LeaveOff,
+	})
 	if err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	d.mode = strongest(cfg)
+	executor := execute.New(d.act, j, cfg.Plan.Limits, d.log)
+	executor.Configure(cfg.Execute)
 	d.may = &privileges{cfg: cfg, opts: vsphere.Options{DialContext: at.dial}, log: d.log, bans: map[string][]cycle.Ban{}}
 	d.loop = cycle.New(cycle.Loop{
-		Collector: resolving{set}, Policy: d.policies, Executor: execute.New(d.act, j, cfg.Plan.Limits, d.log), Journal: j,
+		Collector: resolving{set}, Policy: d.policies, Executor: executor, Journal: j,
 		Config: cfg.Plan, Sanity: cfg.Sanity, Schedule: schedule, MinGap: cfg.Schedule.MinGap, ApprovalTTL: cfg.Schedule.ApprovalTTL,
 		Windows: cfg.WindowsAt, Rails: cfg.Rails, Bans: d.may.Bans, SelfTest: plan.SelfTest, KillFile: killFile(cfg, at), Publish: d.publish, Alive: d.alive, Log: d.log,
 	})

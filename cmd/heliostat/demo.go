@@ -159,7 +159,7 @@ func (d *demo) run(ctx context.Context) (*summary, error) {
 	d.lab.ServePipe(ctx)
 	defer d.lab.Close()
 	d.files, err = writeLabFiles(d.state, cfg, d.lab.Endpoints(), labOptions{
-		every: demoEvery, minGap: time.Minute,
+		every: demoEvery, minGap: time.Minute, unchecked: true,
 		maintenance: &maintenance{host: d.maintained(), from: d.start.Add(maintenanceFrom), to: d.start.Add(maintenanceUntil)},
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -84,7 +85,7 @@ func newJournalLs(g *globals, state *string) *cobra.Command {
 // entryKinds are the kinds of entries, in the order of a cycle.
 var entryKinds = []string{
 	string(engine.EntryInput), string(engine.EntryDecision), string(engine.EntryVetoes), string(engine.EntryPlan), string(engine.EntryIntent), string(engine.EntryTask),
-	string(engine.EntryEnded), string(engine.EntryAlert), string(engine.EntryApproval), string(engine.EntryRevision), string(engine.EntryOperator), string(engine.EntryCycle),
+	string(engine.EntryEnded), string(engine.EntryHealth), string(engine.EntryAlert), string(engine.EntryApproval), string(engine.EntryRevision), string(engine.EntryOperator), string(engine.EntryCycle),
 }
 
 // gist says in a few words what an entry records.
@@ -98,6 +99,11 @@ func gist(e *engine.Entry) string {
 				s += ": " + r.Error
 			}
 			return s
+		}
+	case engine.EntryHealth:
+		var r engine.HealthRecord
+		if json.Unmarshal(e.Data, &r) == nil {
+			return fmt.Sprintf("%s of %s: %s", r.Action, r.Name, cmp.Or(r.Detail, "well"))
 		}
 	case engine.EntryPlan:
 		var r engine.PlanRecord

@@ -25,6 +25,7 @@ type labOptions struct {
 	minGap      time.Duration // at least, however often the loop is woken
 	recorded    bool          // nothing in it can be changed, and where it stands is not known
 	listen      string        // of the web server; "" for none
+	unchecked   bool          // moves are called at once, without the vCenter's check before
 	maintenance *maintenance
 }
 
@@ -100,6 +101,9 @@ func labYAML(f labFiles, cfg lab.Config, endpoints []lab.Endpoint, accounts map[
 	line("alerts:\n  token_file: %q", f.token)
 	line("  rules:\n    - {match: {alertname: \"CoolingFailure\"}, kind: cooling, site_label: site, deadline_annotation: deadline, deadline_after: 4h}")
 	line("hazards:\n  file: %q", f.hazards)
+	if o.unchecked {
+		line("execute:\n  check: false")
+	}
 	line("schedule:\n  every: %s\n  min_gap: %s", o.every, o.minGap)
 	if m := o.maintenance; m != nil {
 		line("windows:\n  - {id: firmware, kind: maintenance, host: %q, from: %q, to: %q, note: \"firmware of one host\"}", m.host, m.from.UTC().Format(time.RFC3339), m.to.UTC().Format(time.RFC3339))

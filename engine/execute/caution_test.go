@@ -19,7 +19,10 @@ func one(t *testing.T, prepare func(*world)) (w *world, kinds string, end engine
 	w, m := newWorld(), &memory{}
 	w.host["vm1"] = "va/h1"
 	prepare(w)
-	e := start(t.Context(), w, m, move(1, "vm1"))
+	e := New(w, m, engine.DefaultLimits(), slog.New(slog.DiscardHandler))
+	e.Configure(Config{Check: true})
+	e.Observe(&engine.Snapshot{})
+	e.Offer(t.Context(), "enforce", &engine.Plan{Actions: []engine.Action{move(1, "vm1")}})
 	if err := drive(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,8 @@ type Config struct {
 	// MaxPlanAge is for how long a plan may be acted on: what has not been called
 	// by then waits for the next. 0: for ever. Default 15m.
 	MaxPlanAge time.Duration `yaml:"max_plan_age"`
+	// Check has the server check each move before it is called. Default true.
+	Check bool `yaml:"check"`
 	// Health is how long after a move a VM is looked at again: whether it runs,
 	// and is no worse off than before. 0: never. Default 1m.
 	Health time.Duration `yaml:"health"`
@@ -20,7 +22,9 @@ type Config struct {
 // DefaultConfig takes a plan to be as good as its inventory, which may be a
 // quarter of an hour old, and gives a guest's heartbeat time to come back: it is
 // missed for up to half a minute after a move.
-func DefaultConfig() Config { return Config{MaxPlanAge: 15 * time.Minute, Health: time.Minute} }
+func DefaultConfig() Config {
+	return Config{MaxPlanAge: 15 * time.Minute, Check: true, Health: time.Minute}
+}
 
 // Validate reports every setting that makes no sense.
 func (c Config) Validate() error {

@@ -49,7 +49,7 @@ type worker struct {
 func (w *worker) run(ctx context.Context, before <-chan struct{}, submitted func()) {
 	defer submitted()
 	var checked error
-	if w.lease.stopped(w.cfg.MaxPlanAge) == "" {
+	if w.cfg.Check {
 		checked = w.act.Check(ctx, &w.rec.Action)
 	}
 	if before != nil {
