@@ -79,6 +79,25 @@ type Schedule struct {
 type Web struct {
 	// Listen is its address. Default 127.0.0.1:8480. Empty: none.
 	Listen string `yaml:"listen"`
+	// CertFile and KeyFile are the PEM files of its certificate; without them it
+	// speaks plain HTTP, which alerts.token_file permits on loopback only.
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+}
+
+// validate reports what would send a token in the clear.
+func (w *Web) validate(tokens bool) error {
+	host, port, err := net.SplitHostPort(cmp.Or(w.Listen, "localhost:1"))
+	if _, notPort := strconv.ParseUint(port, 10, 16); err != nil || notPort != nil {
+		return fmt.Errorf("web.listen: %q is not address:port", w.Listen)
+	}
+	if (w.CertFile == "") != (w.KeyFile == "") {
+		return errors.New("web.cert_file: belongs together with key_file: give both, or none")
+	}
+	if ip := net.ParseIP(host); tokens && w.CertFile == "" && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("web.listen: at %q the tokens of alerts would be sent in the clear: give cert_file and key_file, or listen at 127.0.0.1", w.Listen)
+	}
+	return nil
 }
 
 // State is where the daemon keeps what it must remember.
@@ -219,9 +238,8 @@ func (c *Config) validateRest() error {
 			bad(fmt.Sprintf("schedule.cron[%d]", i), "%v", err)
 		}
 	}
-	_, port, err := net.SplitHostPort(cmp.Or(c.Web.Listen, ":1"))
-	if _, notPort := strconv.ParseUint(port, 10, 16); err != nil || notPort != nil {
-		bad("web.listen", "%q is not address:port", c.Web.Listen)
+	if err := c.Web.validate(c.Alerts.TokenFile != ""); err != nil {
+		errs = append(errs, err)
 	}
 	if c.State.Dir == "" {
 		bad("state.dir", "is missing")

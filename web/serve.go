@@ -21,10 +21,11 @@ const (
 )
 
 // Serve answers requests on ln until ctx is done; then it takes no more, gives
-// those in flight five seconds to end, and returns nil. It closes ln.
+// those in flight five seconds to end, and returns nil. It closes ln. What is
+// refused is logged, and who is refused too often is not listened to for a while.
 func Serve(ctx context.Context, ln net.Listener, handler http.Handler, log *slog.Logger) error {
 	srv := &http.Server{
-		Handler:           handler,
+		Handler:           newGuard(handler, log),
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,

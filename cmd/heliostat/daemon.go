@@ -249,10 +249,9 @@ func (d *daemon) serve(ctx context.Context, g *errgroup.Group) error {
 		g.Go(func() error { return web.Serve(ctx, ln, web.NewControl(d.board, d.loop, d.journal), d.log) })
 	}
 	if addr := d.cfg.Web.Listen; addr != "" {
-		var lc net.ListenConfig
-		ln, err := lc.Listen(ctx, "tcp", addr)
+		ln, err := web.ListenTCP(ctx, addr, d.cfg.Web.CertFile, d.cfg.Web.KeyFile)
 		if err != nil {
-			return fmt.Errorf("listen at %s: %w", addr, err)
+			return err
 		}
 		d.log.InfoContext(ctx, "web server listens", "addr", ln.Addr().String())
 		var intake http.Handler
