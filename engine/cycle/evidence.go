@@ -189,7 +189,7 @@ func (t Tiers) persons(p *engine.Plan, need map[string]int32) (n int32, why stri
 func (l *Loop) turn(asked []engine.Evacuation) string {
 	for _, list := range [2][]engine.ActionRecord{l.Executor.Open(), l.approvedRest()} {
 		for i := range list {
-			if d := list[i].Action.Demand; d.Kind == "site" && slices.ContainsFunc(asked, func(e engine.Evacuation) bool { return e.Place == d }) {
+			if d := list[i].Action.Demand; d.Kind == "site" {
 				return d.ID
 			}
 		}

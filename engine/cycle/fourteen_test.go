@@ -470,7 +470,7 @@ func killByTag(t *testing.T) {
 		if n := len(town.made()); n != before || n < 20 || n > 150 {
 			t.Errorf("%d of 200 calls, %d after the tag was seen", n, n-before)
 		}
-		if err := x.Resume(ctx, "ann"); err == nil || !strings.Contains(err.Error(), why+", as seen at ") {
+		if err := x.Resume(ctx, "ann"); err == nil || !strings.Contains(err.Error(), why+", as far as was seen at ") {
 			t.Errorf("resumed under the tag: %v", err)
 		}
 	})
@@ -536,5 +536,26 @@ func killByOrder(t *testing.T) {
 	made := x.town.made()
 	if n := len(made); n < 20 || n > 100 || made[n-1].After(at.Add(time.Second)) {
 		t.Errorf("%d of 200 calls, the last %v after the order", n, made[n-1].Sub(at))
+	}
+}
+
+// TestResumeKeepsWhatIsOutOfSight: a stop is not lifted where nobody can see whether
+// it is still asked for, nor before the first look.
+func TestResumeKeepsWhatIsOutOfSight(t *testing.T) {
+	stop := engine.Stop{Subject: engine.Subject{Kind: "vcenter", ID: "v"}, Reason: "tag"}
+	for name, c := range map[string]struct {
+		s    *engine.Snapshot
+		stay int
+		err  bool
+	}{
+		"before the first look": {nil, 1, false},
+		"out of sight":          {&engine.Snapshot{}, 1, true},
+		"still tagged":          {&engine.Snapshot{VCenters: []engine.VCenter{{ID: "v", Stop: "tag"}}}, 1, true},
+		"gone":                  {&engine.Snapshot{VCenters: []engine.VCenter{{ID: "v"}}}, 0, false},
+	} {
+		l := &Loop{history: &engine.History{Stops: []engine.Stop{stop}}, shown: Published{Snapshot: c.s}}
+		if stay, err := l.unstop(); len(stay) != c.stay || (err != nil) != c.err {
+			t.Errorf("%s: %v, %v", name, stay, err)
+		}
 	}
 }

@@ -106,12 +106,23 @@ func (l *Loop) unstop() (stay []engine.Stop, err error) {
 	}
 	seen := s.Stops()
 	stay = slices.DeleteFunc(slices.Clone(stay), func(x engine.Stop) bool {
-		return !slices.ContainsFunc(seen, func(o engine.Stop) bool { return o.Subject == x.Subject })
+		return inSight(s, x.Subject) && !slices.ContainsFunc(seen, func(o engine.Stop) bool { return o.Subject == x.Subject })
 	})
 	if len(stay) == len(l.history.Stops) && l.paused == nil {
-		return stay, fmt.Errorf("%s, as seen at %s: remove it first", stay[0].Reason, s.At)
+		return stay, fmt.Errorf("%s, as far as was seen at %s: remove it first", stay[0].Reason, s.At)
 	}
 	return stay, nil
+}
+
+// inSight reports whether a vCenter or cluster was seen: what was not may still be
+// stopped.
+func inSight(s *engine.Snapshot, place engine.Subject) (ok bool) {
+	if place.Kind == "cluster" {
+		_, ok = s.FindCluster(engine.ClusterID(place.ID))
+	} else {
+		_, ok = s.FindVCenter(engine.VCenterID(place.ID))
+	}
+	return ok
 }
 
 // frozenBy lays the stops over what the policies said: a freeze of each cluster
