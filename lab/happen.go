@@ -82,7 +82,7 @@ func (l *Lab) undo(in *incident) {
 		l.relist(in)
 	case "drs":
 		for _, k := range l.clusters {
-			if in.Target == "" || k.cfg.Name == in.Target {
+			if in.at(k.vc) && (in.Target == "" || k.cfg.Name == in.Target) {
 				k.restless = time.Time{}
 			}
 		}

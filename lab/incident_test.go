@@ -272,6 +272,9 @@ func TestVCenterRestarts(t *testing.T) {
 		if _, err := methods.CancelTask(t.Context(), c.Client, &types.CancelTask{This: task.Reference()}); typeName(vimFault(err)) != "ManagedObjectNotFound" {
 			t.Errorf("the old task: %v", err)
 		}
+		if tm := props[mo.TaskManager](t, c, *c.ServiceContent.TaskManager, "recentTask"); len(tm.RecentTask) != 0 {
+			t.Errorf("recent tasks %v", tm.RecentTask)
+		}
 		if n := len(history(t, c, old, since, types.TaskInfoStateError)); n != 1 {
 			t.Errorf("%d failed tasks in the history", n)
 		}

@@ -92,6 +92,8 @@ func (v *vcenter) drop(t *simulator.Task) {
 	if e, ok := v.registry().Get(*t.Info.Entity).(mo.Entity); ok {
 		v.update(e, types.PropertyChange{Name: "recentTask", Val: without(e.Entity().RecentTask, t.Self)})
 	}
+	tm := lookup[*simulator.TaskManager](v.registry(), *vcContent(v).TaskManager)
+	v.update(tm, types.PropertyChange{Name: "recentTask", Val: without(tm.RecentTask, t.Self)})
 	v.registry().Remove(v.ctx(""), t.Self)
 }
 
