@@ -11,7 +11,7 @@ const (
 	descentShare = 25       // one evaluation of so many goes into a descent before
 	hotQuantile  = 0.95     // of what shifts cost: the first temperature
 	coldest      = 1. / 3e3 // of the first temperature: the last one
-	reheat       = 10       // further calls start so many times colder
+	reheat       = 10       // shorter calls start so many times colder
 	temperate    = 3        // temperatures that a violation costs at first
 	hardFrom     = 0.97     // of the evaluations: from here on nothing may break
 
@@ -36,17 +36,16 @@ func (s *island) goTo(at []int32) {
 }
 
 // anneal descends, learns what moves cost, and cools from there.
-func (s *island) anneal(evaluations int64) {
+func (s *island) anneal(evaluations int64, gentle bool) {
 	end := s.spent + evaluations
 	s.price = forbidding
 	for down := s.spent + evaluations/descentShare; s.spent < down; {
 		s.move(0)
 	}
 	hot := s.hottest(s.spent + evaluations/sampleShare)
-	if s.annealed {
+	if gentle {
 		hot /= reheat
 	}
-	s.annealed = true
 	start := s.spent
 	for s.spent < end {
 		done := float64(s.spent-start) / float64(end-start)

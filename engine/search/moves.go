@@ -7,9 +7,8 @@ const boundless = 1 << 61
 type island struct {
 	*state
 	dice
-	price    int64 // of a violation
-	spent    int64 // candidate evaluations
-	annealed bool  // at least once
+	price int64 // of a violation
+	spent int64 // candidate evaluations
 }
 
 // pick draws an object: two times out of three with a bias to large ones, which

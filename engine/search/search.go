@@ -52,14 +52,15 @@ func (s *Search) Spent() int64 { return s.spent }
 
 // Anneal cools once from hot to cold, spends about so many evaluations in all
 // islands together, and leaves them at the best assignment that one of them found.
-// The first call starts hot enough to forget the start; each further one is a
-// gentler reheating of the best. Nothing but the counts of the calls so far enters:
-// a call more never makes Best worse.
+// A call of more evaluations than all before it starts hot enough to forget the
+// start; a shorter one is a gentler reheating of the best. Nothing but the counts of
+// the calls so far enters, and a further call never makes Best worse.
 func (s *Search) Anneal(evaluations int64) {
 	if s.islands[0].containers < 2 || s.islands[0].objects == 0 {
 		return // there is nothing to choose
 	}
 	share := evaluations / int64(len(s.islands))
+	gentle := evaluations <= s.spent
 	var wg sync.WaitGroup
 	next := make(chan *island, len(s.islands))
 	for _, x := range s.islands {
@@ -69,7 +70,7 @@ func (s *Search) Anneal(evaluations int64) {
 	for range min(s.workers, len(s.islands)) {
 		wg.Go(func() {
 			for x := range next {
-				x.anneal(share)
+				x.anneal(share, gentle)
 			}
 		})
 	}

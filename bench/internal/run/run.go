@@ -1,0 +1,171 @@
+// Package run is what the benchmarks of the core share: flags, and how time is
+// turned into evaluations.
+package run
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"heliostat/engine/search"
+)
+
+// Flags are those of every program that runs the core on published instances.
+type Flags struct {
+	Data    string // a folder
+	Time    Seconds
+	CPU     bool // Time is that of the processors, not that of the wall
+	Threads int
+	Seed    uint64
+	Rounds  Rounds // spend these instead of time
+	JSON    bool
+}
+
+// Register adds the flags to a set.
+func (f *Flags) Register(fs *flag.FlagSet, timeLimit Seconds) {
+	f.Time = timeLimit
+	fs.StringVar(&f.Data, "data", ".", "the folder of the instances")
+	fs.Var(&f.Time, "time", "time to spend, as 300 or 5m, from the start of the program")
+	fs.BoolVar(&f.CPU, "cpu", false, "count processor time / threads against -time, not the wall's: for a machine that does other things, too")
+	fs.IntVar(&f.Threads, "threads", 2, "threads; with -rounds they change nothing but how long it takes")
+	fs.Uint64Var(&f.Seed, "seed", 1, "of the dice")
+	fs.Var(&f.Rounds, "rounds", "evaluations of each round, as 1000,50000: spend these instead of -time, which repeats a run exactly")
+	fs.BoolVar(&f.JSON, "json", false, "print one line of JSON")
+}
+
+// Validate reports a flag that makes no sense.
+func (f *Flags) Validate() error {
+	if f.Threads < 1 || f.Time <= 0 {
+		return errors.New("-threads is at least 1, and -time is more than 0")
+	}
+	return nil
+}
+
+// Seconds is a duration as a number of seconds, or as Go writes durations.
+type Seconds float64
+
+func (s *Seconds) String() string { return strconv.FormatFloat(float64(*s), 'g', -1, 64) }
+
+// Set parses a flag.
+func (s *Seconds) Set(text string) error {
+	if x, err := strconv.ParseFloat(text, 64); err == nil {
+		*s = Seconds(x)
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return fmt.Errorf("%q is no time: write 300, 300s or 5m", text)
+	}
+	*s = Seconds(d.Seconds())
+	return nil
+}
+
+// Rounds are evaluations, round by round.
+type Rounds []int64
+
+func (r *Rounds) String() string {
+	var b strings.Builder
+	for i, n := range *r {
+		fmt.Fprintf(&b, "%s%d", [2]string{"", ","}[min(i, 1)], n)
+	}
+	return b.String()
+}
+
+// Set parses a flag.
+func (r *Rounds) Set(text string) error {
+	for x := range strings.SplitSeq(text, ",") {
+		n, err := strconv.ParseInt(x, 10, 64)
+		if err != nil || n < 1 {
+			return fmt.Errorf("%q is no count of evaluations", x)
+		}
+		*r = append(*r, n)
+	}
+	return nil
+}
+
+// Spent is what a search took.
+type Spent struct {
+	Rounds      Rounds  `json:"rounds"` // of evaluations: -rounds repeats the run with them
+	Evaluations int64   `json:"evaluations"`
+	WallSeconds float64 `json:"wall_seconds"` // of the whole program until now
+	CPUSeconds  float64 `json:"cpu_seconds"`
+}
+
+// A Clock has run since the program began.
+type Clock struct{ start time.Time }
+
+// Start starts the clock.
+func Start() Clock { return Clock{time.Now()} }
+
+// Search improves an assignment: in the rounds given, or until the time is up.
+// Time does no more than choose the rounds. Short ones, each twice as long as the
+// last, measure how many evaluations a second there are; one long round takes the
+// better part of what is left, since one slow cooling beats several fast ones; and
+// ever shorter ones take the rest.
+func (f *Flags) Search(clock Clock, p *search.Problem, at []int32) ([]int32, search.Result, Spent, error) {
+	var spent Spent
+	s, err := search.New(p, at, search.Options{Seed: f.Seed, Workers: f.Threads})
+	if err != nil {
+		return nil, search.Result{}, spent, err
+	}
+	round := func(n int64) {
+		s.Anneal(n)
+		spent.Rounds = append(spent.Rounds, n)
+	}
+	for _, n := range f.Rounds {
+		round(n)
+	}
+	if len(f.Rounds) == 0 {
+		f.fill(clock, s, round)
+	}
+	best, result := s.Best()
+	spent.Evaluations = s.Spent()
+	spent.WallSeconds, spent.CPUSeconds = hundredths(clock.wall()), hundredths(cpuSeconds())
+	return best, result, spent, nil
+}
+
+const (
+	first     = 50_000 // evaluations of the first round: less than a tenth of a second
+	probing   = 0.02   // of the time goes into rounds that measure
+	longRound = 0.7    // of what is left then goes into the next round
+	enough    = 0.01   // of the time may be left over: a round that short gains nothing
+)
+
+func (f *Flags) fill(clock Clock, s *search.Search, round func(int64)) {
+	now := func() float64 {
+		if f.CPU {
+			return cpuSeconds() / float64(f.Threads)
+		}
+		return clock.wall()
+	}
+	limit := float64(f.Time)
+	start := now()
+	for n := int64(first); now()-start < probing*limit && now() < limit/2; n *= 2 {
+		round(n)
+	}
+	for {
+		left := limit - now()
+		if left < enough*limit {
+			return
+		}
+		rate := float64(s.Spent()) / (now() - start)
+		round(max(1, int64(longRound*left*rate)))
+	}
+}
+
+func (c Clock) wall() float64 { return time.Since(c.start).Seconds() }
+
+func cpuSeconds() float64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic("getrusage: " + err.Error()) // it fails for wrong arguments alone
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
+}
+
+func hundredths(x float64) float64 { return math.Round(x*100) / 100 }

@@ -1,0 +1,29 @@
+package run
+
+import (
+	"flag"
+	"io"
+	"testing"
+)
+
+func TestFlags(t *testing.T) {
+	for text, want := range map[string]Seconds{"300": 300, "2.5": 2.5, "90s": 90, "5m": 300, "soon": -1, "0": -1, "-1s": -1} {
+		var f Flags
+		fs := flag.NewFlagSet("x", flag.ContinueOnError)
+		fs.SetOutput(io.Discard)
+		f.Register(fs, 7)
+		err := fs.Parse([]string{"-time", text, "-rounds", "10,20"})
+		if err == nil {
+			err = f.Validate()
+		}
+		if want < 0 {
+			if err == nil {
+				t.Errorf("-time %s was accepted as %v", text, f.Time)
+			}
+			continue
+		}
+		if err != nil || f.Time != want || f.Rounds.String() != "10,20" {
+			t.Errorf("-time %s: %v seconds, rounds %s, %v", text, f.Time, f.Rounds.String(), err)
+		}
+	}
+}
