@@ -7,16 +7,28 @@ GOLANGCI_VERSION := v2.12.0
 # The linter's cache keeps the paths of the tree that filled it: each tree has its own.
 export GOLANGCI_LINT_CACHE := $(CURDIR)/$(BIN)/lint-cache
 VERSION        ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS        := -s -w -X main.version=$(VERSION)
+LDFLAGS        := -s -w -buildid= -X main.version=$(VERSION)
+# What makes the same binary of the same sources, wherever they lie.
+BUILD          := $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test check lint bench protocol powercut clean soak fuzz
+.PHONY: help build reproducible sbom demo test check lint bench protocol powercut clean soak fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: go-is-there ## build bin/heliostat
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/heliostat ./cmd/heliostat
+	$(BUILD) -o $(BIN)/heliostat ./cmd/heliostat
+
+reproducible: go-is-there ## build what is committed twice, in different folders and without a cache, and compare
+	@set -e; a=$$(mktemp -d); b=$$(mktemp -d); trap 'rm -rf "$$a" "$$b"' EXIT; \
+	mkdir "$$b/elsewhere"; git archive HEAD | tar x -C "$$a"; git archive HEAD | tar x -C "$$b/elsewhere"; \
+	(cd "$$a" && CGO_ENABLED=0 $(BUILD) -o heliostat.bin ./cmd/heliostat); \
+	(cd "$$b/elsewhere" && GOCACHE="$$b/cache" CGO_ENABLED=0 $(BUILD) -o heliostat.bin ./cmd/heliostat); \
+	sha256sum "$$a/heliostat.bin" "$$b/elsewhere/heliostat.bin" | sed 's/ .*//'; cmp "$$a/heliostat.bin" "$$b/elsewhere/heliostat.bin" && echo "the same, byte for byte"
+
+sbom: build ## what bin/heliostat was built from: bin/heliostat.cdx.json
+	$(BIN)/heliostat version --sbom > $(BIN)/heliostat.cdx.json
 
 demo: build ## three simulated datacentres, a day in about two minutes
 	$(BIN)/heliostat demo

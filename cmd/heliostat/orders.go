@@ -75,9 +75,15 @@ func newResume(g *globals) *cobra.Command {
 }
 
 func newVersion(g *globals) *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+	var sbom bool
+	cmd := &cobra.Command{
+		Use: "version", Short: "Print the version, or what this binary was built from",
+		Example: "  heliostat version --json\n  heliostat version --sbom > heliostat.cdx.json",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if sbom {
+				return writeBill(cmd.OutOrStdout())
+			}
 			if g.json {
 				return printJSON(cmd.OutOrStdout(), map[string]string{"version": version, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
 			}
@@ -85,6 +91,8 @@ func newVersion(g *globals) *cobra.Command {
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&sbom, "sbom", false, "print the modules in this binary (CycloneDX 1.6, JSON)")
+	return cmd
 }
 
 func newCheck(g *globals) *cobra.Command {
