@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -13,18 +12,21 @@ import (
 	"heliostat/engine"
 	"heliostat/engine/cycle"
 	"heliostat/engine/plan"
+	"heliostat/engine/whatif"
 )
 
 func newExplain(g *globals) *cobra.Command {
 	var state string
-	var number uint64
+	var when moment
 	cmd := &cobra.Command{
 		Use:   "explain vm|host|site NAME",
 		Short: "Say what the policies said about one VM, host or site, and what came of it",
 		Long: `Explain reads the journal: which rule said what about the object, whether it is to
-move or held and why, with the ledger, and what was done with it of late.`,
+move or held and why, with the ledger, and what was done with it of late. Of a VM that
+stays it says what would have had to be different; see also why-not.`,
 		Example: `  heliostat explain vm web-017
   heliostat explain site houston
+  heliostat explain vm web-017 --at 2026-11-25T14:30:00Z
   heliostat explain host esx-04 --cycle 118 --state /var/lib/heliostat`,
 		Args:      cobra.ExactArgs(2),
 		ValidArgs: []string{"vm", "host", "site"},
@@ -37,6 +39,10 @@ move or held and why, with the ledger, and what was done with it of late.`,
 				return err
 			}
 			defer func() { _ = j.Close() }()
+			number, err := when.cycle(j)
+			if err != nil {
+				return err
+			}
 			e, err := explain(j, args[0], args[1], number)
 			if err != nil {
 				return err
@@ -49,7 +55,7 @@ move or held and why, with the ledger, and what was done with it of late.`,
 	}
 	g.exportFlag(cmd)
 	cmd.Flags().StringVar(&state, "state", "", "state folder of a stopped daemon (default: the configured one)")
-	cmd.Flags().Uint64Var(&number, "cycle", 0, "as of this cycle (default: the last)")
+	when.flags(cmd)
 	return cmd
 }
 
@@ -65,7 +71,8 @@ type explanation struct {
 	Said     []said                `json:"said"`
 	Actions  []engine.Action       `json:"actions"`
 	Holds    []engine.Hold         `json:"holds"`
-	Recent   []engine.ActionRecord `json:"recent"` // newest first
+	Recent   []engine.ActionRecord `json:"recent"`            // newest first
+	Nearest  *whatif.Answer        `json:"nearest,omitempty"` // of a VM that stays: the site that it would soonest move to
 
 	host func(engine.HostID) string // names a host
 }
@@ -79,31 +86,11 @@ type said struct {
 	Reason string      `json:"reason"`
 }
 
-// explain reads the plan of the cycle (the last one when number is 0), of the
-// widest level made in it.
+// explain reads the plan of the cycle, of the widest level made in it.
 func explain(j journal, kind, name string, number uint64) (*explanation, error) {
-	if number == 0 {
-		e, ok, err := j.LastOf(engine.EntryPlan)
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			return nil, errors.New("the journal has no plan yet")
-		}
-		number = e.Cycle
-	}
-	var last planned
-	found := false
-	for p, err := range plans(j, number) {
-		if err != nil {
-			return nil, err
-		}
-		if p.input.Level != engine.Shadow {
-			last, found = p, true
-		}
-	}
-	if !found {
-		return nil, fmt.Errorf("cycle %d has no plan in the journal", number)
+	last, err := lastPlan(j, number)
+	if err != nil {
+		return nil, err
 	}
 	in, err := cycle.ReadInput(j, last.input)
 	if err != nil {
@@ -113,13 +100,8 @@ func explain(j journal, kind, name string, number uint64) (*explanation, error) 
 	if err != nil {
 		return nil, err
 	}
-	// What is only advised or in shadow is worth knowing too.
-	var d engine.Decision
-	b, err := j.Get(last.input.Decision)
+	d, err := decisionOf(j, last.input)
 	if err != nil {
-		return nil, err
-	}
-	if err := json.Unmarshal(b, &d); err != nil {
 		return nil, err
 	}
 	e := &explanation{Cycle: number, At: in.Now, Kind: kind, Revision: d.Revision, host: hostNamer(in.Snapshot)}
@@ -138,6 +120,9 @@ func explain(j journal, kind, name string, number uint64) (*explanation, error) 
 		if about := (engine.Subject{Kind: kind, ID: e.ID}); h.Subject == about || h.Demand == about {
 			e.Holds = append(e.Holds, h)
 		}
+	}
+	if kind == "vm" && len(e.Actions) == 0 {
+		e.Nearest = nearest(&in, o.vm)
 	}
 	return e, e.recent(j, number)
 }
@@ -427,6 +412,9 @@ func (e *explanation) print(w io.Writer) error {
 	}
 	if len(e.Actions) == 0 && len(e.Holds) == 0 {
 		line("nothing is planned for it and nothing is held: it may stay as it is")
+	}
+	if e.Nearest != nil {
+		_ = printAnswer(&b, e.Nearest) // a builder takes everything
 	}
 	if len(e.Recent) > 0 {
 		line("of late:")

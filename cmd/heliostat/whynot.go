@@ -1,0 +1,244 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"heliostat/engine"
+	"heliostat/engine/cycle"
+	"heliostat/engine/plan"
+	"heliostat/engine/whatif"
+)
+
+// nearestVMs is the largest fleet for which explain looks for the nearest place
+// by itself: each place takes some 30 plans, and a plan of so many VMs 20 ms.
+const nearestVMs = 5_000
+
+func newWhyNot(g *globals) *cobra.Command {
+	var state, to string
+	var when moment
+	cmd := &cobra.Command{
+		Use:   "why-not vm NAME --to PLACE",
+		Short: "Say what keeps a VM from a site, cluster or host, and what would have to be different",
+		Long: `Why-not takes a journaled cycle and asks the planner what would have had to be
+different for the VM to be moved: it lifts the constraint that binds, builds the plan
+again, lifts the next, and at last finds the least that the move would have to be
+worth. What it answers is what the planner would do. Nothing is changed.`,
+		Example: `  heliostat why-not vm web-017 --to frankfurt
+  heliostat why-not vm web-017 --to esx-04 --at 2026-11-25T14:30:00Z --state /var/lib/heliostat`,
+		Args:      cobra.ExactArgs(2),
+		ValidArgs: []string{"vm"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if args[0] != "vm" {
+				return codeError{exitUsage, fmt.Errorf("why not what? vm, not %q", args[0])}
+			}
+			if to == "" {
+				return codeError{exitUsage, errors.New("--to: name a site, a cluster or a host")}
+			}
+			j, err := g.openJournal(cmd.Context(), state)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = j.Close() }()
+			number, err := when.cycle(j)
+			if err != nil {
+				return err
+			}
+			p, err := lastPlan(j, number)
+			if err != nil {
+				return err
+			}
+			in, err := cycle.ReadInput(j, p.input)
+			if err != nil {
+				return err
+			}
+			a, err := whyNot(in, args[1], to)
+			if err != nil {
+				return err
+			}
+			if g.json {
+				return printJSON(cmd.OutOrStdout(), a)
+			}
+			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "vm %s, cycle %d at %s, level %s\n", a.Name, number, in.Now, in.Level)
+			return printAnswer(cmd.OutOrStdout(), a)
+		},
+	}
+	cmd.Flags().StringVar(&state, "state", "", "state folder of a stopped daemon (default: the configured one)")
+	cmd.Flags().StringVar(&to, "to", "", "a site, a cluster or a host")
+	when.flags(cmd)
+	return cmd
+}
+
+// A moment is the cycle that a command is about: given by its number or by a time.
+type moment struct {
+	number uint64
+	at     string
+}
+
+func (m *moment) flags(cmd *cobra.Command) {
+	cmd.Flags().Uint64Var(&m.number, "cycle", 0, "as of this cycle (default: the last)")
+	cmd.Flags().StringVar(&m.at, "at", "", "as of this time, such as 2026-11-25T14:30:00Z")
+	cmd.MarkFlagsMutuallyExclusive("cycle", "at")
+}
+
+// cycle is the last one that made a plan until then.
+func (m *moment) cycle(j journal) (uint64, error) {
+	if m.number != 0 {
+		return m.number, nil
+	}
+	if m.at == "" {
+		e, ok, err := j.LastOf(engine.EntryPlan)
+		if err == nil && !ok {
+			err = errors.New("the journal has no plan yet")
+		}
+		return e.Cycle, err
+	}
+	at, err := time.Parse(time.RFC3339, m.at)
+	if err != nil {
+		return 0, codeError{exitUsage, fmt.Errorf("--at: %q is no time such as 2026-11-25T14:30:00Z", m.at)}
+	}
+	entries, err := j.Kind(engine.EntryPlan)
+	if err != nil {
+		return 0, err
+	}
+	var number uint64
+	for i := range entries {
+		if !entries[i].At.After(at) {
+			number = entries[i].Cycle
+		}
+	}
+	if number == 0 {
+		return 0, fmt.Errorf("the journal has no plan of %s or before", m.at)
+	}
+	return number, nil
+}
+
+// lastPlan is the plan of the widest level that the cycle made, shadows apart.
+func lastPlan(j journal, number uint64) (planned, error) {
+	var last planned
+	found := false
+	for p, err := range plans(j, number) {
+		if err != nil {
+			return last, err
+		}
+		if p.input.Level != engine.Shadow {
+			last, found = p, true
+		}
+	}
+	if !found {
+		return last, fmt.Errorf("cycle %d has no plan in the journal", number)
+	}
+	return last, nil
+}
+
+func whyNot(in plan.Input, name, to string) (*whatif.Answer, error) {
+	s := in.Snapshot
+	v := engine.None
+	for i := range s.VMs {
+		if s.VMs[i].Name == name || string(s.VMs[i].ID) == name {
+			v = int32(i)
+		}
+	}
+	if v < 0 {
+		return nil, fmt.Errorf("vm %s: %w", name, errNotThere)
+	}
+	place, err := placeNamed(s, to)
+	if err != nil {
+		return nil, err
+	}
+	a := whatif.WhyNot(in, v, place)
+	return &a, nil
+}
+
+// placeNamed finds a site, a cluster or a host by its ID or its name.
+func placeNamed(s *engine.Snapshot, name string) (engine.Subject, error) {
+	if _, ok := s.FindSite(engine.SiteID(name)); ok {
+		return engine.Subject{Kind: "site", ID: name}, nil
+	}
+	for i := range s.Clusters {
+		if c := &s.Clusters[i]; c.Name == name || string(c.ID) == name {
+			return engine.Subject{Kind: "cluster", ID: string(c.ID)}, nil
+		}
+	}
+	for i := range s.Hosts {
+		if h := &s.Hosts[i]; h.Name == name || string(h.ID) == name {
+			return engine.Subject{Kind: "host", ID: string(h.ID)}, nil
+		}
+	}
+	return engine.Subject{}, fmt.Errorf("no site, cluster or host %q in that cycle", name)
+}
+
+func printAnswer(w io.Writer, a *whatif.Answer) error {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	to := a.To.ID
+	switch {
+	case a.There:
+		line("it is at %s already", to)
+	case a.Moves:
+		line("it is planned to move to %s", to)
+	case !a.Possible:
+		line("it could not move to %s:", to)
+	default:
+		line("it would move to %s if", to)
+	}
+	for _, x := range a.Binds {
+		if x.Unless == "" {
+			line("  nothing lifts this: %s (%s)", x.Detail, x.Code)
+			continue
+		}
+		line("  %s\n    now: %s (%s)", x.Unless, x.Detail, x.Code)
+	}
+	if a.ShortMicro > 0 {
+		line("  it were worth %.4f EUR/h more there", float64(a.ShortMicro)/1e6)
+		for _, s := range a.Scores {
+			line("    that is a site score of %s higher by %.2f, there above here%s", s.Policy, s.More, beyond(s.More))
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// beyond says that a score cannot be that high: they are from -1 to 1.
+func beyond(more float64) string {
+	if more > 2 {
+		return ": more than scores can say, so raise its weight"
+	}
+	return ""
+}
+
+// nearest is the answer for the site that least keeps the VM from, nil where
+// there is none.
+func nearest(in *plan.Input, v int32) *whatif.Answer {
+	if len(in.Snapshot.VMs) > nearestVMs {
+		return nil
+	}
+	var best *whatif.Answer
+	for i := range in.Snapshot.Sites {
+		if in.Snapshot.VMSite(v) == int32(i) {
+			continue
+		}
+		a := whatif.WhyNot(*in, v, engine.Subject{Kind: "site", ID: string(in.Snapshot.Sites[i].ID)})
+		if a.Possible && (best == nil || len(a.Binds) < len(best.Binds) || len(a.Binds) == len(best.Binds) && a.ShortMicro < best.ShortMicro) {
+			best = &a
+		}
+	}
+	return best
+}
+
+// decisionOf is all that the policies said in the cycle: what is only advised, or
+// in shadow, too.
+func decisionOf(j journal, in engine.InputRecord) (engine.Decision, error) {
+	var d engine.Decision
+	b, err := j.Get(in.Decision)
+	if err != nil {
+		return d, err
+	}
+	return d, json.Unmarshal(b, &d)
+}

@@ -1,0 +1,140 @@
+package whatif
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"heliostat/engine"
+	"heliostat/engine/plan"
+	"heliostat/engine/sim"
+)
+
+// world is a fleet of three sites in which every VM may go anywhere, and a VM at
+// the first site that is asked about.
+func world(t *testing.T) (plan.Input, int32) {
+	t.Helper()
+	s := sim.Fleet(3, sim.FleetConfig{Hosts: 12, VMs: 60, AcrossPct: 100, LoadPct: 30})
+	in := plan.Input{Now: s.At, Seed: 1, Level: engine.Enforce, Snapshot: s, Config: plan.DefaultConfig(), History: &engine.History{}}
+	in.Config.Modes = plan.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
+	in.History = engine.Fold(in.History, s, nil, in.Config.Low)
+	in.Decision = &engine.Decision{
+		Voices:  []engine.Voice{{Policy: "sun", Rule: engine.RuleSiteScore, Mode: engine.Enforce, WeightMicroEUR: 10_000}, {Policy: "law", Rule: engine.RulePin, Mode: engine.Enforce}},
+		Reasons: []string{"r"},
+	}
+	for v := range s.VMs {
+		if s.VMs[v].Power == engine.VMOn && s.VMSite(int32(v)) == 0 {
+			return in, int32(v)
+		}
+	}
+	t.Fatal("no VM at the first site")
+	return in, 0
+}
+
+// Each kind of constraint is named, said to be lifted by the right thing, and
+// with it lifted the VM moves.
+func TestWhyNot(t *testing.T) {
+	by := engine.By{Voice: 1}
+	for _, c := range []struct {
+		name   string
+		change func(in *plan.Input, v int32)
+		code   engine.HoldCode // "": nothing binds
+		unless string
+	}{
+		{"nothing but its worth", func(*plan.Input, int32) {}, "", ""},
+		{"pinned", func(in *plan.Input, v int32) { in.Decision.Pins = []engine.Pin{{VM: v, By: by}} }, engine.HoldPinned, "neither a policy"},
+		{"frozen", func(in *plan.Input, _ int32) {
+			in.Decision.Freezes = []engine.Freeze{{Place: engine.Subject{Kind: "fleet"}, By: by}}
+		}, engine.HoldFrozen, "nothing were frozen (as [law] now says)"},
+		{"not allowed there", func(in *plan.Input, v int32) {
+			in.Decision.AllowSites = []engine.AllowSites{{VM: v, Sites: engine.SiteMask(0).With(0), By: by}}
+		}, engine.HoldSites, "allowed that site"},
+		{"denied", func(in *plan.Input, v int32) {
+			for i := range in.Snapshot.Hosts {
+				in.Vetoes = append(in.Vetoes, engine.Veto{VM: in.Snapshot.VMs[v].ID, To: in.Snapshot.Hosts[i].ID, Code: "c", Reason: "r", Policy: "law", Mode: engine.Enforce})
+			}
+			slices.SortFunc(in.Vetoes, func(a, b engine.Veto) int { return strings.Compare(string(a.To), string(b.To)) })
+		}, engine.HoldVeto, "did not deny"},
+		{"moved lately", func(in *plan.Input, v int32) {
+			for i := range in.History.VMs {
+				if in.History.VMs[i].ID == in.Snapshot.VMs[v].ID {
+					in.History.VMs[i].MovedAt = in.Now - 60
+				}
+			}
+		}, engine.HoldCooldown, "of late"},
+		{"budget", func(in *plan.Input, _ int32) { in.Config.MovesPerDay = 0 }, engine.HoldBudget, "budgets"},
+		{"owner's tag", func(in *plan.Input, v int32) { in.Snapshot.VMs[v].Mode = engine.Off }, engine.HoldPinned, "owner's tag"},
+		{"site's mode", func(in *plan.Input, _ int32) { in.Snapshot.Sites[0].Mode = engine.Advise }, engine.HoldMode, "its site"},
+		{"not opted in", func(in *plan.Input, v int32) { in.Snapshot.VMs[v].Across = false }, engine.HoldAcross, "opted in"},
+		{"too far", func(in *plan.Input, _ int32) {
+			for i := range in.Snapshot.Links {
+				in.Snapshot.Links[i].RTTMicros = 400_000
+			}
+		}, engine.HoldRTT, "at most 150 ms"},
+		{"too thin", func(in *plan.Input, _ int32) {
+			for i := range in.Snapshot.Links {
+				in.Snapshot.Links[i].Mbps = 10
+			}
+		}, engine.HoldBandwidth, "at least 250 Mbit/s"},
+		{"full", func(in *plan.Input, _ int32) {
+			for i := range in.Snapshot.Hosts {
+				if h := &in.Snapshot.Hosts[i]; h.Site == 1 {
+					h.UsedMiB = h.MemoryMiB
+				}
+			}
+		}, engine.HoldCapacity, "room for"},
+		{"no space", func(in *plan.Input, _ int32) {
+			for i := range in.Snapshot.Datastores {
+				in.Snapshot.Datastores[i].FreeMiB = 0
+			}
+		}, engine.HoldSpace, "datastore"},
+		{"a device", func(in *plan.Input, v int32) { in.Snapshot.VMs[v].Obstacles |= engine.ObPassthrough }, engine.HoldObstacle, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in, v := world(t)
+			c.change(&in, v)
+			to := engine.Subject{Kind: "site", ID: string(in.Snapshot.Sites[1].ID)}
+			before := plan.Build(in)
+			a := WhyNot(in, v, to)
+			if a.There || a.Moves {
+				t.Fatalf("%+v", a)
+			}
+			if c.code == "" {
+				if len(a.Binds) > 0 || !a.Possible || a.ShortMicro <= 0 || len(a.Scores) != 1 {
+					t.Fatalf("%+v", a)
+				}
+				// The premium is the least: with it the VM moves, with a hundredth less it does not.
+				q := &question{in: in, v: v, to: to, site: 1}
+				if !q.moved(in, a.ShortMicro) || q.moved(in, a.ShortMicro-max(2, a.ShortMicro/100)) {
+					t.Errorf("%d is not the least premium", a.ShortMicro)
+				}
+				return
+			}
+			at := slices.IndexFunc(a.Binds, func(b Bind) bool { return b.Code == c.code })
+			if at < 0 || !strings.Contains(a.Binds[at].Unless, c.unless) || a.Binds[at].Detail == "" {
+				t.Fatalf("binds %+v, want %s: %s", a.Binds, c.code, c.unless)
+			}
+			if a.Possible != (c.unless != "") {
+				t.Errorf("possible: %v, binds %+v", a.Possible, a.Binds)
+			}
+			// Asking changes nothing.
+			after := plan.Build(in)
+			if x, y := before.Hash(), after.Hash(); x != y {
+				t.Errorf("the plan was %s and is %s", x, y)
+			}
+		})
+	}
+}
+
+func TestWhyNotThere(t *testing.T) {
+	in, v := world(t)
+	if a := WhyNot(in, v, engine.Subject{Kind: "site", ID: string(in.Snapshot.Sites[0].ID)}); !a.There {
+		t.Errorf("%+v", a)
+	}
+	// A site score that is worth enough: the plan moves it.
+	in.Decision.SiteScores = []engine.SiteScore{{Site: 1, Milli: 1000}}
+	in.Decision.Voices[0].WeightMicroEUR, in.Config.MovesPerCycle = 10_000_000, 1000
+	if a := WhyNot(in, v, engine.Subject{Kind: "site", ID: string(in.Snapshot.Sites[1].ID)}); !a.Moves {
+		t.Errorf("%+v", a)
+	}
+}
