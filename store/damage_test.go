@@ -20,7 +20,7 @@ import (
 )
 
 // damages is how often the test of damage damages; a release is worth 500.
-var damages = flag.Int("damages", 80, "bit flips and cuts of a journal's files to try")
+var damages = flag.Int("damages", 30, "bit flips and cuts of a journal's files to try")
 
 // TestMain lets this binary be the processes that a damaged journal may crash.
 func TestMain(m *testing.M) {
