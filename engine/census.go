@@ -198,25 +198,26 @@ func (c *Census) nothing() string {
 
 // after is the census that stays in force while the daemon's own actions go on:
 // what they have changed will be seen once the vCenter is believed again.
-func (c Census) after(s *Snapshot, ended []ActionRecord) Census {
+func (c *Census) after(s *Snapshot, ended []ActionRecord) Census {
+	out := *c
 	for i := range ended {
 		a := &ended[i].Action
 		if ended[i].State != StateSucceeded {
 			continue
 		}
 		switch {
-		case a.Kind == Move && a.Across && a.From.VCenter == c.VCenter:
-			c.move(s, a.VM, -1)
-		case a.Kind == Move && a.Across && a.To.VCenter == c.VCenter:
-			c.move(s, a.VM, 1)
-		case a.From.VCenter != c.VCenter:
+		case a.Kind == Move && a.Across && a.From.VCenter == out.VCenter:
+			out.move(s, a.VM, -1)
+		case a.Kind == Move && a.Across && a.To.VCenter == out.VCenter:
+			out.move(s, a.VM, 1)
+		case a.From.VCenter != out.VCenter:
 		case a.Kind == Standby:
-			c.HostsOn--
+			out.HostsOn--
 		case a.Kind == Wakeup:
-			c.HostsOn++
+			out.HostsOn++
 		}
 	}
-	return c
+	return out
 }
 
 // move counts one VM more or less, of an average load: its own may not be seen.
@@ -323,8 +324,8 @@ func (l Sanity) doubt(old, now *Census, o doing) (found []finding) {
 	if changed > few && int64(changed)*100 > int64(old.Hosts)*int64(l.HostsPct) {
 		add(DoubtStates, "%d of %d hosts have changed their state at once", changed, old.Hosts)
 	}
-	if old.Running < enoughVMs || now.Running < enoughVMs {
-		return found
+	if len(old.Doubts) == 0 && (old.Running < enoughVMs || now.Running < enoughVMs) {
+		return found // what is doubted stays so though the VMs become few
 	}
 	// Averages a VM, and ratios of hosts to VMs, since moves change the sums. They
 	// are in thousandths, so that those of small figures mean something.

@@ -58,7 +58,7 @@ func stuck(h *History, s *Snapshot, limit int64) []Gap {
 	for i := range s.Hosts {
 		if x := &s.Hosts[i]; x.reads() {
 			past := h.Host(x.ID)
-			changed[cell(x)] = max(changed[cell(x)], past.since(x, s.At))
+			changed[cell(x)] = max(changed[cell(x)], sameSince(&past, x, s.At))
 		}
 	}
 	dead := func(at Unix) bool { return at != 0 && int64(s.At-at) >= limit }
@@ -86,8 +86,8 @@ func stuck(h *History, s *Snapshot, limit int64) []Gap {
 // reads reports whether the host's load is a reading of a host that runs.
 func (h *Host) reads() bool { return h.Power == HostOn && h.Connected && h.Seen() }
 
-// since tells since when the host's load is what it is now.
-func (x *HostHistory) since(h *Host, at Unix) Unix {
+// sameSince tells since when the host's load is what it is now.
+func sameSince(x *HostHistory, h *Host, at Unix) Unix {
 	if x.SameSince == 0 || x.LastMHz != h.UsedMHz || x.LastMiB != h.UsedMiB {
 		return at
 	}

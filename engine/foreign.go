@@ -6,7 +6,8 @@ import "slices"
 // VMs stand elsewhere than they were last seen without any doing of ours: a
 // person, the cluster's scheduler or a failover moved them, and has a reason.
 // open and ended are our actions under way and those that ended since. Doing of
-// ours are also the moves by which a cluster empties a host for us.
+// ours is not what we wanted to do and did not: mostly since somebody else had moved
+// the VM. Doing of ours are also the moves by which a cluster empties a host for us.
 func NoteForeign(before, h *History, s *Snapshot, open, ended []ActionRecord) {
 	var moved []VMID
 	var emptied []HostID
@@ -14,7 +15,9 @@ func NoteForeign(before, h *History, s *Snapshot, open, ended []ActionRecord) {
 		for i := range list {
 			switch a := &list[i].Action; a.Kind {
 			case Move:
-				moved = append(moved, a.VM)
+				if r := list[i].State; !r.Terminal() || r == StateSucceeded || r == StateLost {
+					moved = append(moved, a.VM)
+				}
 			case Standby, EnterMaintenance:
 				emptied = append(emptied, a.HostOf())
 			case Wakeup, ExitMaintenance:
@@ -25,8 +28,8 @@ func NoteForeign(before, h *History, s *Snapshot, open, ended []ActionRecord) {
 	for i := range h.VMs {
 		x := &h.VMs[i]
 		j, ok := s.FindVM(x.ID)
-		if !ok {
-			continue // out of sight, as on its way between vCenters
+		if !ok || s.VMs[j].Host < 0 {
+			continue // out of sight, as on its way between vCenters, or its host is
 		}
 		at := s.Hosts[s.VMs[j].Host].ID
 		from := x.SeenOn

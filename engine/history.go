@@ -40,6 +40,9 @@ func (r *Ring) Add(at Unix, value int32) {
 	r.Sum += int64(value)
 }
 
+// after reports whether its newest interval is not before the moment.
+func (r *Ring) after(at Unix) bool { return r.Slot*RingSeconds >= int64(at) }
+
 func (r *Ring) current() int32 {
 	if r.Count == 0 {
 		return Unknown
@@ -192,8 +195,8 @@ type Thresholds struct {
 
 // Fold carries history over one observation: the snapshot, and the actions that
 // ended since the last one. It is pure: it returns a new History and leaves h alone.
-// What is not in the snapshot is forgotten, but hosts and VMs with a history of
-// actions are kept for a day, since a vCenter may be out of sight for a while.
+// What is not in the snapshot is forgotten a day after it was last seen, or acted
+// on, since a vCenter may be out of sight for a while.
 func Fold(h *History, s *Snapshot, ended []ActionRecord, low Thresholds) *History {
 	const day = 86_400
 	at := s.At
@@ -204,14 +207,14 @@ func Fold(h *History, s *Snapshot, ended []ActionRecord, low Thresholds) *Histor
 		}
 	}
 	out.Hosts = mergeBy(h.Hosts, len(s.Hosts), func(i int) HostID { return s.Hosts[i].ID }, func(x *HostHistory) HostID { return x.ID },
-		func(x *HostHistory) bool { return x.Own != OwnNothing || at-x.ChangeAt < day })
+		func(x *HostHistory) bool { return x.Own != OwnNothing || at-x.ChangeAt < day || x.CPU.after(at-day) })
 	for i := range out.Hosts {
 		if j, ok := s.FindHost(out.Hosts[i].ID); ok {
 			foldHost(&out.Hosts[i], s, j, low)
 		}
 	}
 	out.VMs = mergeBy(h.VMs, len(s.VMs), func(i int) VMID { return s.VMs[i].ID }, func(x *VMHistory) VMID { return x.ID },
-		func(x *VMHistory) bool { return at-x.MovedAt < day || at-x.FailedAt < day })
+		func(x *VMHistory) bool { return at-x.MovedAt < day || at-x.FailedAt < day || x.CPU.after(at-day) })
 	j := 0
 	for i := range out.VMs {
 		for j < len(s.VMs) && s.VMs[j].ID < out.VMs[i].ID {
@@ -289,7 +292,7 @@ func (x *VMHistory) fold(v *VM, at Unix) {
 func foldHost(x *HostHistory, s *Snapshot, i int32, low Thresholds) {
 	h, at := &s.Hosts[i], s.At
 	if h.reads() {
-		x.SameSince = x.since(h, at)
+		x.SameSince = sameSince(x, h, at)
 		x.LastMHz, x.LastMiB = h.UsedMHz, h.UsedMiB
 		x.OwnMHz, x.OwnMiB = overhead(s, i)
 	}

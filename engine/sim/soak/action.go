@@ -75,6 +75,13 @@ func (x *executor) submit(f *flight) *task {
 	if a.Kind == engine.Move {
 		k.vm, _ = w.t.FindVM(a.VM)
 		k.to, _ = w.t.FindHost(a.To.Host)
+		if a.To.DRS {
+			if h := w.chosen(k.vm, k.to); h >= 0 {
+				k.to, k.act.To.Host = h, w.t.Hosts[h].ID
+			} else {
+				k.err = "no host of the cluster has room"
+			}
+		}
 	} else {
 		k.host, _ = w.t.FindHost(a.From.Host)
 	}
@@ -106,9 +113,9 @@ func (x *executor) look(a *engine.Action) (source, arrived bool, detail string) 
 		if !ok {
 			return false, false, "there is no such VM"
 		}
-		at := w.t.Hosts[w.t.VMs[v].Host].ID
-		idle := w.task[v] == nil
-		return idle && at == a.From.Host, idle && at == a.To.Host && w.homed(v, a), "on " + string(at)
+		h := &w.t.Hosts[w.t.VMs[v].Host]
+		idle, there := w.task[v] == nil, h.ID == a.To.Host || (a.To.DRS && w.t.Clusters[h.Cluster].ID == a.To.Cluster)
+		return idle && h.ID == a.From.Host, idle && there && w.homed(v, a), "on " + string(h.ID)
 	}
 	i, ok := w.t.FindHost(a.From.Host)
 	if !ok {

@@ -92,7 +92,11 @@ func (x *executor) cycle() {
 		w.note("not believed %s: %s", g.Subject, g.Reason)
 	}
 	s.Disbelieve(gaps)
-	x.history = engine.Fold(x.history, s, ended, w.cfg.Low)
+	before := x.history
+	x.history = engine.Fold(before, s, ended, w.cfg.Low)
+	if w.spoilt != heedless {
+		engine.NoteForeign(before, x.history, s, open, ended)
+	}
 	x.history.Census = census
 	if w.spoilt == greedy {
 		for i := range x.history.Hosts {

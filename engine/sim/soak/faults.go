@@ -47,6 +47,9 @@ const (
 func (w *world) live() {
 	w.breathe()
 	w.intend()
+	if w.drs {
+		w.balance()
+	}
 	if !w.faulty {
 		return
 	}
@@ -128,11 +131,17 @@ func (w *world) foreignMove() {
 	if to == vm.Host || !x.Ready() || w.hostJob[to] != nil || w.memory(to)+vm.UsedMiB > x.MemoryMiB*9/10 {
 		return
 	}
+	lasts := w.d.between(20, 400)
+	w.fault("foreign_move", "%s to=%s", vm.Name, x.Name)
+	w.take(v, to, lasts)
+}
+
+// take starts a move inside a cluster that is not the daemon's.
+func (w *world) take(v, to int32, lasts int) {
+	vm := &w.t.VMs[v]
 	a := engine.Action{ID: "foreign", Kind: engine.Move, VM: vm.ID, Name: vm.Name, From: w.place(vm.Host), To: w.place(to)}
 	a.To.Pool, a.To.Folder = vm.Pool, vm.Folder
 	w.stirred[to] = w.now
-	lasts := w.d.between(20, 400)
-	w.fault("foreign_move", "%s to=%s", vm.Name, x.Name)
 	w.launch(&task{act: a, vm: v, host: engine.None, to: to}, lasts)
 }
 

@@ -16,6 +16,8 @@ type judge struct {
 	begun  []begun // called, and not ended
 	on     []bool  // by host: it ran in the last cycle
 	roused []engine.Unix
+	moves  [2][]engine.Unix // by VM: when it was last moved by others, by the daemon
+	handed []bool           // by VM: the daemon's last move left the host to the cluster
 }
 
 // A begun action has been called and must come to an end.
@@ -41,6 +43,10 @@ func newJudge(w *world) judge {
 	j := judge{w: w, left: make([]leaving, len(w.t.VMs)), on: make([]bool, len(w.t.Hosts)), roused: make([]engine.Unix, len(w.t.VCenters))}
 	for v := range j.left {
 		j.left[v].host = engine.None
+	}
+	j.handed = make([]bool, len(w.t.VMs))
+	for k := range j.moves {
+		j.moves[k] = make([]engine.Unix, len(w.t.VMs))
 	}
 	return j
 }
@@ -264,14 +270,44 @@ func (j *judge) submitted(f *flight, k *task) {
 	if w.t.Hosts[v.Host].ID != a.From.Host {
 		w.broken("started twice", "%s %s: the VM is not there", a.ID, a)
 	}
+	if at := j.moves[0][k.vm]; w.drs && a.Demand.Kind == "" && w.now-at < hour {
+		w.broken("fight", "%s %s: its cluster's own scheduler moved it %d s ago", a.ID, a, w.now-at)
+	}
 	j.room(f, k)
+}
+
+// settled remembers who has moved a VM: not what others do out of the daemon's sight,
+// which may be undone before it looks again.
+func (j *judge) settled(k *task) {
+	by := 0
+	if k.ours {
+		by = 1
+	} else if j.w.lies[j.w.t.VMs[k.vm].VCenter].kind >= fewVMs {
+		return
+	}
+	j.moves[by][k.vm] = j.w.now
+	j.handed[k.vm] = (k.ours && k.act.To.DRS) || (!k.ours && j.handed[k.vm])
+}
+
+// contested: a cluster's own scheduler does not move within an hour what the daemon
+// has put on a host. What the daemon has handed over to the cluster is for its
+// scheduler to place, then and later: that is counted.
+func (j *judge) contested(v int32, to string) {
+	w := j.w
+	switch at := j.moves[1][v]; {
+	case w.now-at >= hour:
+	case j.handed[v]:
+		w.r.Onward++
+	default:
+		w.broken("fight", "VM %s is moved on to %s, %d s after the daemon had moved it", w.t.VMs[v].Name, to, w.now-at)
+	}
 }
 
 // room: nothing is filled beyond what it has by a move of ours, the VM counted at both ends.
 func (j *judge) room(f *flight, k *task) {
 	w, a := j.w, &f.rec.Action
 	v, h := &w.t.VMs[k.vm], &w.t.Hosts[k.to]
-	if v.Power == engine.VMOn && v.Host != k.to && w.stirred[k.to] < j.seen {
+	if k.err == "" && v.Power == engine.VMOn && v.Host != k.to && w.stirred[k.to] < j.seen {
 		if sum := w.memory(k.to) + v.UsedMiB; sum > h.MemoryMiB {
 			if f.lied || j.excused(k.to) {
 				w.r.Misled++

@@ -39,6 +39,8 @@ type Options struct {
 	Days   int
 	Seed   uint64
 	Faults bool
+	// DRS lets every cluster's own scheduler balance its hosts all the time.
+	DRS bool
 	// Until ends the run early, in seconds from its start; 0 runs all days.
 	Until int64
 	// Verbose gets every event, a line each; nil for none.
@@ -57,6 +59,7 @@ const (
 	oblivious sabotage = "forgets its history when it is restarted"
 	careless  sabotage = "does not take over what an earlier process left open"
 	cramped   sabotage = "sees a quarter of the memory that VMs take"
+	heedless  sabotage = "does not note what others have moved"
 	greedy    sabotage = "takes every host for its own"
 )
 
@@ -85,6 +88,8 @@ type Result struct {
 	Misled     int            // moves that overfilled a host on loads that stood still, or beside a person's move
 	Violations []Violation    // the first hundred
 	Violated   int            // all
+	Balanced   int            // moves by the clusters' own schedulers
+	Onward     int            // of those, of VMs that the daemon had brought to them within the hour before
 	Unfinished int            // actions not terminal half an hour after their faults and their own time
 	Trace      string         // SHA-256 of everything that happened
 }

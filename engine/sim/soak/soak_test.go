@@ -32,6 +32,27 @@ func TestSoak(t *testing.T) {
 	}
 }
 
+// TestDRS: in a week in which every cluster balances its hosts by itself, the daemon
+// moves nothing that a scheduler has moved within the hour, but for an evacuation.
+func TestDRS(t *testing.T) {
+	t.Parallel()
+	for _, faults := range []bool{false, true} {
+		r := Run(Options{Days: 7, Seed: 1, Faults: faults, DRS: true})
+		for _, v := range r.Violations {
+			t.Error(v)
+		}
+		if r.Balanced == 0 || r.Actions == 0 {
+			t.Errorf("%d moves by schedulers and %d actions: nothing was tried", r.Balanced, r.Actions)
+		}
+	}
+	if worlds < 20 {
+		return // one goroutine: the race detector would see nothing new
+	}
+	if r := Run(Options{Days: 7, Seed: 1, DRS: true, sabotage: heedless}); r.Violated == 0 {
+		t.Error("a daemon that does not note who else moves VMs fights no one")
+	}
+}
+
 // TestTrace: one seed, one run; another seed, another.
 func TestTrace(t *testing.T) {
 	a := Run(Options{Days: 1, Seed: 5, Faults: true})

@@ -15,6 +15,7 @@ type world struct {
 	sum     hash.Hash
 	verbose func(string)
 	faulty  bool
+	drs     bool
 	spoilt  sabotage
 	seed    uint64
 	d       dice
@@ -80,6 +81,11 @@ func newWorld(o Options, r *Result, seed uint64, sum hash.Hash) *world {
 		AcrossPct: 80, RulePct: 50, StandbyPct: 10, DRSPct: 25, LoadPct: d.between(20, 70),
 	})
 	w.tighten(d.between(35, 70))
+	if w.drs = o.DRS; w.drs {
+		for c := range w.t.Clusters {
+			w.t.Clusters[c].DRS = engine.DRSFull
+		}
+	}
 	// What is asleep at the start is the daemon's.
 	w.owner = make([]owner, len(w.t.Hosts))
 	for h := range w.t.Hosts {
@@ -328,6 +334,7 @@ func (w *world) finish(k *task) {
 			w.t.Datastores[v.Home].FreeMiB += k.act.SwapMiB
 		}
 	}
+	w.j.settled(k)
 	if k.ours {
 		w.j.arrived(k, v.Host)
 	} else {
@@ -370,6 +377,7 @@ func (w *world) scatter(h int32) {
 	for v := range w.t.VMs {
 		if vm := &w.t.VMs[v]; vm.Host == h && vm.Power == engine.VMOn && w.task[v] == nil {
 			w.elsewhere(int32(v))
+			w.j.moves[0][v] = 0 // for the daemon, which closes the host
 		}
 	}
 }
