@@ -24,6 +24,7 @@ type simFlags struct {
 	days    int
 	seed    uint64
 	faults  bool
+	drs     bool
 	until   time.Duration
 	verbose bool
 }
@@ -39,12 +40,18 @@ hang and vanish, feeds freeze, lie or leave things out, vCenters do not answer, 
 crash, persons move VMs and take hosts, and the daemon is killed and started again.
 A judge that shares no code with what it judges looks at every event.
 
+With --drs every cluster balances its hosts by itself every five minutes, and the
+judge sees to it that the daemon and a scheduler do not both move a VM within an hour:
+but for evacuations, and for what the daemon hands over to a cluster, which is for its
+scheduler to place (counted as "onward").
+
 A fleet lives for ten days. The first has the seed given, each next one more: what
 is reported of seed 17 is replayed with --seed 17, by itself. The same seed gives
 the same run, and so the same trace_sha256.
 
 It exits with 1 when a rule was broken.`,
 		Example: `  heliostat sim --days 1000 --seed 1 --faults --json
+  heliostat sim --days 28 --seed 1 --drs
   heliostat sim --days 10 --seed 17 --faults --until 53h20m --verbose`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -61,6 +68,7 @@ It exits with 1 when a rule was broken.`,
 	fl.IntVar(&f.days, "days", 30, "days to simulate")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the first ten days; each next ten have one more")
 	fl.BoolVar(&f.faults, "faults", false, "let things break")
+	fl.BoolVar(&f.drs, "drs", false, "let every cluster's own scheduler move VMs too")
 	fl.DurationVar(&f.until, "until", 0, "stop that long after the start, such as 53h20m (default: at the end)")
 	fl.BoolVar(&f.verbose, "verbose", false, "print every event on standard error")
 	return cmd
@@ -77,14 +85,16 @@ type simReport struct {
 	Unfinished int     `json:"unfinished"`
 	Trace      string  `json:"trace_sha256"`
 	CPU        float64 `json:"cpu_s"`
-	Misled     int     `json:"misled"` // moves that overfilled a host on loads that lied, or beside a person's move
+	Misled     int     `json:"misled"`             // moves that overfilled a host on loads that stood still, or beside a person's move
+	Balanced   int     `json:"balanced,omitempty"` // moves by the clusters' own schedulers
+	Onward     int     `json:"onward,omitempty"`   // of those, of VMs that the daemon had brought within the hour before
 }
 
 // runSim runs the simulation and prints what came of it.
 func runSim(f simFlags, asJSON bool, out, events io.Writer) error {
 	// The heap is a few megabytes: collecting it less often is a third of the time.
 	defer debug.SetGCPercent(debug.SetGCPercent(800))
-	o := soak.Options{Days: f.days, Seed: f.seed, Faults: f.faults, Until: int64(f.until / time.Second)}
+	o := soak.Options{Days: f.days, Seed: f.seed, Faults: f.faults, DRS: f.drs, Until: int64(f.until / time.Second)}
 	w := bufio.NewWriter(events)
 	if f.verbose {
 		o.Verbose = func(line string) { _, _ = fmt.Fprintln(w, line) } // a lost event is seen to be
@@ -94,6 +104,7 @@ func runSim(f simFlags, asJSON bool, out, events io.Writer) error {
 	rep := simReport{
 		Days: r.Days, Seed: r.Seed, Cycles: r.Cycles, Actions: r.Actions, Faults: r.AllFaults(),
 		Violations: r.Violated, Unfinished: r.Unfinished, Trace: r.Trace, CPU: cpuSeconds() - began, Misled: r.Misled,
+		Balanced: r.Balanced, Onward: r.Onward,
 	}
 	for _, v := range r.Violations {
 		_, _ = fmt.Fprintln(w, v)
@@ -103,16 +114,20 @@ func runSim(f simFlags, asJSON bool, out, events io.Writer) error {
 	}
 	if r.Violated > 0 {
 		v := r.Violations[0]
-		return fmt.Errorf("%d violations; the first again: heliostat sim --days 10 --seed %d%s --until %s --verbose", r.Violated, v.Seed, faultsFlag(f.faults), time.Duration(v.After+1)*time.Second)
+		return fmt.Errorf("%d violations; the first again: heliostat sim --days 10 --seed %d%s --until %s --verbose", r.Violated, v.Seed, flagsAgain(&f), time.Duration(v.After+1)*time.Second)
 	}
 	return nil
 }
 
-func faultsFlag(faults bool) string {
-	if faults {
-		return " --faults"
+// flagsAgain are the flags that a replay needs.
+func flagsAgain(f *simFlags) (flags string) {
+	if f.faults {
+		flags += " --faults"
 	}
-	return ""
+	if f.drs {
+		flags += " --drs"
+	}
+	return flags
 }
 
 func printSim(out io.Writer, rep *simReport, r *soak.Result, asJSON bool) error {
@@ -125,6 +140,11 @@ func printSim(out io.Writer, rep *simReport, r *soak.Result, asJSON bool) error 
 			parts = append(parts, fmt.Sprintf("%s %d", k, m[k]))
 		}
 		return strings.Join(parts, ", ")
+	}
+	if rep.Balanced > 0 {
+		if _, err := fmt.Fprintf(out, "%d moves by clusters' own schedulers, %d of them onward\n", rep.Balanced, rep.Onward); err != nil {
+			return err
+		}
 	}
 	_, err := fmt.Fprintf(out, "%d days from seed %d: %d cycles, %d actions (%s)\n%d faults (%s)\n%d violations, %d unfinished, %d misled\ntrace %s, %.1f s of CPU\n",
 		rep.Days, rep.Seed, rep.Cycles, rep.Actions, count(r.Ended), rep.Faults, count(r.Faults), rep.Violations, rep.Unfinished, rep.Misled, rep.Trace, rep.CPU)
