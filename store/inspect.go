@@ -1,19 +1,19 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os/exec"
 	"path/filepath"
-	"strings"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
+
+	"heliostat/internal/child"
 )
 
 // inspectorMemory caps what an inspecting process may allocate: the check holds a
@@ -35,8 +35,8 @@ type finding struct {
 // may crash it, or keep it running for ever.
 func Inspect(ctx context.Context, path string, out io.Writer) error {
 	// A unit that denies setting limits has set its own.
-	if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: inspectorMemory, Max: inspectorMemory}); err != nil && !errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("cap the memory of the check: %w", err)
+	if err := child.CapMemory(inspectorMemory); err != nil && !errors.Is(err, unix.EPERM) {
+		return err
 	}
 	r, err := inspect(ctx, path)
 	f := finding{Report: r}
@@ -86,29 +86,23 @@ func InspectBy(ctx context.Context, limit time.Duration, path string, argv ...st
 }
 
 func inspectBy(ctx context.Context, limit time.Duration, path string, argv []string) (Report, error) {
-	within, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return Report{}, err
 	}
-	var out, stderr bytes.Buffer
-	child := exec.CommandContext(within, "/proc/self/exe", append(argv[1:], path)...)
-	child.Args[0] = argv[0]
-	child.Stdout, child.Stderr = &out, &stderr
-	err = child.Run()
+	out, err := child.Run(ctx, limit, nil, append(slices.Clone(argv), path)...)
 	var f finding
 	if err == nil {
-		err = json.Unmarshal(out.Bytes(), &f)
+		err = json.Unmarshal(out, &f)
 	}
+	failure, _ := child.IsFailure(err)
 	switch {
 	case ctx.Err() != nil:
 		return f.Report, ctx.Err()
-	case within.Err() != nil:
+	case failure != nil && failure.Late:
 		return f.Report, &DamageError{What: fmt.Sprintf("its check did not end within %v", limit)}
 	case err != nil:
-		why, _, _ := strings.Cut(stderr.String(), "\n")
-		return f.Report, &DamageError{What: fmt.Sprintf("its check ended with %v: %.200s", err, why)}
+		return f.Report, &DamageError{What: fmt.Sprintf("its check %v", err)}
 	case f.Damage != nil:
 		return f.Report, f.Damage
 	case f.InUse:
