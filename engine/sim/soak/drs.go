@@ -1,6 +1,10 @@
 package soak
 
-import "heliostat/engine"
+import (
+	"slices"
+
+	"heliostat/engine"
+)
 
 // spread is by how many thousandths of their capacity the fullest and the emptiest
 // host of a cluster may differ until its own scheduler moves something.
@@ -78,10 +82,8 @@ func (w *world) fitting(from, to int32, gap int) int32 {
 // ruled reports whether a rule of its cluster is about VM v: it is then left alone.
 func (w *world) ruled(v int32) bool {
 	for i := range w.t.Rules {
-		for _, x := range w.t.Rules[i].VMs {
-			if x == v {
-				return true
-			}
+		if slices.Contains(w.t.Rules[i].VMs, v) {
+			return true
 		}
 	}
 	return false
