@@ -159,16 +159,16 @@ func (s *slow) Look(ctx context.Context, a *engine.Action) (Sight, error) {
 	return s.world.Look(ctx, a)
 }
 
-// A plan is acted on until there is another, and while it is young: those who
-// wait in line for their call no longer make it.
+// A plan is acted on until it is dropped, and while it is young: those who wait in
+// line for their call no longer make it.
 func TestStalePlanIsNeverCalled(t *testing.T) {
 	for name, c := range map[string]struct {
 		stop func(context.Context, *Executor)
 		says string
 	}{
-		"dropped":    {func(_ context.Context, e *Executor) { e.Drop("enforce") }, "no longer the newest"},
-		"superseded": {func(ctx context.Context, e *Executor) { e.Offer(ctx, "enforce", &engine.Plan{}) }, "no longer the newest"},
-		"aged":       {func(context.Context, *Executor) { time.Sleep(time.Hour) }, "of at most"},
+		"dropped":  {func(_ context.Context, e *Executor) { e.Drop("enforce") }, "was dropped"},
+		"replaced": {func(ctx context.Context, e *Executor) { e.Offer(ctx, "enforce", &engine.Plan{}); time.Sleep(time.Hour) }, "of at most"},
+		"aged":     {func(context.Context, *Executor) { time.Sleep(time.Hour) }, "of at most"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

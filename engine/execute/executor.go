@@ -148,8 +148,9 @@ func (e *Executor) Observe(s *engine.Snapshot) {
 
 // Offer makes p the current plan of that name: what the older plan of the name
 // has not started is dropped. Plans of other names go on beside it.
+// What is in flight goes on: the newer plan was made and checked with it under way.
 func (e *Executor) Offer(ctx context.Context, name string, p *engine.Plan) {
-	e.Drop(name)
+	e.forget(name)
 	q := &program{name: name, hash: p.Hash(), plan: p, lease: newLease(p.At), done: make([]bool, len(p.Actions)), dead: make([]bool, len(p.Actions))}
 	for i := range int32(len(p.Actions)) {
 		q.queue = append(q.queue, i)
@@ -160,19 +161,26 @@ func (e *Executor) Offer(ctx context.Context, name string, p *engine.Plan) {
 	e.start(ctx)
 }
 
-// Drop forgets what the named plan has not started. What is in flight goes on.
+// Drop forgets what the named plan has not called. What was called goes on.
 func (e *Executor) Drop(name string) {
+	if p := e.forget(name); p != nil {
+		p.lease.end()
+	}
+}
+
+// forget takes the named plan out of service, and returns it.
+func (e *Executor) forget(name string) *program {
 	p := e.program(name)
 	if p == nil {
-		return
+		return nil
 	}
 	for _, f := range e.open {
 		if f.program == p {
 			f.program = nil
 		}
 	}
-	p.lease.end()
 	e.programs = slices.DeleteFunc(e.programs, func(q *program) bool { return q == p })
+	return p
 }
 
 // DropAll forgets every plan. What is in flight goes on.

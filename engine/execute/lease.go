@@ -28,7 +28,7 @@ func (l *lease) end() { l.ended.Store(true) }
 // it may be, 0 for any age.
 func (l *lease) stopped(most time.Duration) string {
 	if l.ended.Load() {
-		return "its plan is no longer the newest"
+		return "its plan was dropped"
 	}
 	age := time.Since(engine.Unix(l.at.Load()).Time())
 	if most > 0 && age > most {

@@ -92,7 +92,7 @@ func (w *worker) run(ctx context.Context, before <-chan struct{}, submitted func
 }
 
 // stopped ends the action when it may not be called any more: by the gate, or
-// because its plan is no longer the newest or too old.
+// because its plan was dropped or is too old.
 func (w *worker) stopped(ctx context.Context) bool {
 	why := cmp.Or(w.gate.Stopped(&w.rec.Action), w.lease.stopped(w.cfg.MaxPlanAge))
 	if why == "" {
