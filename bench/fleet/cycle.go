@@ -214,7 +214,7 @@ func dress(s *engine.Snapshot) {
 func remembered(s *engine.Snapshot) *engine.History {
 	h := &engine.History{}
 	at := s.At
-	past := &engine.Snapshot{Hosts: s.Hosts, VMs: s.VMs}
+	past := &engine.Snapshot{Clusters: s.Clusters, Hosts: s.Hosts, VMs: s.VMs}
 	for i := range 12 {
 		past.At = at - engine.Unix(interval*(12-i))
 		h = engine.Fold(h, past, nil, plan.DefaultConfig().Low)
