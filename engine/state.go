@@ -120,6 +120,11 @@ func (t *State) Start(a *Action) error {
 	if err != nil {
 		return err
 	}
+	return t.StartMove(a, v, to)
+}
+
+// StartMove is Start for a move whose VM and destination were looked up before.
+func (t *State) StartMove(a *Action, v, to int32) error {
 	if t.Moved[v] != 0 {
 		return fmt.Errorf("start %s: a move of it is under way: %w", a.ID, ErrStale)
 	}
@@ -145,6 +150,11 @@ func (t *State) Finish(a *Action) error {
 	if err != nil {
 		return err
 	}
+	return t.FinishMove(a, v, to)
+}
+
+// FinishMove is Finish for a move whose VM and destination were looked up before.
+func (t *State) FinishMove(a *Action, v, to int32) error {
 	if t.Moved[v] == 0 {
 		return fmt.Errorf("finish %s: not started: %w", a.ID, ErrStale)
 	}
@@ -167,6 +177,11 @@ func (t *State) Abort(a *Action) error {
 	if err != nil {
 		return err
 	}
+	return t.AbortMove(a, v, to)
+}
+
+// AbortMove is Abort for a move whose VM and destination were looked up before.
+func (t *State) AbortMove(a *Action, v, to int32) error {
 	if t.Moved[v] == 0 {
 		return fmt.Errorf("abort %s: not started: %w", a.ID, ErrStale)
 	}

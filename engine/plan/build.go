@@ -98,8 +98,22 @@ const (
 
 func (r *reason) ok() bool { return r.code == "" }
 
+// A lastText is the last reason that was put into words: when a budget is used
+// up a hundred thousand VMs are held for one.
+type lastText struct {
+	r    reason
+	text string
+}
+
 // text puts the reason into words.
 func (b *builder) text(r *reason) string {
+	if b.last.text == "" || b.last.r != *r {
+		b.last = lastText{*r, b.words(*r)}
+	}
+	return b.last.text
+}
+
+func (b *builder) words(r reason) string {
 	if r.by != nil {
 		r.other = b.d.Why(*r.by).String() + r.other
 	}

@@ -46,7 +46,8 @@ type builder struct {
 	netSeg      []int32   // by network: segment, None
 	twins       [][]int32 // by datastore: the same volume as other vCenters see it; nil when there is none
 	stopMask    [4]engine.Obstacles
-	tariff      []int64 // by site: micro-euros per kWh at the meter, carbon and PUE included; -1 unknown
+	toSite      []string // by site: the wish to be there, for people
+	tariff      []int64  // by site: micro-euros per kWh at the meter, carbon and PUE included; -1 unknown
 	siteClust   [][]int32
 	threatened  engine.SiteMask
 
@@ -83,6 +84,7 @@ type builder struct {
 
 	// Scratch of one search.
 	mark scratch
+	last lastText
 }
 
 // An act is what the planner remembers of an action by index.
@@ -278,6 +280,7 @@ func (b *builder) compileFreezes() {
 		if f.Until != 0 && f.Until <= b.in.Now {
 			continue
 		}
+		b.freezeTexts[i] = b.textOf(f)
 		m := freezeMark{hard: int32(i) + 1}
 		if b.d.Voices[f.By.Voice].Yields {
 			m = freezeMark{soft: int32(i) + 1}
@@ -319,16 +322,14 @@ func (b *builder) compileFreezes() {
 }
 
 // freezeText says who freezes what, for a freeze's index + 1.
-func (b *builder) freezeText(i int32) string {
-	f := &b.d.Freezes[i-1]
-	if text := b.freezeTexts[i-1]; text != "" {
-		return text
-	}
+func (b *builder) freezeText(i int32) string { return b.freezeTexts[i-1] }
+
+// textOf puts a freeze into words.
+func (b *builder) textOf(f *engine.Freeze) string {
 	text := f.Place.String() + " is frozen by " + b.d.Why(f.By).String()
 	if f.Until != 0 {
 		text += ", until " + f.Until.String()
 	}
-	b.freezeTexts[i-1] = text
 	return text
 }
 
@@ -397,9 +398,10 @@ func of[T any](items []T, v int32, key func(*T) int32) []T {
 // compilePrices puts price, carbon and PUE of each site into one figure, and
 // lists the clusters of each site and the sites under a hazard.
 func (b *builder) compilePrices() {
-	b.tariff = make([]int64, len(b.s.Sites))
+	b.tariff, b.toSite = make([]int64, len(b.s.Sites)), make([]string, len(b.s.Sites))
 	for i := range b.s.Sites {
 		x := &b.s.Sites[i]
+		b.toSite[i] = "move to site " + string(x.ID)
 		if x.PriceMicroEURPerKWh == engine.Unknown {
 			b.tariff[i] = -1
 			continue

@@ -38,6 +38,7 @@ func (b *builder) compileNetworks() {
 // compileMACs finds MACs that two VMs use on one segment, over all vCenters.
 func (b *builder) compileMACs() {
 	type use struct {
+		key     uint64 // of the MAC: comparing numbers settles nearly all of the order
 		mac     string
 		seg, vm int32
 	}
@@ -49,11 +50,15 @@ func (b *builder) compileMACs() {
 	for i := range b.s.VMs {
 		for _, c := range b.s.VMs[i].NICs {
 			if c.MAC != "" && c.Network >= 0 && b.netSeg[c.Network] >= 0 {
-				uses = append(uses, use{strings.ToLower(c.MAC), b.netSeg[c.Network], int32(i)})
+				mac := strings.ToLower(c.MAC)
+				uses = append(uses, use{macKey(mac), mac, b.netSeg[c.Network], int32(i)})
 			}
 		}
 	}
 	slices.SortFunc(uses, func(x, y use) int {
+		if x.key != y.key {
+			return cmp.Compare(x.key, y.key)
+		}
 		if c := strings.Compare(x.mac, y.mac); c != 0 {
 			return c
 		}
@@ -69,6 +74,20 @@ func (b *builder) compileMACs() {
 		}
 		b.macDup[x.vm], b.macDup[y.vm] = y.vm, x.vm
 	}
+}
+
+// macKey packs the hexadecimal digits of a MAC; what is no MAC may share a key.
+func macKey(mac string) uint64 {
+	var k uint64
+	for i := range len(mac) {
+		switch c := mac[i]; {
+		case c >= '0' && c <= '9':
+			k = k<<4 | uint64(c-'0')
+		case c >= 'a' && c <= 'f':
+			k = k<<4 | uint64(c-'a'+10)
+		}
+	}
+	return k
 }
 
 // networkReason asks for each card's L2 segment at the destination.

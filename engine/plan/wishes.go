@@ -16,11 +16,7 @@ type wish struct {
 	saves   int64 // micro-euros an hour
 	net     int64 // micro-euros while it holds, the cost deducted
 	mib     int64 // to be copied
-}
-
-// density orders wishes by net gain per copied MiB, the best first.
-func (w *wish) density(x *wish) int {
-	return cmp.Compare(x.net*1024/(x.mib+1), w.net*1024/(w.mib+1))
+	density int64 // net gain per copied GiB
 }
 
 // An unmetWish is what VMs that found no room in a cluster would bring.
@@ -67,16 +63,53 @@ func (b *builder) wishStage() {
 	if !view.any && len(b.d.Prefers) == 0 {
 		return
 	}
-	var wishes []wish
-	for i := range b.s.VMs {
-		if w, ok := b.wishOf(int32(i), &view); ok {
-			wishes = append(wishes, w)
-		}
+	type part struct {
+		wishes []wish
+		holds  []engine.Hold
 	}
-	slices.SortStableFunc(wishes, func(x, y wish) int { return x.density(&y) })
+	out := make([]part, parts(len(b.s.VMs)))
+	inParallel(len(out), func(k int) {
+		p, n := &out[k], b.noted(nil)
+		for v := k * partSize; v < min((k+1)*partSize, len(b.s.VMs)); v++ {
+			if w, ok := n.wishOf(int32(v), &view); ok {
+				p.wishes = append(p.wishes, w)
+			}
+		}
+		p.holds = n.holds
+	})
+	var wishes []wish
+	for i := range out {
+		wishes, b.holds = append(wishes, out[i].wishes...), append(b.holds, out[i].holds...)
+	}
+	slices.SortFunc(wishes, func(x, y wish) int { return cmp.Or(cmp.Compare(y.density, x.density), cmp.Compare(x.v, y.v)) })
 	for i := range wishes {
+		if r := b.spent(); !r.ok() {
+			b.tooLate(wishes[i:], r, &view)
+			return
+		}
 		b.grant(&wishes[i], &view)
 	}
+}
+
+// tooLate holds the wishes that came when the budget was used up, for the same reason.
+func (b *builder) tooLate(wishes []wish, r reason, view *siteView) {
+	held := make([]engine.Hold, len(wishes))
+	inParallel(parts(len(wishes)), func(k int) {
+		lo, hi := k*partSize, min((k+1)*partSize, len(wishes))
+		n := b.noted(held[lo:lo:hi])
+		for i := lo; i < hi; i++ {
+			n.holdVM(wishes[i].v, r, n.wishText(&wishes[i]), engine.Subject{}, n.wishWhy(&wishes[i], view))
+		}
+	})
+	b.holds = append(b.holds, held...)
+}
+
+// noted is the builder as one of several that look at different VMs at once: it
+// notes holds in a list of its own, and may decide nothing.
+func (b *builder) noted(into []engine.Hold) *builder {
+	n := *b
+	n.holds, n.last = into, lastText{}
+	return &n
 }
 
 // wishOf finds the best place for VM v, when that is elsewhere. It holds what
@@ -111,6 +144,7 @@ func (b *builder) wishOf(v int32, view *siteView) (wish, bool) {
 		return wish{}, false
 	}
 	best.net = ledger.SavesPerH*ledger.HoldsS/3600 - ledger.CostOnce
+	best.density = best.net * 1024 / (best.mib + 1)
 	return best, true
 }
 
@@ -309,10 +343,6 @@ func (b *builder) grant(x *wish, view *siteView) {
 	}
 	w := want{v: x.v, demand: engine.None, cluster: x.cluster, host: x.host, avoid: b.leftRecently(x.v)}
 	w.sites = w.sites.With(x.site)
-	if r := b.spent(); !r.ok() {
-		hold(r)
-		return
-	}
 	h, r := b.find(&w)
 	if !r.ok() {
 		if r.code == engine.HoldReserve || r.code == engine.HoldCapacity || r.code == engine.HoldUnavailable {
@@ -354,7 +384,7 @@ func (b *builder) wishText(w *wish) string {
 	case w.cluster >= 0:
 		return "move to cluster " + b.s.Clusters[w.cluster].Name
 	}
-	return "move to site " + string(b.s.Sites[w.site].ID)
+	return b.toSite[w.site]
 }
 
 // wishWhy is who wants it: who scores the sites, and who prefers a place.
