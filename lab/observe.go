@@ -86,6 +86,8 @@ type Observer struct {
 	threats []*threat
 	unknown map[string]bool // fixtures that this code does not know
 	sum     Report
+	sent    int64 // bytes, of sum.GBCopied
+	stun    time.Duration
 }
 
 // A journey is what is known of a listed move.

@@ -67,7 +67,7 @@ func (o *Observer) checkMoves(s *scene) {
 		}
 		listed[key] = j
 		if sent := m.MemMiB + m.DiskMiB; sent > j.sent {
-			o.sum.GBCopied += (sent - j.sent) * 1048576 / 1e9
+			o.sent += wholeBytes(sent) - wholeBytes(j.sent)
 			j.sent = sent
 		}
 		if !m.Ended.IsZero() && !j.ended {
@@ -137,6 +137,9 @@ func mustRule(s *scene, uuid string, cluster int) string {
 	return ""
 }
 
+// wholeBytes of MiB: sums of whole numbers do not depend on their order.
+func wholeBytes(mib float64) int64 { return int64(mib * 1048576) }
+
 // ended counts a move that is over.
 func (o *Observer) ended(s *scene, m *WorldMove) {
 	o.split[m.VM] = m.Ended
@@ -148,7 +151,7 @@ func (o *Observer) ended(s *scene, m *WorldMove) {
 	if m.Across {
 		o.sum.MovesAcross++
 	}
-	o.sum.StunSeconds += m.Stun.Seconds()
+	o.stun += m.Stun
 	if m.From == m.To {
 		return
 	}

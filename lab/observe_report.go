@@ -36,6 +36,7 @@ type KindCount struct {
 func (o *Observer) Report() Report {
 	const examples = 3
 	r := o.sum
+	r.GBCopied, r.StunSeconds = float64(o.sent)/1e9, o.stun.Seconds()
 	all := o.Violations()
 	r.Violations = len(all)
 	counts := map[Kind]*KindCount{}
