@@ -164,7 +164,7 @@ func (e *explanation) find(in *plan.Input, name string) (object, error) {
 			o.host, o.site = v.Host, h.Site
 			fact("runs on %s in %s, %s", h.Name, s.Clusters[h.Cluster].Name, siteName(s, h.Site))
 		}
-		fact("%s; %d vCPUs, %d MHz now; %d MiB configured, %s used; %d MiB of disks", v.Power, v.VCPUs, v.UsedMHz, v.MemoryMiB, known(v.UsedMiB, "MiB"), v.DiskMiB())
+		fact("%s; %d vCPUs, %s now; %d MiB configured, %s used; %d MiB of disks", v.Power, v.VCPUs, known(v.UsedMHz, "MHz"), v.MemoryMiB, known(v.UsedMiB, "MiB"), v.DiskMiB())
 		if v.Obstacles != 0 {
 			fact("bound by: %s", v.Obstacles)
 		}
