@@ -63,13 +63,7 @@ powercut: go-is-there ## power cuts while the journal is written, and a control 
 
 FUZZTIME ?= 10m
 fuzz: go-is-there ## fuzz each decoder for FUZZTIME (10m); what fails is kept in testdata/fuzz, commit it
-	@git grep -E '^func Fuzz' -- '*_test.go' | sed -E 's|([^:]*)/[^/:]*:func (Fuzz[A-Za-z0-9]*).*|\1 \2|' | while read -r dir target; do \
-		echo "fuzz ./$$dir $$target for $(FUZZTIME)"; \
-		out=$$($(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -parallel 2 "./$$dir" </dev/null 2>&1) && status=0 || status=$$?; \
-		echo "$$out" | grep -v '^fuzz: elapsed'; \
-		[ $$status = 0 ] && continue; \
-		case $$out in *"Failing input"*) exit 1 ;; *"context deadline exceeded"*) echo "$$target: its time ran out while an input ran; nothing was found" ;; *) exit 1 ;; esac; \
-	done
+	@GO=$(GO) .ci/fuzz $(FUZZTIME)
 
 $(GOLANGCI):
 	GOBIN=$(CURDIR)/$(BIN) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
