@@ -140,8 +140,13 @@ type ApprovalRecord struct {
 
 // A RevisionRecord says which bundle serves, and what is wrong with one that does not.
 type RevisionRecord struct {
-	Serving string `json:"serving"`
-	Refused string `json:"refused,omitempty"`
+	Serving   string `json:"serving"`
+	Refused   string `json:"refused,omitempty"`
+	Bundle    string `json:"bundle,omitempty"`    // digest of the file with all of the serving bundle
+	By        string `json:"by,omitempty"`        // what brought it into service: start, folder, url, a person's order
+	Held      bool   `json:"held,omitempty"`      // a person went back to it
+	Candidate string `json:"candidate,omitempty"` // the newest that does not serve, where it has a revision
+	Waits     string `json:"waits,omitempty"`     // why that waits for a person
 }
 
 // An ActionState is where an action stands.

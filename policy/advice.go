@@ -37,6 +37,8 @@ var advices = []struct {
 	{regexp.MustCompile(`reads input\.\w+, which scope`), "use what the scope is shown, or write the wish as a rule of another scope"},
 	{regexp.MustCompile(`would not be asked`), "add the annotation above the rule"},
 	{regexp.MustCompile(`a rule that can be undefined`), "begin the rule with: NAME contains {"},
+	{regexp.MustCompile(`: did not end within`), "do less for each VM: look things up in an object or a set made once, in place of comparing all with all"},
+	{regexp.MustCompile(`divide by zero`), "ask first that the divisor is not 0"},
 	{regexp.MustCompile(`^test \w+ failed`), "print(...) in the test shows values: heliostat policy test -v"},
 	{regexp.MustCompile(`^invalid character|^unexpected end of JSON|^unexpected EOF`), "JSON has double quotes, and no comma after the last item"},
 }

@@ -49,10 +49,16 @@ func build(ctx context.Context, f *files, cfg Config) (*Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c.bundle(ctx, f, cfg)
+}
+
+// bundle prepares what is compiled to be asked.
+func (c *compiled) bundle(ctx context.Context, f *files, cfg Config) (*Bundle, error) {
 	if err := c.checkNames(cfg); err != nil {
 		return nil, err
 	}
 	b := &Bundle{Policies: c.policies, deadline: cfg.Deadline, enc: &encoder{}}
+	var err error
 	if b.Revision, err = f.revision(); err != nil {
 		return nil, err
 	}

@@ -21,8 +21,9 @@ type entry struct {
 	policy, rule string
 	title        string // of its annotation
 	spec         ruleSpec
-	ref          string // data.placement.<policy>.<rule>
-	loc          *ast.Location
+	ref          string        // data.placement.<policy>.<rule>
+	loc          *ast.Location // of its annotation
+	head         *ast.Location // of its first rule
 	yields       bool
 	reads        []ast.Ref // of input and data, as far as they are ground
 }
@@ -192,6 +193,7 @@ func (c *compiled) newEntry(a *ast.Annotations) (*entry, error) {
 	}
 	e.yields = yields
 	for _, r := range c.compiler.GetRulesExact(path) {
+		e.head = cmp.Or(e.head, r.Location)
 		if r.Head.RuleKind() != ast.MultiValue || len(r.Head.Ref()) != 1 {
 			return nil, fmt.Errorf("%s: write %s contains {...} if {...}: a rule that can be undefined cannot be told from one that says nothing", name, name)
 		}

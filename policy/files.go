@@ -69,20 +69,12 @@ func newFiles() *files {
 func readFiles(fsys fs.FS, dir string) *files {
 	f := newFiles()
 	label := func(name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }
-	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
+	eachFile(fsys, func(name string, err error) {
 		switch {
 		case err != nil:
 			f.faults = append(f.faults, faultsOf(label(name), err)...)
-			return nil
-		case d.IsDir() && name != "." && strings.HasPrefix(path.Base(name), "."):
-			return fs.SkipDir // .git and the like
-		case d.IsDir():
-			return nil
-		}
-		switch {
 		case name == ".manifest":
 			f.readManifest(fsys, name, label(name))
-		case strings.HasPrefix(path.Base(name), "."): // an editor's lock or copy
 		case path.Ext(name) == ".rego":
 			f.readModule(fsys, name, label(name))
 		case name == "params/data.json":
@@ -92,14 +84,10 @@ func readFiles(fsys fs.FS, dir string) *files {
 			}
 		case name == "params/schema.json":
 			f.readSchema(fsys, name, label(name))
-		case path.Base(name) == "data.json" && strings.HasPrefix(name, "facts/"):
+		default:
 			f.readData(fsys, name, label(name), descend(f.facts, path.Dir(strings.TrimPrefix(name, "facts/"))))
 		}
-		return nil
 	})
-	if err != nil {
-		f.faults = append(f.faults, Fault{File: label("."), Message: err.Error()})
-	}
 	return f
 }
 

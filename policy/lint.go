@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
@@ -46,9 +47,16 @@ func (d *Draft) Lint(ctx context.Context) Faults {
 	if err != nil {
 		return d.point(asFaults(err))
 	}
-	l := &linter{draft: d, compiled: c, calls: c.calls(), tested: d.tested()}
+	return d.lint(c, true)
+}
+
+// lint is Lint of a draft that is compiled, without the warnings if need be.
+func (d *Draft) lint(c *compiled, warnings bool) Faults {
+	l := &linter{draft: d, compiled: c, calls: c.calls(), tested: sync.OnceValue(d.tested)}
 	for i := range lints {
-		l.lint = &lints[i]
+		if l.lint = &lints[i]; l.lint.Warning && !warnings {
+			continue
+		}
 		for _, m := range d.own.modules {
 			if !isTest(m.name) {
 				l.lint.find(l, m)
@@ -63,8 +71,8 @@ func (d *Draft) Lint(ctx context.Context) Faults {
 type linter struct {
 	draft    *Draft
 	compiled *compiled
-	calls    map[string]bool // rules that something reads or that are asked, by path
-	tested   map[string]bool // rules that a test reads, by path
+	calls    map[string]bool        // rules that something reads or that are asked, by path
+	tested   func() map[string]bool // rules that a test reads, by path
 	lint     *Lint
 	found    Faults
 }
@@ -223,7 +231,7 @@ func distance(a, b string) int {
 
 func (l *linter) untested(m *module) {
 	for _, e := range l.compiled.entries {
-		if e.policy == policyPackage(m) && e.loc.File == m.label && !l.tested[e.ref] {
+		if e.policy == policyPackage(m) && e.loc.File == m.label && !l.tested()[e.ref] {
 			l.report(l.compiled.compiler.GetRulesExact(ast.MustParseRef(e.ref))[0].Location, "%s of %s has no test", e.rule, e.policy)
 		}
 	}

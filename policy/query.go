@@ -25,6 +25,7 @@ type query struct {
 	voice    int32
 	src      sources // of a cluster-scope rule
 	prepared rego.PreparedEvalQuery
+	watch    func(doing string, at *ast.Location) // told before each question; nil for nobody
 }
 
 // prepare compiles the entry point's query once.
@@ -42,6 +43,9 @@ func prepare(ctx context.Context, c *ast.Compiler, e entry, voice int32) (query,
 
 // ask evaluates the query on the data and input, within the deadline.
 func (q *query) ask(ctx context.Context, data ast.Object, input ast.Value, now engine.Unix, deadline time.Duration) (*ast.Term, error) {
+	if q.watch != nil {
+		q.watch("rule "+q.policy+"."+q.rule, q.head)
+	}
 	cancel := topdown.NewCancel()
 	timer := time.AfterFunc(deadline, cancel.Cancel)
 	defer timer.Stop()

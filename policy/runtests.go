@@ -13,7 +13,6 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/cover"
-	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/tester"
 )
@@ -86,18 +85,8 @@ func runTests(ctx context.Context, f, own *files, pattern string) (*TestReport, 
 			mods[m.label] = m.parsed.Copy()
 		}
 	}
-	if faults := checkRoot(mods, f); len(faults) > 0 {
-		return nil, faults.err()
-	}
-	data := map[string]any{"params": f.params, "facts": f.facts, "fleet": map[string]any{}}
-	store := inmem.NewFromObject(data)
-	txn, err := store.NewTransaction(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("run policy tests: %w", err)
-	}
-	defer store.Abort(ctx, txn)
 	cov := cover.New()
-	results, err := collectTests(ctx, store, txn, mods, cov, pattern)
+	results, err := f.collectTests(ctx, mods, cov, pattern)
 	if err != nil {
 		return nil, err
 	}
@@ -122,10 +111,25 @@ func runTests(ctx context.Context, f, own *files, pattern string) (*TestReport, 
 	return out, ctx.Err()
 }
 
-func collectTests(ctx context.Context, store storage.Store, txn storage.Transaction, mods map[string]*ast.Module, cov *cover.Cover, pattern string) ([]TestResult, error) {
+// collectTests runs the tests among the modules, which are copies, on the data of f.
+// cov may be nil.
+func (f *files) collectTests(ctx context.Context, mods map[string]*ast.Module, cov *cover.Cover, pattern string) ([]TestResult, error) {
+	if faults := checkRoot(mods, f); len(faults) > 0 {
+		return nil, faults.err()
+	}
+	store := inmem.NewFromObject(map[string]any{"params": f.params, "facts": f.facts, "fleet": map[string]any{}})
+	txn, err := store.NewTransaction(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("run policy tests: %w", err)
+	}
+	defer store.Abort(ctx, txn)
 	compiler := newCompiler().WithEnablePrintStatements(true)
-	ch, err := tester.NewRunner().SetStore(store).SetModules(mods).SetCompiler(compiler).RaiseBuiltinErrors(true).
-		CapturePrintOutput(true).SetCoverageQueryTracer(cov).SetTimeout(testTimeout).Filter(pattern).RunTests(ctx, txn)
+	runner := tester.NewRunner().SetStore(store).SetModules(mods).SetCompiler(compiler).RaiseBuiltinErrors(true).
+		CapturePrintOutput(true).SetTimeout(testTimeout).Filter(pattern)
+	if cov != nil {
+		runner.SetCoverageQueryTracer(cov)
+	}
+	ch, err := runner.RunTests(ctx, txn)
 	if err != nil {
 		if _, ok := errors.AsType[ast.Errors](err); ok {
 			return nil, faultsOf("", err).err()

@@ -101,6 +101,21 @@ func (c *Client) Reject(ctx context.Context, hash, reason string) error {
 	return c.order(ctx, "/v1/reject", order{Hash: hash, Reason: reason})
 }
 
+// ApprovePolicies takes the policies into service that wait.
+func (c *Client) ApprovePolicies(ctx context.Context, revision string) error {
+	return c.order(ctx, "/v1/policies/approve", order{Hash: revision})
+}
+
+// RollBackPolicies goes back to a revision that has served.
+func (c *Client) RollBackPolicies(ctx context.Context, revision string) error {
+	return c.order(ctx, "/v1/policies/rollback", order{Hash: revision})
+}
+
+// ResumePolicies ends that.
+func (c *Client) ResumePolicies(ctx context.Context) error {
+	return c.order(ctx, "/v1/policies/resume", order{})
+}
+
 // Poke begins a cycle early.
 func (c *Client) Poke(ctx context.Context) error { return c.order(ctx, "/v1/poke", order{}) }
 

@@ -28,6 +28,13 @@ type Control interface {
 	Reject(ctx context.Context, hash, who, reason string) error
 	// Poke begins a cycle early. It never blocks.
 	Poke(reason string)
+	// ApprovePolicies takes the policies into service that wait, by the beginning of
+	// their revision.
+	ApprovePolicies(ctx context.Context, revision, who string) error
+	// RollBackPolicies goes back to a revision that has served, by its beginning.
+	RollBackPolicies(ctx context.Context, revision, who string) error
+	// ResumePolicies ends that.
+	ResumePolicies(ctx context.Context, who string) error
 }
 
 // Journal is the part of the journal that is served to the command line.
@@ -58,6 +65,7 @@ type order struct {
 //
 //	GET  /v1/status
 //	POST /v1/pause {reason}, /v1/resume {}, /v1/release {kind, name, reason}, /v1/approve {hash, count}, /v1/reject {hash, reason}, /v1/poke {}
+//	POST /v1/policies/approve {hash}, /v1/policies/rollback {hash}, /v1/policies/resume {}
 //	GET  /v1/journal?from=N    entries as JSON lines
 //	GET  /v1/journal.db        a consistent copy of the journal's file
 //	GET  /v1/blobs/{digest}
@@ -92,6 +100,15 @@ func NewControl(state State, control Control, journal Journal) http.Handler {
 	}))
 	mux.HandleFunc("POST /v1/reject", ordered(func(ctx context.Context, who string, o order) error {
 		return control.Reject(ctx, o.Hash, who, o.Reason)
+	}))
+	mux.HandleFunc("POST /v1/policies/approve", ordered(func(ctx context.Context, who string, o order) error {
+		return control.ApprovePolicies(ctx, o.Hash, who)
+	}))
+	mux.HandleFunc("POST /v1/policies/rollback", ordered(func(ctx context.Context, who string, o order) error {
+		return control.RollBackPolicies(ctx, o.Hash, who)
+	}))
+	mux.HandleFunc("POST /v1/policies/resume", ordered(func(ctx context.Context, who string, _ order) error {
+		return control.ResumePolicies(ctx, who)
 	}))
 	mux.HandleFunc("POST /v1/poke", ordered(func(_ context.Context, who string, _ order) error {
 		control.Poke("asked for by " + who)

@@ -48,6 +48,7 @@ type Metrics struct {
 
 	policyFailures *prometheus.CounterVec
 	policyRefused  prometheus.Gauge
+	policyWaits    prometheus.Gauge
 	journal        prometheus.Gauge
 	alerts         *prometheus.CounterVec
 	alertsRefused  *prometheus.CounterVec
@@ -88,6 +89,7 @@ func NewMetrics(version string) *Metrics {
 
 	m.policyFailures = counters(r, "policy_failures_total", "Rules that could not be evaluated.", "policy", "rule")
 	m.policyRefused = gauge(r, "policy_refused", "1 while the newest edit of the policies is refused and an older one serves.")
+	m.policyWaits = gauge(r, "policy_waits", "1 while the newest edit of the policies waits for a person's approval.")
 	m.journal = gauge(r, "journal_entries", "Entries in the journal.")
 	m.alerts = counters(r, "alerts_received_total", "Alerts received, new ones and repetitions.", "result")
 	m.alertsRefused = counters(r, "alerts_refused_total", "Deliveries of alerts that were refused, by reason.", "reason")
@@ -166,6 +168,7 @@ func (m *Metrics) Shown(s *Status) {
 	defer m.mu.Unlock()
 	m.paused.Set(one(s.Paused != nil))
 	m.policyRefused.Set(one(s.Refused != ""))
+	m.policyWaits.Set(one(s.Waits != ""))
 	m.journal.Set(float64(s.Journal.Entries))
 	m.pending.Set(0)
 	if s.Pending != nil {

@@ -73,6 +73,7 @@ heliostat_pending_actions 2
 heliostat_plan_evaluations_total 1000
 heliostat_policy_failures_total{policy="dpm",rule="drain"} 1
 heliostat_policy_refused 0
+heliostat_policy_waits 0
 heliostat_power_watts{site="tokyo"} 900
 heliostat_quarantined{kind="host"} 0
 heliostat_quarantined{kind="vm"} 1

@@ -35,6 +35,9 @@ type Status struct {
 
 	Revision string `json:"revision"`          // the policies in service
 	Refused  string `json:"refused,omitempty"` // what is wrong with the newest edit of them
+	Waits    string `json:"waits,omitempty"`   // why the newest edit waits for a person
+	Newest   string `json:"newest,omitempty"`  // its revision, where it does not serve
+	Held     bool   `json:"held,omitempty"`    // a person went back to what serves
 
 	Rails      []engine.Hold       `json:"rails,omitempty"`      // what is held back beside the plans' holds
 	Quarantine []engine.Quarantine `json:"quarantine,omitempty"` // what a person must look at

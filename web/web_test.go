@@ -44,6 +44,18 @@ func (d *daemon) Release(_ context.Context, kind, name, who, reason string) erro
 	return d.order("release " + kind + " " + name + " " + who + " " + reason)
 }
 
+func (d *daemon) ApprovePolicies(_ context.Context, revision, who string) error {
+	return d.order("approve policies " + revision + " " + who)
+}
+
+func (d *daemon) RollBackPolicies(_ context.Context, revision, who string) error {
+	return d.order("roll back policies to " + revision + " " + who)
+}
+
+func (d *daemon) ResumePolicies(_ context.Context, who string) error {
+	return d.order("resume policies " + who)
+}
+
 func (d *daemon) Approve(_ context.Context, hash string, _ int, who string) error {
 	return d.order("approve " + hash + " " + who)
 }
@@ -140,6 +152,7 @@ func TestOrdersCarryWhoGaveThem(t *testing.T) {
 	for _, err := range []error{
 		c.Pause(t.Context(), "smoke in hall 2"), c.Resume(t.Context()), c.Approve(t.Context(), "abcdef", 0),
 		c.Reject(t.Context(), "abcdef", "not today"), c.Poke(t.Context()), c.Release(t.Context(), "vm", "db1", "seen"),
+		c.ApprovePolicies(t.Context(), "ab12"), c.RollBackPolicies(t.Context(), "cd34"), c.ResumePolicies(t.Context()),
 	} {
 		if err != nil {
 			t.Error(err)
@@ -148,6 +161,7 @@ func TestOrdersCarryWhoGaveThem(t *testing.T) {
 	want := []string{
 		"pause " + who + " smoke in hall 2", "resume " + who, "approve abcdef " + who,
 		"reject abcdef " + who + " not today", "poke asked for by " + who, "release vm db1 " + who + " seen",
+		"approve policies ab12 " + who, "roll back policies to cd34 " + who, "resume policies " + who,
 	}
 	if got := strings.Join(d.orders, "\n"); got != strings.Join(want, "\n") {
 		t.Errorf("orders:\n%s", got)

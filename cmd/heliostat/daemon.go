@@ -23,7 +23,6 @@ import (
 	"heliostat/engine/execute"
 	"heliostat/engine/plan"
 	"heliostat/policy"
-	"heliostat/rego"
 	"heliostat/store"
 	"heliostat/systemd"
 	"heliostat/vsphere"
@@ -66,15 +65,6 @@ type daemon struct {
 	told     time.Time       // when a checkpoint was logged last
 }
 
-// loadPolicies loads the bundle. What is wrong with it is a fault of the configuration.
-func loadPolicies(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*policy.Service, error) {
-	s, err := policy.NewService(ctx, rego.FS, cfg.Policy, log)
-	if err != nil {
-		return nil, codeError{exitConfig, cfg.Place("policy", err)}
-	}
-	return s, nil
-}
-
 // newDaemon builds a daemon on an open journal. Nothing runs yet.
 func newDaemon(ctx context.Context, cfg *configs.Config, j *store.Journal, at surroundings) (*daemon, error) {
 	d := &daemon{at: at, log: at.log, journal: j, board: &web.Board{}, metrics: web.NewMetrics(version), started: time.Now()}
@@ -83,7 +73,7 @@ func newDaemon(ctx context.Context, cfg *configs.Config, j *store.Journal, at su
 	}
 	d.cfg = cfg
 	var err error
-	if d.policies, err = loadPolicies(ctx, cfg, d.log); err != nil {
+	if d.policies, err = d.startPolicies(ctx); err != nil {
 		return nil, err
 	}
 	schedule, err := cfg.Times()
@@ -206,6 +196,9 @@ func (d *daemon) run(ctx context.Context) (err error) {
 			return g.Wait()
 		}
 	}
+	if !d.at.noSockets {
+		g.Go(func() error { d.policies.Run(ctx, d.settle); return nil })
+	}
 	g.Go(func() error { return d.prune(ctx) })
 	g.Go(func() error {
 		d.ready(ctx)
@@ -246,7 +239,9 @@ func (d *daemon) serve(ctx context.Context, g *errgroup.Group) error {
 		if err != nil {
 			return err
 		}
-		g.Go(func() error { return web.Serve(ctx, ln, web.NewControl(d.board, d.loop, d.journal), d.log) })
+		g.Go(func() error {
+			return web.Serve(ctx, ln, web.NewControl(d.board, revising{d.loop, d}, d.journal), d.log)
+		})
 	}
 	if addr := d.cfg.Web.Listen; addr != "" {
 		ln, err := web.ListenTCP(ctx, addr, d.cfg.Web.CertFile, d.cfg.Web.KeyFile)
@@ -340,7 +335,8 @@ func sourceStatus(name string, s *engine.Snapshot) web.SourceStatus {
 func statusOf(p *cycle.Published) *web.Status {
 	s := &web.Status{
 		Cycle: p.Cycle, At: p.At, TookMS: p.Took.Milliseconds(), Good: p.At, Next: p.Next, Paused: p.Paused,
-		Revision: p.Revision, Refused: p.Refused, Record: p.Record, Rails: p.Rails,
+		Revision: p.Revision, Refused: p.Standing.Refused, Waits: p.Standing.Waits, Newest: p.Standing.Candidate, Held: p.Standing.Held,
+		Record: p.Record, Rails: p.Rails,
 	}
 	if p.Err != nil {
 		s.Error = p.Err.Error()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -47,7 +46,7 @@ func (g *globals) examine(ctx context.Context) (findings, error) {
 	if err != nil {
 		return nil, codeError{exitConfig, err}
 	}
-	policies, err := loadPolicies(ctx, cfg, slog.New(slog.DiscardHandler))
+	policies, err := loadPolicies(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +71,7 @@ func (g *globals) examine(ctx context.Context) (findings, error) {
 
 // secrets looks at who else can read passwords and tokens.
 func (f *findings) secrets(cfg *configs.Config) {
-	files := []string{cfg.Alerts.TokenFile}
+	files := []string{cfg.Alerts.TokenFile, cfg.Policy.TokenFile}
 	for _, v := range cfg.VCenters {
 		for _, a := range []*vsphere.Account{v.Reader, v.Mover, v.Receiver} {
 			if a != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime"
 	"strings"
 
@@ -111,7 +110,7 @@ It exits with 0 when the daemon would start, and with 3 otherwise.`,
 			if err != nil {
 				return codeError{exitConfig, err}
 			}
-			policies, err := loadPolicies(cmd.Context(), cfg, slog.New(slog.DiscardHandler))
+			policies, err := loadPolicies(cmd.Context(), cfg)
 			if err != nil {
 				return err
 			}
@@ -179,6 +178,12 @@ func statusText(s *web.Status) string {
 	}
 	if s.Refused != "" {
 		line("POLICY EDIT REFUSED, revision %.12s serves on: %s", s.Revision, s.Refused)
+	}
+	if s.Waits != "" {
+		line("POLICY EDIT WAITS, revision %.12s serves on: %s: 'heliostat policy approve %.8s'", s.Revision, s.Waits, s.Newest)
+	}
+	if s.Held {
+		line("POLICIES ROLLED BACK to revision %.12s, until they change or 'heliostat policy rollback --resume'", s.Revision)
 	}
 	if p := s.Pending; p != nil {
 		line("PLAN %.12s WAITS for %d approval(s), until %s: 'heliostat approve %.8s'", p.Hash, p.Approvers, p.Expires.UTC().Format("15:04:05"), p.Hash)

@@ -17,8 +17,8 @@ import (
 func newPolicy(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy",
-		Short: "Write, check and test policies, without a daemon",
-		Long: `The commands below work on a folder of policies, the current one unless it is named.
+		Short: "Write, check and test policies without a daemon, and see which are in force",
+		Long: `Most commands below work on a folder of policies, the current one unless it is named.
 The folder is laid over the policies that ship, as the daemon does with policy.dir.
 They are fit for a build server: the exit code is 0 when all is well and 1 when not,
 and --format gives text, json, junit or github.`,
@@ -26,7 +26,8 @@ and --format gives text, json, junit or github.`,
   heliostat policy check policies && heliostat policy lint policies
   heliostat policy test policies --coverage --threshold 90`,
 	}
-	cmd.AddCommand(newPolicyNew(), newPolicyCheck(g), newPolicyLint(g), newPolicyTest(g), newPolicyFmt(), newPolicyDocs(g), newPolicySchema())
+	cmd.AddCommand(newPolicyNew(), newPolicyCheck(g), newPolicyLint(g), newPolicyTest(g), newPolicyFmt(), newPolicyDocs(g), newPolicySchema(),
+		newPolicyRevisions(g), newPolicyRollback(g), newPolicyApprove(g), newPolicyExamine())
 	return cmd
 }
 

@@ -15,7 +15,12 @@ import (
 // watchDelay gathers the several events of one save of an editor.
 const watchDelay = 100 * time.Millisecond
 
-// watchFiles wakes the loop when the policies or the hazards change. Folders are
+// saveDelay is the same for policies. It may be short: what is found of files that
+// change meanwhile does not count, and is looked for again.
+const saveDelay = 20 * time.Millisecond
+
+// watchFiles wakes the loop when the hazards change, and has the policies looked at
+// when they do. Folders are
 // watched, not files, because editors replace files.
 func (d *daemon) watchFiles(ctx context.Context, g *errgroup.Group) error {
 	w, err := fsnotify.NewWatcher()
@@ -41,15 +46,26 @@ func (d *daemon) watchFiles(ctx context.Context, g *errgroup.Group) error {
 	if file := d.cfg.Hazards.File; file != "" {
 		add(filepath.Dir(file))
 	}
+	policies := func(path string) bool {
+		rel, err := filepath.Rel(d.cfg.Policy.Dir, path)
+		return d.cfg.Policy.Dir != "" && err == nil && filepath.IsLocal(rel)
+	}
 	g.Go(func() error {
 		defer func() { _ = w.Close() }()
-		var settled <-chan time.Time
+		var settled, saved <-chan time.Time
 		for {
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-w.Events:
-				settled = time.After(watchDelay)
+			case e := <-w.Events:
+				if policies(e.Name) {
+					saved = time.After(saveDelay)
+				} else {
+					settled = time.After(watchDelay)
+				}
+			case <-saved:
+				saved = nil
+				d.policies.Look()
 			case err := <-w.Errors:
 				d.log.WarnContext(ctx, "watching files", "err", err)
 			case <-settled:

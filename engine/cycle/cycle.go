@@ -38,8 +38,9 @@ type Policy interface {
 	// Reload takes an edited bundle into service, or keeps the last good one.
 	Reload(ctx context.Context) (changed bool, err error)
 	Revision() string
-	// LastError says what is wrong with the newest edit, nil when it serves.
-	LastError() error
+	// Standing says which bundle serves and what became of the newest one, and
+	// returns the one that serves, to be kept.
+	Standing() (r engine.RevisionRecord, bundle []byte)
 	Evaluate(ctx context.Context, v engine.View) (*engine.Decision, error)
 	Deny(ctx context.Context, v engine.View, moves []engine.Action) ([]engine.Veto, error)
 	Review(ctx context.Context, v engine.View, p *engine.Plan) (engine.Review, error)
@@ -61,7 +62,7 @@ type Published struct {
 	Err      error // why the last cycle ended early
 	Paused   *engine.OperatorRecord
 	Revision string
-	Refused  string // what is wrong with the newest edit of the policies; "" when it serves
+	Standing engine.RevisionRecord // which policies serve, and what became of the newest edit
 	Snapshot *engine.Snapshot
 	History  *engine.History
 	Decision *engine.Decision
@@ -125,10 +126,10 @@ type Loop struct {
 	pending      *Pending
 	pendingInput plan.Input
 	approved     []approved
-	rejected     map[string]time.Time // by plan hash: until when it is not offered again
-	refused      string
-	released     []engine.Subject // by a person, from quarantine, and not yet out of history
-	folded       []string         // IDs of ended actions in history and not yet in a journaled input
+	rejected     map[string]time.Time  // by plan hash: until when it is not offered again
+	standing     engine.RevisionRecord // as journaled
+	released     []engine.Subject      // by a person, from quarantine, and not yet out of history
+	folded       []string              // IDs of ended actions in history and not yet in a journaled input
 	rails        []engine.Hold
 	judged       []engine.Hold // evacuations that are held
 	served       []string      // sites whose evacuation has had its turn
@@ -305,7 +306,7 @@ func (l *Loop) once(ctx context.Context, now time.Time) error {
 	}
 	l.Executor.Observe(s)
 	ended := l.Executor.Ended()
-	past := l.history.Released(l.released)
+	past := l.history.Released(l.released).Read(s)
 	gaps, census := engine.Believe(past, s, l.Executor.Open(), ended, l.Sanity)
 	for _, g := range gaps {
 		l.Log.WarnContext(ctx, "not believed", "cycle", l.cycle, "subject", g.Subject.String(), "reason", g.Reason)
@@ -347,21 +348,8 @@ func (l *Loop) once(ctx context.Context, now time.Time) error {
 // reload takes an edited bundle into service. A broken edit is journaled once,
 // and the last good bundle serves on.
 func (l *Loop) reload(ctx context.Context) error {
-	changed, _ := l.Policy.Reload(ctx) // LastError says it again
-	refused := ""
-	if err := l.Policy.LastError(); err != nil {
-		refused = err.Error()
-	}
-	if !changed && refused == l.refused {
-		return nil
-	}
-	l.refused = refused
-	l.shown.Revision, l.shown.Refused = l.Policy.Revision(), refused
-	e, err := engine.NewEntry(l.cycle, engine.EntryRevision, engine.RevisionRecord{Serving: l.Policy.Revision(), Refused: refused})
-	if err != nil {
-		return err
-	}
-	return l.append(ctx, e)
+	_, _ = l.Policy.Reload(ctx) // Standing says it again
+	return l.stand(ctx)
 }
 
 func (l *Loop) view(now time.Time, s *engine.Snapshot) engine.View {

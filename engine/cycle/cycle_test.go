@@ -132,7 +132,9 @@ type opinion struct {
 
 func (o *opinion) Reload(context.Context) (bool, error) { return false, nil }
 func (o *opinion) Revision() string                     { return "r1" }
-func (o *opinion) LastError() error                     { return nil }
+func (o *opinion) Standing() (engine.RevisionRecord, []byte) {
+	return engine.RevisionRecord{Serving: "r1"}, nil
+}
 
 func (o *opinion) Evaluate(context.Context, engine.View) (*engine.Decision, error) {
 	if o.err != nil {

@@ -117,6 +117,7 @@ func (l *Loop) Restore(ctx context.Context, m Memory) {
 		l.gate.stop("paused by " + l.paused.Who + ": " + l.paused.Reason)
 	}
 	l.shown.Revision = l.Policy.Revision()
+	l.standing.Serving = l.shown.Revision
 	l.Executor.Recover(ctx, m.Open, m.ended)
 }
 

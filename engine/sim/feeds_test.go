@@ -159,7 +159,9 @@ func (t *town) Wait(ctx context.Context, key string, _ func(int32)) (execute.Tas
 
 func (t *town) Reload(context.Context) (bool, error) { return false, nil }
 func (t *town) Revision() string                     { return "r" }
-func (t *town) LastError() error                     { return nil }
+func (t *town) Standing() (engine.RevisionRecord, []byte) {
+	return engine.RevisionRecord{Serving: "r"}, nil
+}
 
 func (t *town) Evaluate(_ context.Context, v engine.View) (*engine.Decision, error) {
 	d := &engine.Decision{Revision: "r", Voices: []engine.Voice{{Policy: "east", Rule: engine.RuleSiteScore, Mode: engine.Enforce, WeightMicroEUR: 1_000_000}}, Reasons: []string{"it is better there"}}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -52,6 +53,7 @@ func Run(ctx context.Context, limit time.Duration, stdin io.Reader, argv ...stri
 	var stderr ends
 	cmd := exec.CommandContext(within, "/proc/self/exe", argv[1:]...)
 	cmd.Args[0] = argv[0]
+	cmd.Env = append(os.Environ(), "GOTRACEBACK=none") // what it said before a crash counts, not the stacks
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &out, &stderr
 	err := cmd.Run()
 	switch {

@@ -1,0 +1,10 @@
+package placement.edited
+
+# METADATA
+# entrypoint: true
+# custom:
+#   reads: cluster
+pin contains {"vm": vm.id, "reason": "it stays"} if {
+	some vm in input.vms
+	vm.name == "nobody"
+}
