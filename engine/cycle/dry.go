@@ -30,7 +30,7 @@ func (l *Loop) Dry(ctx context.Context, level engine.Mode, choose func(*engine.S
 			return in, nil, err
 		}
 	}
-	p, err := w.settle(ctx, &in)
+	p, _, err := Settle(ctx, l.Policy, w.view, &in)
 	if err != nil {
 		return in, nil, err
 	}

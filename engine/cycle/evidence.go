@@ -156,13 +156,7 @@ func sooner(a, b engine.Evacuation) int {
 // site, but for an evacuation that is advised: nothing arrives where all may soon
 // have to leave.
 func (s speech) demote(site engine.Subject, mode engine.Mode, why string) {
-	for i := range s.Evacuations {
-		e := &s.Evacuations[i]
-		if v := s.Voices[e.By.Voice]; e.Place == site && v.Mode > mode {
-			v.Mode = mode
-			e.By = s.by(v, s.Reasons[e.By.Reason])
-		}
-	}
+	s.lower(site, mode)
 	by := s.by(engine.Voice{Policy: operator, Rule: engine.RuleFreeze, Mode: engine.Enforce, Yields: mode == engine.Advise}, "evacuate site "+site.ID+": "+why)
 	s.Freezes = append(s.Freezes, engine.Freeze{Place: site, By: by})
 }

@@ -31,3 +31,14 @@ func (s speech) by(v engine.Voice, reason string) engine.By {
 	}
 	return engine.By{Voice: int32(i), Reason: int32(j)}
 }
+
+// lower lets the evacuations of a place be heard up to a mode only.
+func (s speech) lower(place engine.Subject, mode engine.Mode) {
+	for i := range s.Evacuations {
+		e := &s.Evacuations[i]
+		if v := s.Voices[e.By.Voice]; e.Place == place && v.Mode > mode {
+			v.Mode = mode
+			e.By = s.by(v, s.Reasons[e.By.Reason])
+		}
+	}
+}

@@ -89,7 +89,7 @@ func (w *work) store(ctx context.Context) error {
 func (w *work) level(ctx context.Context, level engine.Mode, shadow string) (*engine.Plan, error) {
 	l, began := w.l, time.Now()
 	in := w.input(level, shadow)
-	p, err := w.settle(ctx, &in)
+	p, rounds, err := Settle(ctx, l.Policy, w.view, &in)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ func (w *work) level(ctx context.Context, level engine.Mode, shadow string) (*en
 	w.plans = append(w.plans, p)
 	if level == engine.Enforce {
 		w.record.Actions, w.record.Holds, w.record.Evaluated = len(p.Actions), len(p.Holds), p.Evaluated
-		w.record.PlanMS = time.Since(began).Milliseconds()
+		w.record.Rounds, w.record.PlanMS = rounds, time.Since(began).Milliseconds()
 	}
 	if refused != "" || len(review.Rejects) > 0 {
 		return nil, nil
@@ -169,51 +169,6 @@ func (l *Loop) approvedRest() (out []engine.ActionRecord) {
 		}
 	}
 	return out
-}
-
-// settle builds the plan, asks deny about its moves, and builds again around
-// the vetoes. After MaxVetoRounds a VM still refused is vetoed everywhere.
-func (w *work) settle(ctx context.Context, in *plan.Input) (*engine.Plan, error) {
-	asked := map[veto]bool{}
-	for round := 1; ; round++ {
-		p := plan.Build(*in)
-		if in.Level == engine.Enforce {
-			w.record.Rounds = round
-		}
-		var moves []engine.Action
-		for i := range p.Actions {
-			if a := &p.Actions[i]; a.Kind == engine.Move && !asked[veto{a.VM, a.To.Host}] {
-				asked[veto{a.VM, a.To.Host}] = true
-				moves = append(moves, *a)
-			}
-		}
-		if len(moves) == 0 {
-			return p, nil
-		}
-		vetoes, err := w.l.Policy.Deny(ctx, w.view, moves)
-		if err != nil {
-			return nil, fmt.Errorf("ask deny: %w", err)
-		}
-		fresh := false
-		for _, v := range vetoes {
-			if v.Mode < in.Level && (in.Shadow == "" || v.Policy != in.Shadow) {
-				continue
-			}
-			if round >= MaxVetoRounds {
-				v.To = "" // anywhere
-			}
-			in.Vetoes = append(in.Vetoes, v)
-			fresh = true
-		}
-		if !fresh {
-			return p, nil
-		}
-	}
-}
-
-type veto struct {
-	vm engine.VMID
-	to engine.HostID
 }
 
 // journal writes down what the plan was made from, and the plan.
