@@ -237,6 +237,34 @@ type Effect struct {
 	MakespanS     int64 `json:"makespan_s"`             // until the last action should end
 	LowerBoundS   int64 `json:"lower_bound_s,omitzero"` // no schedule can be shorter
 	VMsAtDeadline int64 `json:"vms_at_deadline,omitzero"`
+
+	Power PowerCost `json:"power,omitzero"`
+}
+
+// A PowerCost is what the power of the clusters costs in which hosts may sleep,
+// micro-euros an hour: now, with the plan, and at least, whatever the plan. The
+// moves and the wear of switching are spread over the time that a choice holds.
+type PowerCost struct {
+	Start   int64 `json:"start"`
+	Planned int64 `json:"planned"`
+	Bound   int64 `json:"bound"`
+}
+
+// SharePct is how much of the possible saving the plan makes; all of nothing
+// where nothing can be saved.
+func (c PowerCost) SharePct() float64 {
+	if c.Start <= c.Bound {
+		return 100
+	}
+	return float64(c.Start-c.Planned) * 100 / float64(c.Start-c.Bound)
+}
+
+// GapPct is by how much the plan's cost may exceed the least, percent of that.
+func (c PowerCost) GapPct() float64 {
+	if c.Bound <= 0 {
+		return 0
+	}
+	return float64(c.Planned-c.Bound) * 100 / float64(c.Bound)
 }
 
 // A Plan is ordered actions with dependencies, and holds. Once made it never changes.

@@ -73,6 +73,10 @@ type builder struct {
 	bars    [2][]bar
 	asleep  []int32     // hosts that an evacuation may wake, once asked for
 	unmet   []unmetWish // by cluster: wishes that found no room
+	aim     []int32     // by VM: the host where the search of its cluster sends it, None
+	gone    []load      // by host that stays on: what has left it before those arrive that wait for it
+	goneBy  [][]int32   // by host: the actions that do so
+	power   engine.PowerCost
 	left    engine.BudgetLeft
 	wishes  int32 // moves outside demands still allowed in this cycle
 	// budgetName is which budget ended the wishes.

@@ -17,6 +17,8 @@ type want struct {
 	tight  bool  // fill the fullest host that holds it, to empty others
 	inside bool  // only within its cluster
 	mend   *con  // the violated constraint that the move is to mend
+	after  bool  // it may wait for VMs that make room for it
+	room   bool  // its leaving makes room for such
 	here   bool  // its own host is a destination too: disks must leave a datastore
 
 	sites   engine.SiteMask // candidate sites
@@ -417,13 +419,17 @@ func (b *builder) capacityReason(w *want, h int32) reason {
 		return reason{}
 	}
 	host, f := &b.s.Hosts[h], b.st.Foot[w.v]
+	var gone load
+	if w.after {
+		gone = b.gone[h]
+	}
 	cpuPct, memPct := b.pct(w.lax)
 	r := reason{code: engine.HoldCapacity, stage: stCapacity, where: host.Name}
-	if have, limit := int64(b.st.CPU[h]), int64(host.CPUMHz)*int64(cpuPct)/100; have+int64(f.CPUMHz) > limit {
+	if have, limit := int64(b.st.CPU[h]-gone[0]), int64(host.CPUMHz)*int64(cpuPct)/100; have+int64(f.CPUMHz) > limit {
 		r.form, r.a, r.b, r.c = "%[1]s has %[3]d of %[4]d MHz taken, it needs %[5]d", have, limit, int64(f.CPUMHz)
 		return r
 	}
-	if have, limit := int64(b.st.Mem[h]), int64(host.MemoryMiB)*int64(memPct)/100; have+int64(f.MiB) > limit {
+	if have, limit := int64(b.st.Mem[h]-gone[1]), int64(host.MemoryMiB)*int64(memPct)/100; have+int64(f.MiB) > limit {
 		r.form, r.a, r.b, r.c = "%[1]s has %[3]d of %[4]d MiB taken, it needs %[5]d", have, limit, int64(f.MiB)
 		return r
 	}
@@ -431,7 +437,7 @@ func (b *builder) capacityReason(w *want, h int32) reason {
 		r.form, r.a, r.b = "%[1]s has %[3]d threads, it has %[4]d vCPUs", int64(host.Threads), int64(vm.VCPUs)
 		return r
 	}
-	if have, limit := int64(b.st.VCPU[h]), int64(host.Cores)*int64(b.c.VCPUPerCoreX10)/10; have+int64(f.VCPUs) > limit {
+	if have, limit := int64(b.st.VCPU[h]-gone[2]), int64(host.Cores)*int64(b.c.VCPUPerCoreX10)/10; have+int64(f.VCPUs) > limit {
 		r.form, r.a, r.b, r.c = "%[1]s has %[3]d of %[4]d vCPUs promised, it has %[5]d", have, limit, int64(f.VCPUs)
 		return r
 	}

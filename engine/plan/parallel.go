@@ -6,12 +6,14 @@ import (
 	"sync/atomic"
 )
 
-// inParallel calls f for each part 0..n-1, on as many goroutines as there are
-// processors. What part i gives depends on i alone, and whoever joins the parts
-// does so in their order: any number of workers gives the same bytes.
-func inParallel(n int, f func(i int)) {
+// inParallel does each part 0..n-1 on as many goroutines as there are processors;
+// each calls worker once for its own way to do a part, with scratch of its own.
+// What part i gives depends on i alone, and whoever joins the parts does so in
+// their order: any number of workers gives the same bytes.
+func inParallel(n int, worker func() func(i int)) {
 	var next atomic.Int64
 	work := func() {
+		f := worker()
 		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
 			f(i)
 		}

@@ -346,8 +346,11 @@ func (b *builder) commit(w *want, h int32, why []engine.Why, ledger engine.Ledge
 	if b.waking[h] > 0 {
 		a.After = append(a.After, b.waking[h]-1)
 	}
+	if w.after {
+		a.After = append(a.After, b.goneBy[h]...)
+	}
 	// The action was made from this very state: Start can not refuse it.
-	if err := b.st.Start(&a); err != nil {
+	if err := b.st.StartMove(&a, w.v, h); err != nil {
 		panic("plan: " + err.Error())
 	}
 	b.dest[w.v] = h
@@ -361,6 +364,20 @@ func (b *builder) commit(w *want, h int32, why []engine.Why, ledger engine.Ledge
 	b.actions = append(b.actions, a)
 	b.acts = append(b.acts, act{vm: w.v, from: from, to: h, link: link, demand: w.demand, watts: b.shiftWatts(w.v, from, h)})
 	b.moved[w.v] = int32(len(b.actions))
+	if w.room {
+		b.leaves(w.v, from, 1)
+	}
+}
+
+// leaves credits a departure (sign 1) to what may come after it, or no longer.
+func (b *builder) leaves(v, from, sign int32) {
+	f := b.st.Foot[v]
+	b.gone[from].take(&load{f.CPUMHz, f.MiB, f.VCPUs}, sign)
+	if sign > 0 {
+		b.goneBy[from] = append(b.goneBy[from], b.moved[v]-1)
+	} else {
+		b.goneBy[from] = b.goneBy[from][:len(b.goneBy[from])-1]
+	}
 }
 
 // undo takes back the moves planned since mark.
@@ -374,8 +391,11 @@ func (b *builder) undo(mark int) {
 // takeBack frees all that planned move i reserved.
 func (b *builder) takeBack(i int) {
 	a, x := &b.actions[i], &b.acts[i]
-	if err := b.st.Abort(a); err != nil {
+	if err := b.st.AbortMove(a, x.vm, x.to); err != nil {
 		panic("plan: " + err.Error())
+	}
+	if b.goneBy != nil && slices.Contains(b.goneBy[x.from], int32(i)) {
+		b.leaves(x.vm, x.from, -1)
 	}
 	if c := b.s.Hosts[x.to].Cluster; b.s.VMCluster(x.vm) != c {
 		b.rooms[c].usedCPU -= int64(b.st.Foot[x.vm].CPUMHz)

@@ -68,15 +68,15 @@ func (b *builder) wishStage() {
 		holds  []engine.Hold
 	}
 	out := make([]part, parts(len(b.s.VMs)))
-	inParallel(len(out), func(k int) {
-		p, n := &out[k], b.noted(nil)
+	inParallel(len(out), b.apart(func(n *builder, k int) {
+		p := &out[k]
 		for v := k * partSize; v < min((k+1)*partSize, len(b.s.VMs)); v++ {
 			if w, ok := n.wishOf(int32(v), &view); ok {
 				p.wishes = append(p.wishes, w)
 			}
 		}
-		p.holds = n.holds
-	})
+		p.holds, n.holds = n.holds, nil
+	}))
 	var wishes []wish
 	for i := range out {
 		wishes, b.holds = append(wishes, out[i].wishes...), append(b.holds, out[i].holds...)
@@ -94,22 +94,25 @@ func (b *builder) wishStage() {
 // tooLate holds the wishes that came when the budget was used up, for the same reason.
 func (b *builder) tooLate(wishes []wish, r reason, view *siteView) {
 	held := make([]engine.Hold, len(wishes))
-	inParallel(parts(len(wishes)), func(k int) {
+	inParallel(parts(len(wishes)), b.apart(func(n *builder, k int) {
 		lo, hi := k*partSize, min((k+1)*partSize, len(wishes))
-		n := b.noted(held[lo:lo:hi])
+		n.holds = held[lo:lo:hi]
 		for i := lo; i < hi; i++ {
 			n.holdVM(wishes[i].v, r, n.wishText(&wishes[i]), engine.Subject{}, n.wishWhy(&wishes[i], view))
 		}
-	})
+	}))
 	b.holds = append(b.holds, held...)
 }
 
-// noted is the builder as one of several that look at different VMs at once: it
-// notes holds in a list of its own, and may decide nothing.
-func (b *builder) noted(into []engine.Hold) *builder {
-	n := *b
-	n.holds, n.last = into, lastText{}
-	return &n
+// apart is the builder as one of several that look at different things at once:
+// each notes holds and counts in a copy of its own, and decides nothing.
+func (b *builder) apart(f func(n *builder, part int)) func() func(part int) {
+	return func() func(part int) {
+		n := *b
+		n.holds, n.last, n.mark = nil, lastText{}, scratch{}
+		n.mark.init(b.s)
+		return func(part int) { f(&n, part) }
+	}
 }
 
 // wishOf finds the best place for VM v, when that is elsewhere. It holds what

@@ -1,0 +1,334 @@
+package plan
+
+import (
+	"cmp"
+	"math/bits"
+	"slices"
+
+	"heliostat/engine"
+)
+
+// mostHosts is the largest cluster that the search takes: the hosts that a VM may
+// be on are bits of two words. vSphere 8 allows 96 hosts in a cluster.
+const mostHosts = 128
+
+// A hostSet is hosts of one domain.
+type hostSet [2]uint64
+
+func (s *hostSet) has(h int) bool { return s[h>>6]>>(h&63)&1 != 0 }
+func (s *hostSet) add(h int)      { s[h>>6] |= 1 << (h & 63) }
+func (s *hostSet) drop(h int)     { s[h>>6] &^= 1 << (h & 63) }
+func (s hostSet) and(x hostSet) hostSet {
+	return hostSet{s[0] & x[0], s[1] & x[1]}
+}
+
+// next is the first member from h on, or -1.
+func (s *hostSet) next(h int) int {
+	for w := h >> 6; w < len(s); w++ {
+		x := s[w]
+		if w == h>>6 {
+			x &= ^uint64(0) << (h & 63)
+		}
+		if x != 0 {
+			return w<<6 + bits.TrailingZeros64(x)
+		}
+	}
+	return -1
+}
+
+// A load is MHz, MiB and vCPUs: of a VM, or what a host has left of them.
+type load [4]int32
+
+// fits reports whether x fits into what is free: no lane becomes negative.
+func (l *load) fits(x *load) bool { return (l[0]-x[0])|(l[1]-x[1])|(l[2]-x[2]) >= 0 }
+
+func (l *load) take(x *load, sign int32) {
+	for i := range x {
+		l[i] += sign * x[i]
+	}
+}
+
+// A domain is one cluster as arrays that fit the processor's cache: which hosts
+// are on, which of them may go off, what is on them and where else it may be.
+// Money is in nano-euros over the time that a choice is expected to hold.
+type domain struct {
+	b *builder
+	c int32
+
+	hosts   []int32 // that are on; what follows is by index in it
+	on      hostSet
+	may     hostSet    // may go off
+	free    []load     // what the plan's terms leave, all that is under way counted at both ends
+	size    [2][]int64 // MHz and MiB
+	largest [2][]int   // the hosts by them, the largest first
+	idle    []int64    // saved by going off, the change of power itself deducted
+	slope   []int64    // cost of a MHz of load
+	pct     [2]int64
+	share   [2]int64 // percent that HA admission leaves
+	need    int32    // host failures to be survived
+	failOn  hostSet
+	sleepy  hostSet  // may sleep, now or in another cycle
+	used    [2]int64 // MHz and MiB that the cluster carries
+
+	vms   []int32 // that can move; what follows is by index in it
+	size4 []load
+	mhz   []int64
+	cost  []int64 // of a move
+	masks []hostSet
+	home  []int16
+	at    []int16
+	mates [][]int32 // by VM: others that it may share no host with
+	list  [][]int32 // by host: VMs on it
+	pos   []int32
+
+	value   int64 // cost saved so far
+	bound   int64 // no plan saves more
+	start   int64 // cost at the start
+	evals   int64
+	undone  []undo
+	ejected []int32 // VMs that leave a host that stays on, to make room
+	dice    uint64
+}
+
+// An undo is where a VM was before.
+type undo struct {
+	v    int32
+	from int16
+}
+
+// domainOf compiles cluster c, in which the hosts of the list may sleep. It is nil
+// where the cluster places VMs itself, is being emptied, or is too large.
+func (b *builder) domainOf(c int32, list []sleeper) *domain {
+	all := b.s.HostsOf(c)
+	if b.s.Clusters[c].DRS == engine.DRSFull || len(all) > mostHosts || slices.ContainsFunc(all, func(h int32) bool { return b.doomed[h] }) {
+		return nil
+	}
+	d := &domain{b: b, c: c, used: [2]int64{b.rooms[c].usedCPU, b.rooms[c].usedMem}, dice: b.in.Seed ^ uint64(c+1)*0x9e3779b97f4a7c15}
+	for _, h := range all {
+		if b.st.Ready(h) && !b.drained[h] {
+			d.hosts = append(d.hosts, h)
+		}
+	}
+	d.readTerms()
+	for i, h := range d.hosts {
+		d.on.add(i)
+		if b.sleepy[h] {
+			d.sleepy.add(i)
+		}
+		d.readHost(h)
+		if k := slices.IndexFunc(list, func(x sleeper) bool { return x.h == h }); k >= 0 {
+			if r := b.sleepReason(&list[k]); r.ok() {
+				d.may.add(i)
+			}
+		}
+	}
+	if d.may == (hostSet{}) {
+		return nil
+	}
+	for k := range d.largest {
+		for i := range d.hosts {
+			d.largest[k] = append(d.largest[k], i)
+		}
+		slices.SortStableFunc(d.largest[k], func(x, y int) int { return cmp.Compare(d.size[k][y], d.size[k][x]) })
+	}
+	d.readVMs()
+	for i := range d.hosts {
+		d.start += d.idle[i] + d.b.c.PowerCycleMicro*1000
+	}
+	for v := range d.vms {
+		d.start += d.mhz[v] * d.slope[d.home[v]]
+	}
+	return d
+}
+
+// readTerms reads how much the cluster must keep.
+func (d *domain) readTerms() {
+	x := &d.b.s.Clusters[d.c]
+	d.pct = [2]int64{int64(d.b.c.CPUMaxPct), int64(d.b.c.MemMaxPct)}
+	d.share = [2]int64{100, 100}
+	d.need = max(d.b.c.ReserveHosts, int32(len(x.FailOn)))
+	if x.HA.Enabled && x.HA.Admission {
+		d.need = max(d.need, x.HA.HostFailures)
+		d.share = [2]int64{int64(100 - x.HA.CPUPct), int64(100 - x.HA.MemoryPct)}
+	}
+	if x.Lone {
+		d.need = 0
+	}
+	for i, h := range d.hosts {
+		if slices.Contains(x.FailOn, h) {
+			d.failOn.add(i)
+		}
+	}
+}
+
+func (d *domain) readHost(h int32) {
+	b, x := d.b, &d.b.s.Hosts[h]
+	d.free = append(d.free, load{
+		int32(int64(x.CPUMHz)*d.pct[0]/100) - b.st.CPU[h], int32(int64(x.MemoryMiB)*d.pct[1]/100) - b.st.Mem[h],
+		int32(int64(x.Cores)*int64(b.c.VCPUPerCoreX10)/10) - b.st.VCPU[h],
+	})
+	d.size[0], d.size[1] = append(d.size[0], int64(x.CPUMHz)), append(d.size[1], int64(x.MemoryMiB))
+	d.idle = append(d.idle, b.whileHeld(b.energyPerH(x.Site, int64(max(x.IdleW, 0))*1_000_000))-b.c.PowerCycleMicro*1000)
+	slope := int64(0)
+	if x.MaxW > x.IdleW && x.IdleW >= 0 && x.CPUMHz > 0 {
+		slope = b.whileHeld(b.energyPerH(x.Site, int64(x.MaxW-x.IdleW)*1_000_000/int64(x.CPUMHz)))
+	}
+	d.slope = append(d.slope, slope)
+	d.list = append(d.list, nil)
+}
+
+// whileHeld is what so much an hour comes to while a choice holds.
+func (b *builder) whileHeld(perH int64) int64 { return perH * b.c.HoldsS / 3600 }
+
+// readVMs reads what is on the hosts. A host with a VM that cannot leave stays on.
+func (d *domain) readVMs() {
+	b := d.b
+	m := masks{d: d, ways: make([]hostSet, len(d.hosts))}
+	for i, h := range d.hosts {
+		for _, v := range b.s.VMsOn(h) {
+			leave, r := b.movesOff(v, h)
+			if !r.ok() {
+				d.may.drop(i)
+			}
+			if !leave || !r.ok() {
+				continue
+			}
+			to := m.of(v, i)
+			if to == (hostSet{}) {
+				d.may.drop(i)
+				continue
+			}
+			f := b.st.Foot[v]
+			rate := b.rate(h, h, false, false)
+			e := b.c.Cost.Estimate(&b.s.VMs[v], rate, 0, 0)
+			n := int32(len(d.vms))
+			d.vms, d.size4 = append(d.vms, v), append(d.size4, load{f.CPUMHz, f.MiB, f.VCPUs})
+			d.mhz, d.cost = append(d.mhz, int64(max(b.s.VMs[v].UsedMHz, 0))), append(d.cost, b.moveCost(v, h, h, &e, rate)*1000)
+			to.add(i)
+			d.masks, d.home, d.at = append(d.masks, to), append(d.home, int16(i)), append(d.at, int16(i))
+			d.pos, d.list[i] = append(d.pos, int32(len(d.list[i]))), append(d.list[i], n)
+		}
+	}
+	d.readMates()
+}
+
+// readMates finds who may share no host with whom.
+func (d *domain) readMates() {
+	b := d.b
+	d.mates = make([][]int32, len(d.vms))
+	local := map[int32]int32{}
+	for i, v := range d.vms {
+		if len(b.consOf(v)) > 0 {
+			local[v] = int32(i)
+		}
+	}
+	for i, v := range d.vms {
+		for _, k := range b.consOf(v) {
+			if x := &b.cons[k]; x.kind == conApart && x.scope == scopeHost && (x.cluster < 0 || x.cluster == d.c) {
+				for _, o := range x.vms {
+					if j, ok := local[o]; ok && o != v {
+						d.mates[i] = append(d.mates[i], j)
+					}
+				}
+			}
+		}
+	}
+}
+
+// masks tells where the VMs of a domain may go, as far as that is not a matter
+// of room. What many VMs have in common is looked up once.
+type masks struct {
+	d      *domain
+	ways   []hostSet // by host: where live moves from it can go
+	known  []bool
+	nets   []holder
+	stores []holder
+}
+
+// A holder is a network or datastore, and the hosts that have it.
+type holder struct {
+	id int32
+	at hostSet
+}
+
+func (m *masks) look(list *[]holder, id int32, has func(h int32) bool) hostSet {
+	for i := range *list {
+		if (*list)[i].id == id {
+			return (*list)[i].at
+		}
+	}
+	p := holder{id: id}
+	for i, h := range m.d.hosts {
+		if has(h) {
+			p.at.add(i)
+		}
+	}
+	*list = append(*list, p)
+	return p.at
+}
+
+// from is where live moves from host i can go whatever the VM.
+func (m *masks) from(i int) hostSet {
+	if m.known == nil {
+		m.known = make([]bool, len(m.d.hosts))
+	}
+	if m.known[i] {
+		return m.ways[i]
+	}
+	m.known[i] = true
+	b, here := m.d.b, m.d.hosts[i]
+	x := &b.s.Hosts[here]
+	for j, h := range m.d.hosts {
+		y := &b.s.Hosts[h]
+		unseen, compat := b.unseenReason(h), b.compatReason(here, h)
+		if j != i && b.bars[0][h] == barNone && !b.openTo[h] && unseen.ok() && x.VMotion && y.VMotion && x.Site == y.Site && compat.ok() && b.rate(here, h, false, false) > 0 {
+			m.ways[i].add(j)
+		}
+	}
+	return m.ways[i]
+}
+
+// of is where VM v, on host i, may go without its disks: none when nowhere.
+func (m *masks) of(v int32, i int) hostSet {
+	b := m.d.b
+	vm := &b.s.VMs[v]
+	w := want{v: v, demand: engine.None, inside: true, cluster: engine.None, host: engine.None, avoid: b.leftRecently(v)}
+	to := m.from(i)
+	for k := range vm.NICs {
+		n := vm.NICs[k].Network
+		if n < 0 {
+			return hostSet{}
+		}
+		to = to.and(m.look(&m.nets, n, func(h int32) bool { _, ok := slices.BinarySearch(b.s.Hosts[h].Networks, n); return ok }))
+	}
+	disk := func(ds int32) { to = to.and(m.look(&m.stores, ds, func(h int32) bool { return b.keeps(ds, h) })) }
+	disk(vm.Home)
+	for k := range vm.Disks {
+		disk(vm.Disks[k].Datastore)
+	}
+	if !b.c.Cost.Converges(vm, b.rate(m.d.hosts[i], m.d.hosts[i], false, false)) || to == (hostSet{}) {
+		return hostSet{}
+	}
+	bound := len(b.vetoes) > 0 || len(of(b.d.AllowHosts, v, func(x *engine.AllowHosts) int32 { return x.VM })) > 0 ||
+		len(of(b.d.AllowSites, v, func(x *engine.AllowSites) int32 { return x.VM })) > 0
+	ruled := len(b.consOf(v)) > 0
+	if ruled {
+		b.prepare(&w)
+	}
+	for j := to.next(0); j >= 0; j = to.next(j + 1) {
+		h := m.d.hosts[j]
+		bad := vm.VCPUs > b.s.Hosts[h].Threads || h == w.avoid
+		if !bad && bound {
+			r := b.allowedReason(&w, h)
+			bad = !r.ok()
+		}
+		if !bad && ruled {
+			r := b.ruleReason(&w, h)
+			bad = !r.ok()
+		}
+		if bad {
+			to.drop(j)
+		}
+	}
+	return to
+}

@@ -1,0 +1,367 @@
+package plan
+
+import (
+	"cmp"
+	"math/bits"
+	"slices"
+)
+
+// search looks for the hosts of the domain that should go off and for where
+// their VMs go. It empties hosts one by one, in several orders, each VM to the
+// fullest host that takes it, or past another VM that makes room (an ejection).
+// Then it wakes hosts again to empty others in their place, as long as that pays
+// and until the evaluations are used up, nothing has helped for long, or the
+// bound is met.
+func (d *domain) search(evaluations int64) {
+	d.bound = d.gainBound()
+	best, saved := slices.Clone(d.at), int64(0)
+	for order := range orders {
+		d.reset()
+		d.empty(order, evaluations)
+		if d.value > saved {
+			best, saved = append(best[:0], d.at...), d.value
+		}
+		if d.evals >= evaluations {
+			break
+		}
+	}
+	d.restore(best)
+	d.exchange(evaluations)
+	d.settle()
+}
+
+// orders are the ways to order hosts: by net gain, by gain for each unit of
+// capacity that it costs, by what the moves cost.
+const orders = 3
+
+// empty tries to empty each host that may go off: first with what fits, then with
+// ejections.
+func (d *domain) empty(order int, evaluations int64) {
+	type candidate struct {
+		h   int
+		key int64
+	}
+	var list []candidate
+	for h := d.may.next(0); h >= 0; h = d.may.next(h + 1) {
+		moves := d.moving(h)
+		key := moves - d.idle[h]
+		switch order {
+		case 1:
+			key = key * 1000 / max(d.size[0][h]*1000/max(d.total(0), 1)+d.size[1][h]*1000/max(d.total(1), 1), 1)
+		case 2:
+			key = moves
+		}
+		list = append(list, candidate{h, key})
+	}
+	slices.SortFunc(list, func(x, y candidate) int { return cmp.Or(cmp.Compare(x.key, y.key), cmp.Compare(x.h, y.h)) })
+	for depth := range 2 {
+		for _, x := range list {
+			if d.evals >= evaluations {
+				return
+			}
+			if d.on.has(x.h) {
+				d.off(x.h, depth, d.value)
+			}
+		}
+	}
+}
+
+// moving is what the moves of the VMs on host h cost.
+func (d *domain) moving(h int) int64 {
+	var sum int64
+	for _, v := range d.list[h] {
+		sum += d.cost[v]
+	}
+	return sum
+}
+
+func (d *domain) total(k int) int64 {
+	var sum int64
+	for _, x := range d.size[k] {
+		sum += x
+	}
+	return sum
+}
+
+// keeps reports whether the hosts that are on survive the failures that they
+// must, beside what the cluster carries.
+func (d *domain) keeps(on hostSet) bool {
+	working := false
+	for k := range d.size {
+		var sum, lost int64
+		need := d.need
+		for _, h := range d.largest[k] {
+			if !on.has(h) {
+				continue
+			}
+			sum += d.size[k][h]
+			if need > 0 {
+				need, lost = need-1, lost+d.size[k][h]
+			}
+			working = working || !d.failOn.has(h)
+		}
+		if d.used[k] > min((sum-lost)*d.pct[k], sum*d.share[k])/100 {
+			return false
+		}
+	}
+	return working
+}
+
+// off empties host h and switches it off if more than least is saved then.
+// Otherwise nothing has changed.
+func (d *domain) off(h, depth int, least int64) bool {
+	on := d.on
+	on.drop(h)
+	if !d.keeps(on) {
+		return false
+	}
+	before, value, mark := d.on, d.value, len(d.undone)
+	d.on = on
+	d.value += d.idle[h]
+	list := slices.Clone(d.list[h])
+	slices.SortFunc(list, func(x, y int32) int { return cmp.Or(cmp.Compare(d.weight(y), d.weight(x)), cmp.Compare(x, y)) })
+	ok := true
+	for _, v := range list {
+		if ok = d.insert(v, hostSet{}, depth); !ok {
+			break
+		}
+	}
+	if ok && d.value > least {
+		return true
+	}
+	d.rollback(mark)
+	d.on, d.value = before, value
+	return false
+}
+
+// weight is how much of a host of the domain's kind VM v takes, in millionths:
+// the scarcer of MHz and MiB.
+func (d *domain) weight(v int32) int64 {
+	x := &d.size4[v]
+	return max(int64(x[0])*1_000_000/max(d.size[0][0], 1), int64(x[1])*1_000_000/max(d.size[1][0], 1))
+}
+
+// allowed are the hosts where VM v may go from where it is.
+func (d *domain) allowed(v int32) hostSet {
+	to := d.masks[v].and(d.on)
+	to.drop(int(d.at[v]))
+	for _, m := range d.mates[v] {
+		to.drop(int(d.at[m]))
+	}
+	return to
+}
+
+// insert moves VM v to where it fits best, or past a smaller VM that leaves for
+// somewhere else. It reports whether it did.
+func (d *domain) insert(v int32, avoid hostSet, depth int) bool {
+	to := d.allowed(v)
+	to[0], to[1] = to[0]&^avoid[0], to[1]&^avoid[1]
+	if h := d.fit(v, to); h >= 0 {
+		d.move(v, h)
+		return true
+	}
+	if depth == 0 {
+		return false
+	}
+	x, home := &d.size4[v], int(d.at[v])
+	for g := to.next(0); g >= 0; g = to.next(g + 1) {
+		for _, w := range d.list[g] {
+			d.evals++
+			y := d.free[g]
+			y.take(&d.size4[w], 1)
+			// Only what stands there has room to give: what came must not move twice.
+			if !y.fits(x) || d.weight(w) >= d.weight(v) || int(d.home[w]) != g {
+				continue
+			}
+			mark := len(d.undone)
+			less := avoid
+			less.add(g)
+			less.add(home)
+			if d.insert(w, less, depth-1) {
+				d.move(v, g)
+				return true
+			}
+			d.rollback(mark)
+		}
+	}
+	return false
+}
+
+// fit is the host of the set where VM v costs least, of equals one that will not
+// sleep, then the fullest; -1 when it fits nowhere. Where it stands costs no move.
+func (d *domain) fit(v int32, to hostSet) int {
+	best, cost, left := -1, int64(0), int64(0)
+	x := &d.size4[v]
+	for h := to.next(0); h >= 0; h = to.next(h + 1) {
+		d.evals++
+		if !d.free[h].fits(x) {
+			continue
+		}
+		c := d.mhz[v] * d.slope[h]
+		if int(d.home[v]) == h {
+			c -= d.cost[v]
+		}
+		l := int64(d.free[h][1])*1000/max(d.size[1][h], 1) + int64(d.free[h][0])*1000/max(d.size[0][h], 1)
+		if d.sleepy.has(h) {
+			l += 1 << 40
+		}
+		if best < 0 || c < cost || (c == cost && l < left) {
+			best, cost, left = h, c, l
+		}
+	}
+	return best
+}
+
+// move puts VM v on host h.
+func (d *domain) move(v int32, h int) {
+	d.undone = append(d.undone, undo{v, d.at[v]})
+	d.value += d.gain(v, int(d.at[v]), h)
+	d.shift(v, h)
+}
+
+// gain is what is saved when VM v goes from one host to the other.
+func (d *domain) gain(v int32, from, to int) int64 {
+	g := d.mhz[v] * (d.slope[from] - d.slope[to])
+	if from != int(d.home[v]) {
+		g += d.cost[v]
+	}
+	if to != int(d.home[v]) {
+		g -= d.cost[v]
+	}
+	return g
+}
+
+// shift moves VM v without an account. Where it stands now it counts until the
+// plan is carried out: its home is never given more than it had.
+func (d *domain) shift(v int32, h int) {
+	from, x := int(d.at[v]), &d.size4[v]
+	l := d.list[from]
+	last := l[len(l)-1]
+	l[d.pos[v]], d.pos[last] = last, d.pos[v]
+	d.list[from] = l[:len(l)-1]
+	d.free[from].take(x, 1)
+	d.free[h].take(x, -1)
+	d.pos[v], d.list[h] = int32(len(d.list[h])), append(d.list[h], v)
+	d.at[v] = int16(h)
+}
+
+// rollback takes back the moves since mark.
+func (d *domain) rollback(mark int) {
+	for len(d.undone) > mark {
+		u := d.undone[len(d.undone)-1]
+		d.undone = d.undone[:len(d.undone)-1]
+		d.value += d.gain(u.v, int(d.at[u.v]), int(u.from))
+		d.shift(u.v, int(u.from))
+	}
+}
+
+// reset puts everything where it stands, with every host on.
+func (d *domain) reset() {
+	for v := range d.at {
+		if d.at[v] != d.home[v] {
+			d.shift(int32(v), int(d.home[v]))
+		}
+	}
+	for h := range d.hosts {
+		d.on.add(h)
+	}
+	d.value, d.undone = 0, d.undone[:0]
+}
+
+// restore brings an assignment back; a host that may go and holds nothing that
+// stood on it is off.
+func (d *domain) restore(at []int16) {
+	d.reset()
+	for v, h := range at {
+		if h != d.at[v] {
+			d.move(int32(v), int(h))
+		}
+	}
+	for h := d.may.next(0); h >= 0; h = d.may.next(h + 1) {
+		on := d.on
+		on.drop(h)
+		if len(d.list[h]) == 0 && d.keeps(on) && d.idle[h] > 0 {
+			d.on = on
+			d.value += d.idle[h]
+		}
+	}
+	d.undone = d.undone[:0]
+}
+
+// stale is after how many fruitless exchanges for each host the search gives up.
+const stale = 4
+
+// exchange lets a host that is off stay on after all and empties others instead,
+// and keeps what saves more.
+func (d *domain) exchange(evaluations int64) {
+	for fruitless := 0; fruitless < stale*len(d.hosts) && d.value < d.bound && d.evals < evaluations; fruitless++ {
+		a := d.draw(len(d.hosts))
+		d.evals++
+		if d.on.has(a) {
+			if d.may.has(a) && d.off(a, 2, d.value) {
+				fruitless = 0
+			}
+			continue
+		}
+		before, value := d.on, d.value
+		d.undone = d.undone[:0]
+		d.on.add(a)
+		d.value -= d.idle[a]
+		for v, h := range d.home {
+			if int(h) == a && d.at[v] != h && d.free[a].fits(&d.size4[v]) {
+				d.move(int32(v), a)
+			}
+		}
+		won := false
+		for k, first := range d.draws(len(d.hosts)) {
+			if k == 8 {
+				break
+			}
+			if g := first; g != a && d.on.has(g) && d.may.has(g) && d.off(g, 1, value) {
+				won = true
+				break
+			}
+		}
+		if won {
+			fruitless = 0
+			continue
+		}
+		d.rollback(0)
+		d.on, d.value = before, value
+	}
+}
+
+// settle sends VMs that were moved in vain back to where they stand.
+func (d *domain) settle() {
+	for v, h := range d.home {
+		if d.at[v] != h && d.on.has(int(h)) && d.free[h].fits(&d.size4[v]) && d.gain(int32(v), int(d.at[v]), int(h)) > 0 && !d.mated(int32(v), h) {
+			d.move(int32(v), int(h))
+		}
+	}
+}
+
+// mated reports whether a mate of VM v is on host h.
+func (d *domain) mated(v int32, h int16) bool {
+	return slices.ContainsFunc(d.mates[v], func(m int32) bool { return d.at[m] == h })
+}
+
+// draw is a number from 0 to n-1 from the domain's own dice (splitmix64).
+func (d *domain) draw(n int) int {
+	d.dice += 0x9e3779b97f4a7c15
+	z := (d.dice ^ d.dice>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	hi, _ := bits.Mul64(z^z>>31, uint64(n))
+	return int(hi)
+}
+
+// draws are all numbers from 0 to n-1, from a random one on.
+func (d *domain) draws(n int) func(yield func(int, int) bool) {
+	first := d.draw(n)
+	return func(yield func(int, int) bool) {
+		for k := range n {
+			if !yield(k, (first+k)%n) {
+				return
+			}
+		}
+	}
+}
