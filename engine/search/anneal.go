@@ -8,21 +8,18 @@ import (
 // The shape of an annealing. The shares were chosen on instances of the ROADEF
 // challenge of 2012 and on random ones, and hold for all.
 const (
-	descentShare = 25       // one evaluation of so many goes into a descent before
-	hotQuantile  = 0.95     // of what shifts cost: the first temperature
-	coldest      = 1. / 3e3 // of the first temperature: the last one
-	reheat       = 10       // shorter calls start so many times colder
-	temperate    = 3        // temperatures that a violation costs at first
-	hardFrom     = 0.97     // of the evaluations: from here on nothing may break
+	descentShare = 25 // one evaluation of so many goes into a descent,
+	sampleShare  = 20 // one at most into samples of what shifts cost,
+	quickShare   = 10 // and one into a quick cooling
+	samples      = 2000
 
-	batch       = 1000 // evaluations at one temperature, at least
-	samples     = 2000 // of shifts, to learn what they cost
-	sampleShare = 20   // one evaluation of so many goes into that at most
+	frozen    = 1. / 1e6 // of what a dear shift costs: where the quick cooling ends
+	earlier   = 10       // times hotter than where that was worth it: the slow one begins
+	coldest   = 1. / 1e4 // of its first temperature: its last one
+	reheat    = 30       // gentle calls begin so many times colder
+	ruinShare = 4        // one evaluation of so many goes into ruins
+	batch     = 1000     // evaluations at one temperature, at least
 )
-
-// forbidding is a price that no cost outweighs; with it a violation more is never
-// accepted, and one less always is.
-const forbidding = 1 << 45
 
 // goTo moves to an assignment and makes it the record.
 func (s *island) goTo(at []int32) {
@@ -35,75 +32,91 @@ func (s *island) goTo(at []int32) {
 	s.settle()
 }
 
-// anneal descends, learns what moves cost, and cools from there.
+// anneal descends, cools quickly to learn where the heat is worth it, and cools
+// slowly from there. Above the temperature at which the quick cooling came to be better
+// than the descent, annealing does no more than forget; a slow one gets there a
+// little earlier.
 func (s *island) anneal(evaluations int64, gentle bool) {
-	end := s.spent + evaluations
-	s.price = forbidding
-	for down := s.spent + evaluations/descentShare; s.spent < down; {
+	start := s.spent
+	end := start + evaluations
+	for stop := start + evaluations/descentShare; s.spent < stop; {
 		s.move(0)
 	}
-	hot := s.hottest(s.spent + evaluations/sampleShare)
-	if gentle {
-		hot /= reheat
+	if !gentle {
+		dear := s.dearShift(s.spent + evaluations/sampleShare)
+		s.hot = min(dear, earlier*s.quickly(dear, s.spent+evaluations/quickShare))
+		s.cool(s.hot, end)
+		return
 	}
-	start := s.spent
+	s.cool(s.hot/reheat, end)
+}
+
+// quickly cools from a temperature at which few shifts are too dear, says below which
+// one it was better than at its start, and goes back to the best.
+func (s *island) quickly(dear float64, end int64) float64 {
+	start, cost, crossed := s.spent, s.cost, dear
 	for s.spent < end {
-		done := float64(s.spent-start) / float64(end-start)
-		temperature := hot * math.Pow(coldest, done)
-		s.price = priceAt(temperature, done)
-		for stop := min(end, s.spent+batch); s.spent < stop; {
-			s.move(s.limit(temperature))
+		temperature := dear * math.Pow(frozen, float64(s.spent-start)/float64(end-start))
+		s.stay(temperature, end)
+		if s.cost > cost {
+			crossed = temperature
 		}
 	}
+	s.materialise()
+	s.goTo(s.best)
+	return crossed
 }
 
-// priceAt is what a violation costs: little in the first half, then ever more.
-func priceAt(temperature, done float64) int64 {
-	if done > hardFrom {
-		return forbidding
-	}
-	price := temperate * temperature
-	if done > 0.5 {
-		price *= 1 + math.Exp(40*(done-0.5))
-	}
-	return int64(min(price, forbidding-1)) + 1
-}
-
-// move tries one move. A ruin costs hundreds of evaluations: one in a hundred is
-// more than half of the work.
-func (s *island) move(limit int64) {
-	switch x := s.below(100); {
-	case x < 45:
-		s.shift(limit)
-	case x < 95:
-		s.swap(limit)
-	case x < 99:
-		s.chain(limit)
-	default:
-		s.ruin(limit)
-	}
-}
-
-// hottest is the temperature at which few shifts are too dear, as far as can be
-// learned until so many evaluations are spent.
-func (s *island) hottest(end int64) float64 {
-	var costs []int64
+func (s *island) cool(hot float64, end int64) {
+	start := s.spent
 	for s.spent < end {
+		s.stay(hot*math.Pow(coldest, float64(s.spent-start)/float64(end-start)), end)
+	}
+}
+
+// stay spends a batch at one temperature.
+func (s *island) stay(temperature float64, end int64) {
+	for stop := min(end, s.spent+batch); s.spent < stop; {
+		s.move(s.limit(temperature))
+	}
+}
+
+// move tries one move. What is not for ruins, which cost hundreds of evaluations each,
+// goes into shifts and swaps, and a little into chains.
+func (s *island) move(limit int64) {
+	if s.ruined*ruinShare < s.spent {
+		before := s.spent
+		s.ruin(limit)
+		s.ruined += s.spent - before
+		return
+	}
+	switch x := s.below(100); {
+	case x < 48:
+		s.shift(limit)
+	case x < 96:
+		s.swap(limit)
+	default:
+		s.chain(limit)
+	}
+}
+
+// dearShift is what few shifts cost more than, as far as can be learned until so many
+// evaluations are spent.
+func (s *island) dearShift(end int64) float64 {
+	var costs []int64
+	for s.spent < end && len(costs) < samples {
 		o, b := s.pick(), int32(s.below(s.containers))
 		s.spent++
 		if s.at[o] == b {
 			continue
 		}
-		if d, possible := s.trade(o, Nowhere, b, boundless, 0); possible && d.Violations <= 0 && d.Cost > 0 {
+		if d, possible := s.trade(o, Nowhere, b, boundless); possible && d.Violations <= 0 && d.Cost > 0 {
 			costs = append(costs, d.Cost)
-			if len(costs) == samples {
-				break
-			}
 		}
 	}
 	if len(costs) == 0 {
 		return 1
 	}
 	slices.Sort(costs)
-	return float64(costs[int(float64(len(costs))*hotQuantile)])
+	return float64(costs[len(costs)*19/20])
 }

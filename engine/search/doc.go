@@ -26,13 +26,12 @@
 // # The search
 //
 // [Search.Anneal] anneals over shifts, swaps, ejection chains and ruin-and-
-// recreate of containers and of groups (a large neighbourhood). Temperatures
-// come from the costs of moves that the problem itself offers. Capacity is never
-// exceeded further than it was at the start. Rules may be broken on the way, at a
-// price that rises while any is broken: this is how whole groups cross from one
-// neighbourhood to another, one object at a time, and it repairs what was broken
-// at the start. What is returned breaks no more than the start did: assignments
-// are compared by [Result.Violations], then by [Result.Cost].
+// recreate of containers and of groups (a large neighbourhood, in which whole groups
+// change places). Temperatures come from what shifts cost, and from a quick cooling
+// that shows from where on heat is worth it. No accepted move exceeds a capacity further
+// than it is, or breaks more than it mends: what is broken at the start is
+// repaired where a way is found, and is never made worse. Assignments are compared by
+// [Result.Violations], then by [Result.Cost].
 //
 // Work is counted in candidate evaluations, never in time. Islands anneal on
 // their own from the same assignment and meet at the end of each call, so that

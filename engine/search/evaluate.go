@@ -9,12 +9,12 @@ type Result struct {
 	Cost       int64
 }
 
-// Less says whether a is the better one.
-func (a Result) Less(b Result) bool {
-	if a.Violations != b.Violations {
-		return a.Violations < b.Violations
+// Less says whether r is the better one.
+func (r Result) Less(other Result) bool {
+	if r.Violations != other.Violations {
+		return r.Violations < other.Violations
 	}
-	return a.Cost < b.Cost
+	return r.Cost < other.Cost
 }
 
 // Evaluate prices an assignment from scratch, plainly. It panics on an assignment

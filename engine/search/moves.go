@@ -7,8 +7,16 @@ const boundless = 1 << 61
 type island struct {
 	*state
 	dice
-	price int64 // of a violation
-	spent int64 // candidate evaluations
+	spent  int64   // candidate evaluations
+	ruined int64   // of them in ruins
+	hot    float64 // the first temperature of the last call that was not gentle
+}
+
+// within says whether a change may be made: fewer violations are worth any cost, and
+// more of them none. Cheap violations that get dearer as it cools were tried: they
+// help small problems a little, and now and then a few of them can't be undone.
+func (r Result) within(limit int64) bool {
+	return r.Violations < 0 || r.Violations == 0 && r.Cost <= limit
 }
 
 // pick draws an object: two times out of three with a bias to large ones, which
@@ -45,8 +53,8 @@ func (s *island) attempt(o, q, b int32, limit int64) bool {
 	if s.at[o] == b {
 		return false
 	}
-	d, possible := s.trade(o, q, b, limit, s.price)
-	if !possible || d.Cost+s.price*d.Violations > limit {
+	d, possible := s.trade(o, q, b, limit)
+	if !possible || !d.within(limit) {
 		return false
 	}
 	s.apply(o, q, b)
@@ -79,14 +87,14 @@ func (s *island) chain(limit int64) bool {
 		return false
 	}
 	// q leaves first, so that o finds room.
-	first, possible := s.trade(q, Nowhere, c, boundless, s.price)
+	first, possible := s.trade(q, Nowhere, c, boundless)
 	if !possible {
 		return false
 	}
 	s.apply(q, Nowhere, c)
-	rest := limit - first.Cost - s.price*first.Violations
-	d, possible := s.trade(o, Nowhere, b, rest, s.price)
-	if !possible || d.Cost+s.price*d.Violations > rest {
+	d, possible := s.trade(o, Nowhere, b, limit-first.Cost)
+	d.Violations += first.Violations
+	if !possible || !d.within(limit-first.Cost) {
 		s.apply(q, Nowhere, b)
 		return false
 	}

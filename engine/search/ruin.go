@@ -39,7 +39,7 @@ func (s *island) ruin(limit int64) bool {
 		}
 		s.put(x.object, c)
 	}
-	if placed && s.cost-cost+s.price*(s.violations-violations) <= limit {
+	if d := (Result{s.violations - violations, s.cost - cost}); placed && d.within(limit) {
 		s.noteRecord()
 		return true
 	}
@@ -103,13 +103,13 @@ func (s *island) ruinSimilar() {
 // cheapest is where an object that is nowhere costs least, or Nowhere. Each
 // container is overlooked now and then, so that the same ruin ends differently.
 func (s *island) cheapest(o int32) int32 {
-	best, least := Nowhere, int64(0)
+	best, least := Nowhere, Result{}
 	consider := func(c int32) {
 		s.spent++
 		if s.next()&31 == 0 {
 			return
 		}
-		if cost, possible := s.entry(o, c); possible && (best == Nowhere || cost < least) {
+		if cost, possible := s.entry(o, c); possible && (best == Nowhere || cost.Less(least)) {
 			best, least = c, cost
 		}
 	}
@@ -132,9 +132,9 @@ func (s *island) cheapest(o int32) int32 {
 }
 
 // entry prices putting an object that is nowhere into a container.
-func (s *island) entry(o, c int32) (int64, bool) {
+func (s *island) entry(o, c int32) (d Result, possible bool) {
 	if s.forbidden(o, c) > 0 {
-		return 0, false
+		return d, false
 	}
 	in := s.use(o, c)
 	free := s.free[int(c)*s.resources:][:len(in)]
@@ -143,11 +143,11 @@ func (s *island) entry(o, c int32) (int64, bool) {
 		low |= free[r] - x
 	}
 	if low < 0 && (s.overfull == 0 || !noWorse(free, in, s.none)) {
-		return 0, false
+		return d, false
 	}
-	cost := s.personal(o, c) - s.hinge[c]
+	d.Cost = s.personal(o, c) - s.hinge[c]
 	if len(s.in[c]) == 0 {
-		cost += s.fixed[c]
+		d.Cost += s.fixed[c]
 	}
 	values := s.values(o)
 	over := s.over[int(c)*s.measures:][:len(values)]
@@ -155,21 +155,21 @@ func (s *island) entry(o, c int32) (int64, bool) {
 	for k, x := range values {
 		x += over[k]
 		x &^= x >> 63
-		cost += x * weight[k]
+		d.Cost += x * weight[k]
 	}
 	for _, t := range s.of[o] {
 		x := &s.tallies[t]
 		part := x.part[c]
 		n := s.counts[t][part]
 		if n >= x.most {
-			cost += s.price
+			d.Violations++
 		}
 		if n == 0 {
 			if s.occupied[t] < x.least {
-				cost -= s.price
+				d.Violations--
 			}
-			cost += s.price * s.lonely(x, part, 1)
+			d.Violations += s.lonely(x, part, 1)
 		}
 	}
-	return cost, true
+	return d, true
 }

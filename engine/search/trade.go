@@ -3,9 +3,8 @@ package search
 // trade prices the exchange of o, from its container to b, with q, from b to o's
 // container; q may be Nowhere: then it is a shift of o alone. It answers what
 // cost and violations would change by, and false where capacity would be exceeded
-// further, or where more than limit would be paid with every violation of
-// the assignment gone.
-func (s *state) trade(o, q, b int32, limit, price int64) (d Result, possible bool) {
+// further, or where the cost alone is reason to refuse.
+func (s *state) trade(o, q, b int32, limit int64) (d Result, possible bool) {
 	a := s.at[o]
 	if len(s.kinds) > 0 && (s.forbidden(o, b) > 0 || q >= 0 && s.forbidden(q, a) > 0) {
 		return d, false
@@ -27,7 +26,7 @@ func (s *state) trade(o, q, b int32, limit, price int64) (d Result, possible boo
 	if s.unrest != 0 {
 		d.Cost += s.tradeUnrest(o, q, a, b)
 	}
-	if d.Cost-price*s.violations > limit {
+	if d.Cost > limit && s.violations == 0 {
 		return d, false
 	}
 	d.Violations = s.tradeViolations(o, q, a, b)

@@ -131,7 +131,7 @@ func TestIncrementsEqualFromScratch(t *testing.T) {
 				continue
 			}
 			before := Result{s.violations, s.cost}
-			d, possible := s.trade(o, q, b, 1<<60, 0)
+			d, possible := s.trade(o, q, b, boundless)
 			if got := (Result{s.violations, s.cost}); got != before {
 				t.Fatalf("seed %d: to price a trade changed %+v to %+v", seed, before, got)
 			}
@@ -156,7 +156,7 @@ func TestMovesKeepCapacityAndTheRecord(t *testing.T) {
 	for seed := range uint64(30) {
 		r := dicePCG(seed)
 		p, at := random(r, shape{3 + r.IntN(5), 10 + r.IntN(20), 1 + r.IntN(3), 1 + r.IntN(4), r.IntN(6), true})
-		s := &island{state: newState(compile(p), at), dice: dice(seed), price: 100}
+		s := &island{state: newState(compile(p), at), dice: dice(seed)}
 		least := Result{s.violations, s.cost}
 		moves := []func(int64) bool{s.shift, s.swap, s.chain, s.ruin}
 		for i := range 1500 {
