@@ -6,13 +6,16 @@ GOLANGCI       := $(BIN)/golangci-lint
 GOLANGCI_VERSION := v2.12.0
 # The linter's cache keeps the paths of the tree that filled it: each tree has its own.
 export GOLANGCI_LINT_CACHE := $(CURDIR)/$(BIN)/lint-cache
+# Published instances that make bench runs, and the time for each.
+BENCH_DATA     ?=
+BENCH_TIME     ?= 10s
 VERSION        ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS        := -s -w -buildid= -X main.version=$(VERSION)
 # What makes the same binary of the same sources, wherever they lie.
 BUILD          := $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
 .DEFAULT_GOAL := help
-.PHONY: help build reproducible sbom demo test check lint bench protocol powercut clean soak fuzz
+.PHONY: help build reproducible sbom demo test check lint bench protocol adopt powercut clean soak fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,9 +57,16 @@ soak: build ## 1,000 simulated days with faults, judged at every event: minutes 
 bench: go-is-there ## benchmarks, and a cold and a warm cycle of 15,000 hosts and 150,000 VMs
 	$(GO) test -run '^$$' -bench . -benchmem ./engine/... ./policy/... ./store/... ./collectors/...
 	$(GO) run ./bench/fleet -cycles 2
+	@test -n "$(BENCH_DATA)" || echo "For the published instances, too: make bench BENCH_DATA=DIR, a folder with roadef2012 and cloudbalancing in it; see docs/benchmarks.md"
+	@for f in $(if $(BENCH_DATA),$(wildcard $(BENCH_DATA)/roadef2012/model_*)); do i=$${f##*/model_}; $(GO) run ./bench/roadef -data $(BENCH_DATA)/roadef2012 -instance $${i%%.*} -time $(BENCH_TIME); done
+	@for f in $(if $(BENCH_DATA),$(wildcard $(BENCH_DATA)/cloudbalancing/*.json)); do i=$${f##*/}; $(GO) run ./bench/cloudbalancing -data $(BENCH_DATA)/cloudbalancing -instance $${i%.json} -time $(BENCH_TIME); done
 
 protocol: go-is-there ## runs with lost calls and crashes: ours, and a naive control
 	@$(GO) run ./bench/protocol -runs 200 -v
+
+adopt: go-is-there ## kill -9 of a daemon with 500 actions in flight: taken over, and journaled to their ends
+	@out=$$(HELIOSTAT_ADOPT=500 $(GO) test -count=1 -v -run '^TestAdoptMany$$' ./cmd/heliostat) && status=0 || status=$$?; \
+	echo "$$out" | grep -o '{"in_flight.*}'; [ $$status = 0 ] || { echo "$$out"; exit 1; }
 
 powercut: go-is-there ## power cuts while the journal is written, and a control without syncs (root, loop devices)
 	@$(GO) run ./bench/powercut -rounds 100
