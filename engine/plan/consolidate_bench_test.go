@@ -45,7 +45,8 @@ func BenchmarkConsolidation(b *testing.B) {
 		b.ReportMetric(float64(count(p, engine.Standby)), "standby")
 		b.ReportMetric(float64(count(p, engine.Move)), "moves")
 		b.ReportMetric(float64(p.Evaluated), "evaluated")
-		b.ReportMetric(float64(p.Effect.MicroEURPerH), "saves")
+		b.ReportMetric(p.Effect.Power.SharePct(), "share_pct")
+		b.ReportMetric(p.Effect.Power.GapPct(), "gap_pct")
 	})
 	b.Run("check", func(b *testing.B) {
 		for b.Loop() {

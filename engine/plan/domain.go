@@ -18,7 +18,7 @@ type hostSet [2]uint64
 func (s *hostSet) has(h int) bool { return s[h>>6]>>(h&63)&1 != 0 }
 func (s *hostSet) add(h int)      { s[h>>6] |= 1 << (h & 63) }
 func (s *hostSet) drop(h int)     { s[h>>6] &^= 1 << (h & 63) }
-func (s hostSet) and(x hostSet) hostSet {
+func (s *hostSet) and(x hostSet) hostSet {
 	return hostSet{s[0] & x[0], s[1] & x[1]}
 }
 
