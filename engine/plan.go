@@ -76,6 +76,9 @@ type Estimate struct {
 	MemoryMiB int64 `json:"memory_mib,omitzero"` // bytes of memory sent, rounds included
 	DiskMiB   int64 `json:"disk_mib,omitzero"`
 	StunMS    int64 `json:"stun_ms,omitzero"`
+	// ExpectS is how long a move lasts beside those that run at the same time;
+	// Seconds is with the least that it can get.
+	ExpectS int64 `json:"expect_s,omitzero"`
 }
 
 // A Ledger is an action's account in micro-euros.

@@ -27,8 +27,22 @@ import (
 // The stages bind in this order: global stops, demands (evacuations and
 // maintenance), repair of what is violated, wishes for places, wakes,
 // consolidation. What should happen and does not becomes a Hold.
+//
+// Where an evacuation can not bring everything out by its deadline, a second
+// attempt lets VMs leave in the order of what they take of what is scarce, and the
+// attempt is kept that saves more.
 func Build(in Input) *engine.Plan {
+	b := attempt(in, nil)
+	if x := newRescuer(&in); x != nil && len(b.demands) > 0 {
+		b = x.improve(b)
+	}
+	return b.finish()
+}
+
+// attempt makes a plan in which VMs flee in the order given.
+func attempt(in Input, o *order) *builder {
 	b := compile(in)
+	b.order = o
 	if !b.stopped() {
 		b.demandStage()
 		b.repairStage()
@@ -36,7 +50,7 @@ func Build(in Input) *engine.Plan {
 		b.wakeStage()
 		b.consolidateStage()
 	}
-	return b.finish()
+	return b
 }
 
 // stopped handles what stops everything. It reports whether nothing may be planned at all.

@@ -233,7 +233,13 @@ func (r *checkRun) byRule(random func(int64) int64) {
 			fresh.push(checkItem{int64(r.acts[i].Rank), int32(i)})
 		}
 	}
-	r.fill(nil, &fresh, lasts)
+	begin := func(i int32) {
+		if r.start(i) {
+			r.take(i, 1)
+			r.ending.push(checkItem{r.now + lasts(i), i})
+		}
+	}
+	r.fill(nil, &fresh, begin)
 	for len(r.ending) > 0 {
 		e := r.ending.pop()
 		r.now = e.key
@@ -247,7 +253,7 @@ func (r *checkRun) byRule(random func(int64) int64) {
 				}
 			}
 		}
-		r.fill(r.need[e.act], &fresh, lasts)
+		r.fill(r.need[e.act], &fresh, begin)
 	}
 	if random != nil {
 		return
@@ -260,9 +266,9 @@ func (r *checkRun) byRule(random func(int64) int64) {
 	}
 }
 
-// fill starts what can be started, the lowest rank first: of those just ready,
+// fill begins what can be started, the lowest rank first: of those just ready,
 // and of those that waited for a counter that was just released.
-func (r *checkRun) fill(released []checkNeed, fresh *checkHeap, lasts func(int32) int64) {
+func (r *checkRun) fill(released []checkNeed, fresh *checkHeap, begin func(int32)) {
 	for {
 		best := fresh
 		for _, c := range released {
@@ -282,10 +288,7 @@ func (r *checkRun) fill(released []checkNeed, fresh *checkHeap, lasts func(int32
 			r.parked[q].push(x)
 			continue
 		}
-		if r.start(x.act) {
-			r.take(x.act, 1)
-			r.ending.push(checkItem{r.now + lasts(x.act), x.act})
-		}
+		begin(x.act)
 	}
 }
 

@@ -57,6 +57,7 @@ type builder struct {
 	doomed     []bool  // by host: an evacuation or drain empties it
 	doomedSite engine.SiteMask
 	doomedDS   []int32 // by datastore: index in demands + 1
+	order      *order  // in which VMs flee; nil: the smallest first
 
 	// What this plan has decided so far.
 	dest    []int32 // by VM: where a planned or open move takes it, None

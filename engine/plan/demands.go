@@ -3,7 +3,6 @@ package plan
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -168,7 +167,7 @@ func (b *builder) demandStage() {
 	leavers := b.leavers()
 	slices.SortFunc(leavers, func(x, y leaver) int {
 		dx, dy := &b.demands[x.demand], &b.demands[y.demand]
-		return cmp.Or(dx.sooner(dy), cmp.Compare(evacIndex(x.cold), evacIndex(y.cold)), cmp.Compare(x.tier, y.tier), cmp.Compare(x.mib, y.mib), cmp.Compare(x.v, y.v))
+		return cmp.Or(dx.sooner(dy), cmp.Compare(evacIndex(x.cold), evacIndex(y.cold)), cmp.Compare(b.tierKey(x.tier), b.tierKey(y.tier)), b.order.compare(x.v, y.v), cmp.Compare(x.mib, y.mib), cmp.Compare(x.v, y.v))
 	})
 	for i := range leavers {
 		b.leaving[leavers[i].v] = true
@@ -184,14 +183,7 @@ func (b *builder) demandStage() {
 // leavers lists the VMs that demands want away.
 func (b *builder) leavers() []leaver {
 	var out []leaver
-	tier := make([]int32, len(b.s.VMs))
-	for i := range tier {
-		tier[i] = math.MaxInt32
-	}
-	for i := range b.d.Priorities {
-		p := &b.d.Priorities[i]
-		tier[p.VM] = min(tier[p.VM], p.Tier)
-	}
+	tier := b.tierOf()
 	for i := range b.s.VMs {
 		v := int32(i)
 		k := b.demandOf(v)

@@ -67,6 +67,10 @@ type Config struct {
 	LinkMaxAgeS      int64 `json:"link_max_age_s" yaml:"link_max_age_s"`         // older: the link is unknown; 0 never
 	DefaultBudget    int64 `json:"default_budget" yaml:"evaluations"`            // candidate evaluations a plan
 
+	// TradeTiers lets an evacuation leave a VM of a higher tier for several of lower
+	// ones that are worth more together. Otherwise no tier waits for a lower one.
+	TradeTiers bool `json:"trade_tiers,omitempty" yaml:"evacuation_trade_tiers"`
+
 	PoweredOff engine.PoweredOff `json:"powered_off,omitzero" yaml:"powered_off"` // of a host that is to sleep
 }
 

@@ -97,11 +97,13 @@ func (b *builder) nicUnits(h int32) int32 {
 }
 
 // linkIndex is the index of the link between two sites, or None.
-func (b *builder) linkIndex(x, y int32) int32 {
+func (b *builder) linkIndex(x, y int32) int32 { return findLink(b.s, x, y) }
+
+func findLink(s *engine.Snapshot, x, y int32) int32 {
 	if x > y {
 		x, y = y, x
 	}
-	i, ok := slices.BinarySearchFunc(b.s.Links, [2]int32{x, y}, func(l engine.Link, t [2]int32) int {
+	i, ok := slices.BinarySearchFunc(s.Links, [2]int32{x, y}, func(l engine.Link, t [2]int32) int {
 		return cmp.Or(cmp.Compare(l.A, t[0]), cmp.Compare(l.B, t[1]))
 	})
 	if !ok {

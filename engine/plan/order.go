@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"heliostat/engine"
@@ -26,12 +27,26 @@ func (b *builder) finish() *engine.Plan {
 	if p.Actions == nil {
 		p.Actions = []engine.Action{}
 	}
+	b.expect()
 	ends := b.simulate()
 	b.effect(p, ends)
 	if p.Holds = b.holds; p.Holds == nil {
 		p.Holds = []engine.Hold{}
 	}
 	return p
+}
+
+// expect notes how long each move should last beside the others.
+func (b *builder) expect() {
+	if len(b.actions) == 0 {
+		return
+	}
+	starts, ends := newFluid(&b.in, b.actions).times(nil)
+	for i := range b.actions {
+		if a := &b.actions[i]; a.Kind == engine.Move && !math.IsInf(ends[i], 1) {
+			a.Estimate.ExpectS = int64(math.Ceil(ends[i] - starts[i]))
+		}
+	}
 }
 
 // lanes are the slot units of one resource, by when each is free.

@@ -1,0 +1,92 @@
+package plan
+
+import (
+	"math"
+	"slices"
+
+	"heliostat/engine"
+)
+
+// publishedError is the mean error of predicted durations, in permille, where too
+// few moves of ours have ended to know better: 20 %. Source: Kherbache et al.,
+// "Scheduling Live Migration of Virtual Machines", IEEE TCC 2017, on 1,000 moves.
+const publishedError = 200
+
+// fewErrors is how many finished moves it takes to be believed instead.
+const fewErrors = 10
+
+// eta simulates the plan again and again with moves that last as much longer or
+// shorter than expected as finished ones did: first a share of those that are
+// remembered is drawn, since they are but a sample, and then one of it for each
+// move.
+func (x *certifier) eta() {
+	last := 0.0
+	for _, n := range x.act {
+		if n >= 0 {
+			last = max(last, x.ends[n])
+		}
+	}
+	if last == 0 || math.IsInf(last, 1) {
+		return
+	}
+	at := func(secs float64) engine.Unix { return x.in.Now + engine.Unix(math.Round(secs)) }
+	x.c.ETA.At = at(last)
+	ratios := x.ratios()
+	x.c.ETA.Learned = x.learned()
+	// About as many events for a large plan as for a small one.
+	trials := min(max(40_000/len(x.f.acts), 20), 200)
+	ends := make([]float64, 0, trials)
+	draw := make([]float64, len(ratios))
+	for n := range trials {
+		random := checkRandom(x.in.Seed, uint64(n))
+		for i := range draw {
+			draw[i] = ratios[random(int64(len(ratios)))]
+			if x.c.ETA.Learned < fewErrors { // all are too short or too long together
+				draw[i] = draw[0]
+			}
+		}
+		latest := 0.0
+		times := x.f.run(func(int32) float64 { return draw[random(int64(len(draw)))] })
+		for _, a := range x.act {
+			if a >= 0 {
+				latest = max(latest, times[a])
+			}
+		}
+		ends = append(ends, latest)
+	}
+	slices.Sort(ends)
+	x.c.ETA.From, x.c.ETA.To = at(quantile(ends, 0.05)), at(quantile(ends, 0.95))
+}
+
+func (x *certifier) learned() int {
+	if x.in.History == nil {
+		return 0
+	}
+	return len(x.in.History.Errors)
+}
+
+// ratios are by how much moves have lasted longer than expected, or shorter.
+func (x *certifier) ratios() []float64 {
+	if x.learned() < fewErrors {
+		var out []float64 // evenly spread, with that mean deviation from 1
+		for i := -20; i <= 20; i++ {
+			out = append(out, 1+float64(i)*publishedError/10_000)
+		}
+		return out
+	}
+	out := make([]float64, 0, len(x.in.History.Errors))
+	for _, e := range x.in.History.Errors {
+		out = append(out, float64(e)/1000)
+	}
+	return out
+}
+
+// quantile interpolates in sorted values.
+func quantile(sorted []float64, q float64) float64 {
+	at := q * float64(len(sorted)-1)
+	i := int(at)
+	if i+1 >= len(sorted) {
+		return sorted[len(sorted)-1]
+	}
+	return sorted[i] + float64((at-float64(i))*(sorted[i+1]-sorted[i]))
+}

@@ -1,0 +1,560 @@
+package plan
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"heliostat/engine"
+)
+
+// tierWorth is what a VM is worth more than one of the next tier: about the steps
+// 40, 10, 3 and 1 that orders of evacuation were measured with.
+const tierWorth = 3
+
+// tierSteps caps the steps, so that no number of tiers makes values overflow.
+const tierSteps = 8
+
+// A rescue is one evacuation with a deadline, as its bounds see it: the VMs that
+// count, what each is worth, and where each could go.
+type rescue struct {
+	b        *builder
+	k        int32 // of the demand
+	seconds  float64
+	vms      []int32 // that run there, agents apart; ascending
+	at       []int32 // by VM: index in vms, None
+	rank     []int32 // by index: 0 for the highest tier
+	tiers    []int32 // by rank
+	app      []int32 // by index: the least index of those that depend on one another
+	lost     []bool  // by index: a gateway of it goes down with the place
+	inFlight []bool  // by index: on its way out
+	homes    engine.SiteMask
+
+	havens  []haven
+	placeOf []int32 // by host: index in places, None
+	market  market
+	names   []string // by row
+	units   []string
+	options [][]option // by index
+}
+
+// A haven is a cluster that VMs may flee to, or a site where clusters are many.
+type haven struct {
+	name     string
+	clusters []int32
+	hosts    []int32
+	row      int32 // of its memory; then CPU, disks, slots, interfaces
+	nic      int32 // the fastest
+	one      int32 // the one vCenter of its hosts, None
+	disks    int64
+	mem, cpu int64
+	slots    int64
+	nics     int64
+}
+
+// The rows of a haven.
+const (
+	rowMemory int32 = iota
+	rowCPU
+	rowDisk
+	rowSlots
+	rowNICs
+	havenRows
+)
+
+// manyClusters is from how many on places are sites: bounds are looser then, and
+// ten times faster.
+const manyClusters = 48
+
+// survey compiles the input for looking at what could be done: demands are known,
+// and every host that may be woken counts as if it were.
+func survey(in Input) *builder {
+	b := compile(in)
+	b.collectDemands()
+	b.hostBars()
+	for h := range b.s.Hosts {
+		if r := b.wakeable(int32(h), true); r.ok() && !b.doomed[h] {
+			b.waking[h] = 1
+		}
+	}
+	return b
+}
+
+// evacDue reports whether an evacuation is one whose deadline can be missed.
+func evacDue(e engine.Evacuation) bool { return e.Deadline != 0 && e.Place.Kind != "datastore" }
+
+// rescues lists the evacuations of a site, cluster or host with a deadline.
+func (b *builder) rescues() []int32 {
+	var out []int32
+	for k := range b.demands {
+		if d := &b.demands[k]; d.evac && d.deadline != 0 && d.subject.Kind != "datastore" {
+			out = append(out, int32(k))
+		}
+	}
+	return out
+}
+
+// rescue prepares the bounds of demand k of a survey.
+func (b *builder) rescue(k int32) *rescue {
+	r := &rescue{b: b, k: k, seconds: float64(max(b.demands[k].deadline-b.in.Now, 0)), at: nones(len(b.s.VMs))}
+	for i := range b.s.VMs {
+		vm := &b.s.VMs[i]
+		if vm.Power != engine.VMOn || vm.Obstacles&engine.ObAgent != 0 || b.demandOf(int32(i)) != k {
+			continue
+		}
+		r.at[i] = int32(len(r.vms))
+		r.vms = append(r.vms, int32(i))
+		if vm.Host >= 0 {
+			r.homes = r.homes.With(b.s.Hosts[vm.Host].Site)
+		}
+		to := b.dest[i]
+		r.inFlight = append(r.inFlight, b.openVM[i] && to >= 0 && !b.doomed[to])
+	}
+	r.rankTiers()
+	r.findLost()
+	r.joinApps()
+	return r
+}
+
+// tierOf is the tier of every VM, the largest number for those in none.
+func (b *builder) tierOf() []int32 {
+	tier := make([]int32, len(b.s.VMs))
+	for i := range tier {
+		tier[i] = math.MaxInt32
+	}
+	for i := range b.d.Priorities {
+		p := &b.d.Priorities[i]
+		tier[p.VM] = min(tier[p.VM], p.Tier)
+	}
+	return tier
+}
+
+func (r *rescue) rankTiers() {
+	tier := r.b.tierOf()
+	for _, v := range r.vms {
+		r.tiers = append(r.tiers, tier[v])
+	}
+	slices.Sort(r.tiers)
+	r.tiers = slices.Compact(r.tiers)
+	r.rank = make([]int32, len(r.vms))
+	for i, v := range r.vms {
+		at, _ := slices.BinarySearch(r.tiers, tier[v])
+		r.rank[i] = int32(at)
+	}
+}
+
+// worth is what VM i of the rescue counts for.
+func (r *rescue) worth(i int32) int64 {
+	w := int64(1)
+	for range min(len(r.tiers)-1-int(r.rank[i]), tierSteps) {
+		w *= tierWorth
+	}
+	return w
+}
+
+// findLost marks the VMs whose gateway stands in the site that is given up.
+func (r *rescue) findLost() {
+	r.lost = make([]bool, len(r.vms))
+	d := &r.b.demands[r.k]
+	site, ok := r.b.s.FindSite(engine.SiteID(d.subject.ID))
+	if d.subject.Kind != "site" || !ok {
+		return
+	}
+	for i, v := range r.vms {
+		for _, c := range r.b.s.VMs[v].NICs {
+			r.lost[i] = r.lost[i] || (c.Network >= 0 && r.b.s.Networks[c.Network].Gateway == site)
+		}
+	}
+}
+
+// joinApps finds who depends on whom: VMs that a policy wants near one another, or
+// together, work only if all of them do.
+func (r *rescue) joinApps() {
+	r.app = make([]int32, len(r.vms))
+	for i := range r.app {
+		r.app[i] = int32(i)
+	}
+	root := func(i int32) int32 {
+		for r.app[i] != i {
+			i = r.app[i]
+		}
+		return i
+	}
+	for g := range r.b.d.Groups {
+		x := &r.b.d.Groups[g]
+		first := engine.None
+		if x.Kind == engine.GroupApart {
+			continue
+		}
+		for _, v := range x.VMs {
+			i := r.at[v]
+			if i < 0 {
+				continue
+			}
+			if first < 0 {
+				first = root(i)
+				continue
+			}
+			a, b := root(first), root(i)
+			r.app[max(a, b)] = min(a, b)
+		}
+	}
+	for i := range r.app {
+		r.app[i] = root(int32(i))
+	}
+}
+
+// works tells which of the VMs that are out can be reached and have what they need.
+func (r *rescue) works(out []bool) []bool {
+	broken := make([]bool, len(r.vms))
+	for i := range r.vms {
+		if !out[i] || r.lost[i] {
+			broken[r.app[i]] = true
+		}
+	}
+	works := make([]bool, len(r.vms))
+	for i := range works {
+		works[i] = !broken[r.app[i]]
+	}
+	return works
+}
+
+// out tells which VMs are out by the deadline, by when the plan's moves end.
+func (r *rescue) out(f *fluid, ends []float64) (out []bool, act []int32) {
+	out, act = make([]bool, len(r.vms)), nones(len(r.vms))
+	for n, a := range f.acts {
+		if a.Kind != engine.Move {
+			continue
+		}
+		v, ok := r.b.s.FindVM(a.VM)
+		h, known := r.b.s.FindHost(a.To.Host)
+		if !ok || !known || r.at[v] < 0 || r.b.doomed[h] {
+			continue
+		}
+		act[r.at[v]] = int32(n)
+		out[r.at[v]] = ends[n] <= r.seconds
+	}
+	return out, act
+}
+
+// survey lists the places, the ways and what each VM would take of them.
+func (r *rescue) survey() {
+	r.findPlaces()
+	r.options = make([][]option, len(r.vms))
+	b := r.b
+	d := &b.demands[r.k]
+	for i, v := range r.vms {
+		if r.inFlight[i] {
+			r.options[i] = []option{{dest: engine.None}}
+			continue
+		}
+		w := want{v: v, demand: r.k, evac: true, lax: true, sites: b.refuges(v, d), cluster: engine.None, host: engine.None, avoid: engine.None}
+		if x := b.vmReason(&w); !x.ok() && !passing(x.code) {
+			continue
+		}
+		b.prepare(&w)
+		for p := range r.havens {
+			if o, ok := r.option(&w, int32(p)); ok {
+				r.options[i] = append(r.options[i], o)
+			}
+		}
+	}
+	r.prune()
+}
+
+// passing are reasons that may be gone before the deadline.
+func passing(c engine.HoldCode) bool {
+	return c == engine.HoldBusy || c == engine.HoldCooldown || c == engine.HoldGap
+}
+
+// bySite reports whether places are sites.
+func (r *rescue) bySite() bool { return len(r.b.s.Clusters) > manyClusters }
+
+func (r *rescue) findPlaces() {
+	b := r.b
+	r.placeOf = nones(len(b.s.Hosts))
+	index := map[int32]int32{}
+	for c := range b.s.Clusters {
+		for _, h := range b.s.HostsOf(int32(c)) {
+			x := &b.s.Hosts[h]
+			if bar := b.bars[1][h]; b.doomed[h] || (bar != barNone && (bar != barStandby || b.waking[h] == 0)) {
+				continue
+			}
+			key, name := int32(c), "cluster "+b.s.Clusters[c].Name
+			if r.bySite() {
+				key, name = x.Site, "site "+string(b.s.Sites[x.Site].ID)
+			}
+			p, ok := index[key]
+			if !ok {
+				p = int32(len(r.havens))
+				index[key] = p
+				r.havens = append(r.havens, haven{name: name, one: x.VCenter})
+			}
+			r.placeOf[h] = p
+			r.havens[p].hosts = append(r.havens[p].hosts, h)
+			if cs := &r.havens[p].clusters; !slices.Contains(*cs, int32(c)) {
+				*cs = append(*cs, int32(c))
+			}
+		}
+	}
+	for p := range r.havens {
+		r.measure(&r.havens[p])
+	}
+	for range b.s.Links { // Mbit, then slots
+		r.addRow("", "", 0)
+		r.addRow("", "", 0)
+	}
+	for i := range b.s.Links {
+		k := &b.s.Links[i]
+		name := fmt.Sprintf("link %s - %s", b.s.Sites[k.A].ID, b.s.Sites[k.B].ID)
+		r.setRow(int32(2*i), name, "Mbit", float64(max(k.Mbps, 0))*r.efficiency()*r.seconds)
+		r.setRow(int32(2*i+1), "slots of "+name, "s", float64(engine.LinkMoves(b.c.Limits, k))*r.seconds)
+	}
+	for p := range r.havens {
+		x := &r.havens[p]
+		x.row = r.addRow("memory of "+x.name, "MiB", float64(x.mem))
+		r.addRow("CPU of "+x.name, "MHz", float64(x.cpu))
+		r.addRow("disk space of "+x.name, "MiB", float64(x.disks))
+		r.addRow("slots of "+x.name, "s", float64(x.slots)*r.seconds)
+		r.addRow("vMotion network of "+x.name, "Mbit", float64(x.nics)*r.efficiency()*r.seconds)
+	}
+}
+
+func (r *rescue) efficiency() float64 { return float64(r.b.c.Cost.EfficiencyPct) / 100 }
+
+func (r *rescue) addRow(name, unit string, capacity float64) int32 {
+	r.market.capacity, r.names, r.units = append(r.market.capacity, capacity), append(r.names, name), append(r.units, unit)
+	return int32(len(r.names) - 1)
+}
+
+func (r *rescue) setRow(i int32, name, unit string, capacity float64) {
+	r.market.capacity[i], r.names[i], r.units[i] = capacity, name, unit
+}
+
+// measure sums up what a place may still take. What a cluster keeps in reserve
+// binds those that come from another; of one that is partly emptied its hosts
+// alone, since what leaves its other hosts is no more than before.
+func (r *rescue) measure(p *haven) {
+	b := r.b
+	cpuPct, memPct := b.pct(true)
+	seen := map[int32]bool{}
+	byCluster := map[int32][2]int64{}
+	for _, h := range p.hosts {
+		x := &b.s.Hosts[h]
+		free := byCluster[x.Cluster]
+		free[0] += max(0, int64(x.MemoryMiB)*int64(memPct)/100-int64(b.st.Mem[h]))
+		free[1] += max(0, int64(x.CPUMHz)*int64(cpuPct)/100-int64(b.st.CPU[h]))
+		byCluster[x.Cluster] = free
+		p.slots += int64(b.c.Limits.HostUnits)
+		p.nics += int64(max(x.NICMbps, 0))
+		p.nic = max(p.nic, x.NICMbps)
+		if x.VCenter != p.one {
+			p.one = engine.None
+		}
+		for _, ds := range x.Datastores {
+			if ds >= 0 && !seen[ds] {
+				seen[ds] = true
+				p.disks += max(0, b.spare(ds))
+			}
+		}
+	}
+	for _, c := range p.clusters {
+		free := byCluster[c]
+		if !slices.ContainsFunc(b.s.HostsOf(c), func(h int32) bool { return b.doomed[h] }) {
+			room := b.roomOf(c)
+			free[0] = min(free[0], max(0, room.mem[1]-room.usedMem-room.ownMem))
+			free[1] = min(free[1], max(0, room.cpu[1]-room.usedCPU-room.ownCPU))
+		}
+		p.mem, p.cpu = p.mem+free[0], p.cpu+free[1]
+	}
+}
+
+// option says what w takes of place p at least, if anything but room, groups and
+// rules of the moment lets it go there.
+func (r *rescue) option(w *want, p int32) (option, bool) {
+	b, x := r.b, &r.havens[p]
+	vm := &b.s.VMs[w.v]
+	to, disk := engine.None, int64(0)
+	for _, h := range x.hosts {
+		if !r.possible(w, h) {
+			continue
+		}
+		if d := b.diskCopy(w, h); to < 0 || d < disk {
+			to, disk = h, d
+		}
+		if x.one >= 0 && (disk == 0 || x.one != vm.VCenter) {
+			break // no host of it needs less
+		}
+	}
+	if to < 0 {
+		return option{}, false
+	}
+	return r.price(w.v, to, p, disk)
+}
+
+// possible reports whether nothing lasting keeps w from host h.
+func (r *rescue) possible(w *want, h int32) bool {
+	b := r.b
+	vm, host := &b.s.VMs[w.v], &b.s.Hosts[h]
+	if !w.sites.Has(host.Site) {
+		return false
+	}
+	if x := &b.s.Clusters[host.Cluster]; host.VCenter != vm.VCenter {
+		if a := b.acrossReason(w, host.Cluster); !a.ok() {
+			return false
+		}
+	} else if host.Cluster == b.s.VMCluster(w.v) && x.DRS == engine.DRSFull {
+		return false
+	}
+	y := b.hostReason(w, h)
+	return y.ok() || (y.stage >= stRule && y.code != engine.HoldVeto)
+}
+
+// price lists what the move takes at least: alone, at the full rate.
+func (r *rescue) price(v, to, p int32, disk int64) (option, bool) {
+	b, x := r.b, &r.havens[p]
+	vm := &b.s.VMs[v]
+	nic := b.s.Hosts[vm.Host].NICMbps
+	rate, rtt := min(nic, x.nic), int32(0)
+	link := b.linkIndex(b.s.Hosts[vm.Host].Site, b.s.Hosts[to].Site)
+	if link >= 0 {
+		rate, rtt = min(rate, b.s.Links[link].Mbps), b.s.Links[link].RTTMicros
+	}
+	if rate <= 0 {
+		return option{}, false
+	}
+	e := b.c.Cost.Estimate(vm, rate, rtt, disk)
+	mbit := float64(e.MemoryMiB+e.DiskMiB) * mbitPerMiB
+	secs := float64(b.c.Cost.SetupS) + mbit/(float64(rate)*r.efficiency())
+	if secs > r.seconds {
+		return option{}, false
+	}
+	class := engine.ClassVMotion
+	if disk > 0 {
+		class = engine.ClassBoth
+	}
+	cost := b.c.Limits.Cost[class]
+	o := option{dest: p, uses: make([]use, 0, 7)}
+	if link >= 0 {
+		o.uses = append(o.uses, use{2 * link, mbit}, use{2*link + 1, secs})
+	}
+	foot := b.st.Foot[v]
+	o.uses = append(o.uses,
+		use{x.row + rowMemory, float64(foot.MiB)}, use{x.row + rowCPU, float64(foot.CPUMHz)}, use{x.row + rowDisk, float64(disk)},
+		use{x.row + rowSlots, float64(cost.Host) * secs}, use{x.row + rowNICs, mbit})
+	return o, true
+}
+
+// sources adds rows for the slots and interfaces of the hosts that are left.
+func (r *rescue) sources() {
+	b := r.b
+	row := map[int32]int32{}
+	for i, v := range r.vms {
+		h := b.s.VMs[v].Host
+		for k := range r.options[i] {
+			o := &r.options[i][k]
+			if o.dest < 0 || len(o.uses) == 0 {
+				continue
+			}
+			at, ok := row[h]
+			if !ok {
+				at = r.addRow("slots of host "+b.s.Hosts[h].Name, "s", float64(b.c.Limits.HostUnits)*r.seconds)
+				r.addRow("vMotion network of host "+b.s.Hosts[h].Name, "Mbit", float64(b.s.Hosts[h].NICMbps)*r.efficiency()*r.seconds)
+				row[h] = at
+			}
+			p := r.havens[o.dest].row
+			for _, u := range o.uses {
+				switch u.row {
+				case p + rowSlots:
+					o.uses = append(o.uses, use{at, u.amount})
+				case p + rowNICs:
+					o.uses = append(o.uses, use{at + 1, u.amount})
+				}
+			}
+		}
+	}
+}
+
+// prune drops the rows that cannot bind, whatever goes where.
+func (r *rescue) prune() {
+	r.sources()
+	most := make([]float64, len(r.names))
+	for i := range r.options {
+		peak := map[int32]float64{}
+		for _, o := range r.options[i] {
+			for _, u := range o.uses {
+				peak[u.row] = max(peak[u.row], u.amount)
+			}
+		}
+		for row, x := range peak { //nolint:revive // sums of positive numbers, compared with room to spare
+			most[row] += x
+		}
+	}
+	for i := range r.options {
+		for k := range r.options[i] {
+			o := &r.options[i][k]
+			o.uses = slices.DeleteFunc(o.uses, func(u use) bool { return u.amount == 0 || most[u.row]*(1+1e-9) <= r.market.capacity[u.row] })
+		}
+	}
+}
+
+// bound is the most value that can work by the deadline, and the prices that prove
+// it. reached is what a plan reaches; fewest, by rank, how many of each tier but
+// the last must work: nil for no such condition.
+func (r *rescue) bound(reached int64, fewest []int) (int64, []float64) {
+	m := market{capacity: slices.Clone(r.market.capacity)}
+	floor := nones(len(r.tiers))
+	for k, n := range fewest {
+		if n > 0 && k+1 < len(r.tiers) {
+			floor[k] = int32(len(m.capacity))
+			m.capacity = append(m.capacity, -float64(n))
+		}
+	}
+	at := map[int32]int32{}
+	for i := range r.vms {
+		a := r.app[i]
+		k, ok := at[a]
+		if !ok {
+			k = int32(len(m.items))
+			at[a] = k
+			m.items = append(m.items, item{})
+		}
+		x := &m.items[k]
+		x.members = append(x.members, member{vm: int32(i), options: r.options[i]})
+		x.worth += float64(r.worth(int32(i)))
+		if r.lost[i] {
+			x.members = append(x.members, member{vm: engine.None}) // one that can go nowhere
+		}
+		if f := floor[r.rank[i]]; f >= 0 {
+			x.floors = append(x.floors, use{f, 1})
+		}
+	}
+	ub, price := m.bound(float64(reached))
+	return whole(ub), price[:len(r.market.capacity)]
+}
+
+// boundUpTo is how many VMs of the first tiers, by rank, can leave at most.
+func (r *rescue) boundUpTo(rank int32, reached int) int {
+	m := market{capacity: r.market.capacity}
+	for i := range r.vms {
+		if r.rank[i] <= rank {
+			m.items = append(m.items, item{worth: 1, members: []member{{vm: int32(i), options: r.options[i]}}})
+		}
+	}
+	ub, _ := m.bound(float64(reached))
+	return int(whole(ub))
+}
+
+// costs is what each VM takes at the prices, where it takes least: -1 where it can
+// go nowhere.
+func (r *rescue) costs(price []float64) []float64 {
+	out := make([]float64, len(r.vms))
+	for i := range out {
+		x := member{options: r.options[i]}
+		at, c := x.cheapest(price)
+		if out[i] = c; at < 0 {
+			out[i] = -1
+		}
+	}
+	return out
+}

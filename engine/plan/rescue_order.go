@@ -1,0 +1,148 @@
+package plan
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// An order is in which VMs leave: by key, the smallest first, and those of one app
+// one after another. nil keys: the smallest VM first.
+type order struct {
+	key    []float64
+	app    []int32
+	traded bool // whatever their tier
+}
+
+// tierKey is the tier as the order sees it.
+func (b *builder) tierKey(tier int32) int32 {
+	if b.order != nil && b.order.traded {
+		return 0
+	}
+	return tier
+}
+
+// compare orders VMs within a tier.
+func (o *order) compare(x, y int32) int {
+	if o == nil {
+		return 0
+	}
+	return cmp.Or(cmp.Compare(o.key[x], o.key[y]), cmp.Compare(o.app[x], o.app[y]))
+}
+
+// A rescuer is what Build knows of the evacuations with a deadline.
+type rescuer struct {
+	in  *Input
+	all []*rescue
+}
+
+// newRescuer is nil when there is no such evacuation.
+func newRescuer(in *Input) *rescuer {
+	if in.Decision == nil || !slices.ContainsFunc(in.Decision.Evacuations, evacDue) {
+		return nil
+	}
+	b := survey(*in)
+	x := &rescuer{in: in}
+	for _, k := range b.rescues() {
+		x.all = append(x.all, b.rescue(k))
+	}
+	return x
+}
+
+// A score is what an attempt saves: by evacuation, how many VMs of each tier work
+// by the deadline, the highest first, and what they are worth.
+type score struct {
+	work  []int
+	value int64
+	all   bool // nothing is left to gain
+}
+
+// improve tries other orders than the one of the first attempt, where that leaves
+// something, and returns what saves most.
+func (x *rescuer) improve(b *builder) *builder {
+	best := x.score(b)
+	if best.all {
+		return b
+	}
+	orders := []bool{false}
+	if x.in.Config.TradeTiers {
+		orders = append(orders, true)
+	}
+	looked := b.evaluated
+	for _, traded := range orders {
+		again := attempt(*x.in, x.order(&best, traded))
+		looked += again.evaluated
+		if s := x.score(again); s.better(&best, x.in.Config.TradeTiers) {
+			b, best = again, s
+		}
+	}
+	b.evaluated = looked
+	return b
+}
+
+func (s *score) better(x *score, traded bool) bool {
+	if traded {
+		return s.value > x.value
+	}
+	return cmp.Or(slices.Compare(s.work, x.work), cmp.Compare(s.value, x.value)) > 0
+}
+
+func (x *rescuer) score(b *builder) score {
+	f := newFluid(x.in, b.actions)
+	ends := f.run(nil)
+	s := score{all: true}
+	for _, r := range x.all {
+		out, _ := r.out(f, ends)
+		work, value := r.tally(r.works(out))
+		s.work, s.value = append(s.work, work...), s.value+value
+		s.all = s.all && !slices.Contains(out, false)
+	}
+	return s
+}
+
+// tally counts VMs by tier, and adds up what they are worth.
+func (r *rescue) tally(which []bool) ([]int, int64) {
+	n, value := make([]int, len(r.tiers)), int64(0)
+	for i, yes := range which {
+		if yes {
+			n[r.rank[i]]++
+			value += r.worth(int32(i))
+		}
+	}
+	return n, value
+}
+
+// order is by what each app takes of what is scarce, at the prices of the bound,
+// for what it is worth. What can work nowhere comes last.
+func (x *rescuer) order(s *score, traded bool) *order {
+	o := &order{traded: traded, key: make([]float64, len(x.in.Snapshot.VMs)), app: make([]int32, len(x.in.Snapshot.VMs))}
+	for i := range o.key {
+		o.key[i] = math.Inf(1)
+	}
+	tiers := 0
+	for _, r := range x.all {
+		fewest := s.work[tiers : tiers+len(r.tiers)]
+		tiers += len(r.tiers)
+		if traded {
+			fewest = nil
+		}
+		if r.options == nil {
+			r.survey()
+		}
+		_, price := r.bound(s.value, fewest)
+		cost, worth := make([]float64, len(r.vms)), make([]float64, len(r.vms))
+		for i, c := range r.costs(price) {
+			a := r.app[i]
+			worth[a] += float64(r.worth(int32(i)))
+			if c < 0 || r.lost[i] {
+				c = math.Inf(1)
+			}
+			cost[a] += c
+		}
+		for i, v := range r.vms {
+			a := r.app[i]
+			o.key[v], o.app[v] = cost[a]/worth[a], a
+		}
+	}
+	return o
+}
