@@ -63,6 +63,9 @@ func (j *Journal) append(ctx context.Context, entries []engine.Entry, also func(
 			delete(j.pending, digest)
 			if j.spared != nil {
 				j.spared[digest] = true
+				if base, there, err := j.rests(digest); there && err == nil {
+					j.spared[base] = true
+				}
 			}
 		}
 	}
@@ -124,11 +127,7 @@ func (j *Journal) admit(e *engine.Entry) error {
 		return errors.New("without a kind")
 	}
 	for _, digest := range e.Blobs {
-		name, err := blobName(digest)
-		if err != nil {
-			return err
-		}
-		if there, err := exists(j.root, name); err != nil || !there {
+		if _, there, err := j.rests(digest); err != nil || !there {
 			return errors.Join(fmt.Errorf("blob %s was not put before the entry that refers to it", digest), err)
 		}
 	}

@@ -1,12 +1,15 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -19,6 +22,9 @@ const (
 	// maxBlob caps one value, uncompressed. A snapshot of 150,000 VMs is about
 	// 150 MB of JSON; a damaged or hostile file must not ask for more memory.
 	maxBlob = 512 << 20
+	// leastDelta is the length from which on a value may be kept as a delta: below
+	// it the file takes a block of 4 KiB either way.
+	leastDelta = 16 << 10
 )
 
 func (j *Journal) openCodec() error {
@@ -52,52 +58,138 @@ func blobName(digest string) (string, error) {
 	return blobDir + "/" + digest[:2] + "/" + digest + ".zst", nil
 }
 
+// deltaName is the file of a digest whose value is kept as a delta: the digest of
+// its base, then what diff says, compressed. A base is always kept whole.
+func deltaName(digest string) (string, error) {
+	name, err := blobName(digest)
+	return strings.TrimSuffix(name, ".zst") + ".delta", err
+}
+
 // Put stores a large value and returns its digest, by which an entry refers to
 // it. It is durable when Put returns. A value that is there already is not
 // written again.
 func (j *Journal) Put(ctx context.Context, b []byte) (digest string, err error) {
-	digest = engine.DigestBytes(b)
-	if err := j.put(ctx, digest, b); err != nil {
-		return "", fmt.Errorf("put blob %s: %w", digest, err)
-	}
-	return digest, nil
+	digest, _, err = j.PutLike(ctx, b, "")
+	return digest, err
 }
 
-func (j *Journal) put(ctx context.Context, digest string, b []byte) error {
+// PutLike is Put of a value that is much like another one that was put, the base:
+// where that saves more than half, what differs from it is kept. next is the base
+// for the value that follows in the same line: the same one again, or this value
+// when it was kept whole, as it is without a base.
+func (j *Journal) PutLike(ctx context.Context, b []byte, base string) (digest, next string, err error) {
+	digest = engine.DigestBytes(b)
+	if next, err = j.put(ctx, digest, b, base); err != nil {
+		return "", "", fmt.Errorf("put blob %s: %w", digest, err)
+	}
+	return digest, next, nil
+}
+
+func (j *Journal) put(ctx context.Context, digest string, b []byte, base string) (next string, err error) {
+	// A prune begins before this asks for the base, or after the delta is there.
+	j.laying.RLock()
+	defer j.laying.RUnlock()
 	if err := j.need(ctx, digest); err != nil {
-		return err
+		return "", err
 	}
 	if len(b) > maxBlob {
-		return fmt.Errorf("%d bytes, at most %d", len(b), maxBlob)
+		return "", fmt.Errorf("%d bytes, at most %d", len(b), maxBlob)
 	}
-	name, err := blobName(digest)
-	if err != nil {
-		return err
+	if next, err = j.place(digest, b, base); err != nil {
+		return "", j.stop("put blob", err)
 	}
-	if err := j.place(blobDir+"/"+digest[:2], name, b); err != nil {
-		return j.stop("put blob", err)
-	}
-	return nil
+	return next, nil
 }
 
 // place makes the file of a blob durable in its directory.
-func (j *Journal) place(dir, name string, b []byte) error {
+func (j *Journal) place(digest string, b []byte, base string) (next string, err error) {
+	dir := blobDir + "/" + digest[:2]
 	if err := j.root.MkdirAll(dir, 0o700); err != nil {
-		return err
+		return "", err
 	}
-	there, err := exists(j.root, name)
+	next, there, err := j.rests(digest)
+	if err == nil && next != digest {
+		j.spare(next)
+		next, there, err = j.rests(digest) // a prune may have been faster
+	}
 	if err != nil {
-		return err
+		return "", err
 	}
 	if !there {
-		if err := j.write(name, j.enc.EncodeAll(b, nil)); err != nil {
-			return err
+		name, content := "", []byte(nil)
+		if next, name, content, err = j.compress(digest, b, base); err == nil {
+			err = j.write(name, content)
+		}
+		if err != nil {
+			return "", err
 		}
 	}
 	// A process that ended between the rename and this leaves a name that a power
 	// cut could still take away, so the directories are synced even when the file
 	// was found there: that costs next to nothing when nothing changed.
-	return errors.Join(j.syncDir(dir), j.syncDir(blobDir))
+	return next, errors.Join(j.syncDir(dir), j.syncDir(blobDir))
+}
+
+// rests says whether a value is there, and on what: its base, or itself. A delta
+// without its base is not there.
+func (j *Journal) rests(digest string) (on string, there bool, err error) {
+	name, err := blobName(digest)
+	if err != nil {
+		return digest, false, err
+	}
+	if there, err := exists(j.root, name); err != nil || there {
+		return digest, there, err
+	}
+	base, err := j.baseOf(digest)
+	if err != nil || base == "" {
+		return digest, false, err
+	}
+	if name, err = blobName(base); err != nil {
+		return digest, false, nil // damaged: it is as good as gone
+	}
+	there, err = exists(j.root, name)
+	return base, there, err
+}
+
+// baseOf reads the digest of a delta's base; "" when there is no delta.
+func (j *Journal) baseOf(digest string) (string, error) {
+	name, err := deltaName(digest)
+	if err != nil {
+		return "", err
+	}
+	f, err := j.root.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
+	base := make([]byte, len(digest))
+	n, err := io.ReadFull(f, base)
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return string(base[:n]), err
+}
+
+// compress returns the file of a value, and its name: a delta to the base if that
+// is worth it and does give the value back.
+func (j *Journal) compress(digest string, b []byte, base string) (next, name string, content []byte, err error) {
+	if base != "" && base != digest && len(b) >= leastDelta {
+		j.spare(base)
+		// A base that is gone or damaged is none: Verify names the damage.
+		if old, size, err := j.whole(base); err == nil {
+			d := diff(old, b)
+			content := j.enc.EncodeAll(d, []byte(base))
+			if again, err := patch(old, d); 2*len(content) < size && err == nil && bytes.Equal(again, b) {
+				name, err := deltaName(digest)
+				return base, name, content, err
+			}
+		}
+	}
+	name, err = blobName(digest)
+	return digest, name, j.enc.EncodeAll(b, nil), err
 }
 
 // need says, before it is looked for, that a blob is about to be referred to: so
@@ -113,6 +205,15 @@ func (j *Journal) need(ctx context.Context, digest string) error {
 		j.spared[digest] = true
 	}
 	return nil
+}
+
+// spare is need of a base, which only deltas refer to.
+func (j *Journal) spare(base string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.spared != nil {
+		j.spared[base] = true
+	}
 }
 
 // write makes the file name with the content, whole or not at all.
@@ -158,26 +259,98 @@ func (j *Journal) Get(digest string) ([]byte, error) {
 	return b, nil
 }
 
-func (j *Journal) get(digest string) (b []byte, err error) {
-	name, err := blobName(digest)
+func (j *Journal) get(digest string) ([]byte, error) {
+	b, _, err := j.whole(digest)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return b, err
+	}
+	name, nameErr := deltaName(digest)
+	if nameErr != nil {
+		return nil, err
+	}
+	raw, err := j.content(name)
 	if err != nil {
 		return nil, err
 	}
+	if len(raw) < len(digest) {
+		return nil, fmt.Errorf("%w: the delta is cut short", ErrDamaged)
+	}
+	old, err := j.base(string(raw[:len(digest)]))
+	if err != nil {
+		return nil, err
+	}
+	d, err := j.dec.DecodeAll(raw[len(digest):], nil)
+	if err == nil {
+		b, err = patch(old, d)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return b, isOf(digest, b)
+}
+
+// A missingBase is the digest of a base that is not there: then neither is the value.
+type missingBase string
+
+// Error implements error.
+func (m missingBase) Error() string { return fmt.Sprintf("its base %s is missing", string(m)) }
+
+// Unwrap makes it one of the files that are not there.
+func (missingBase) Unwrap() error { return fs.ErrNotExist }
+
+// base returns the value that a delta is laid against.
+func (j *Journal) base(digest string) ([]byte, error) {
+	if v := j.recent.Load(); v != nil && v.digest == digest {
+		return v.b, nil
+	}
+	b, _, err := j.whole(digest)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, missingBase(digest)
+	case err != nil:
+		return nil, fmt.Errorf("%w: its base %s: %w", ErrDamaged, digest, err)
+	}
+	if j.readOnly { // who reads one reads many; a daemon has better uses for the memory
+		j.recent.Store(&value{digest, b})
+	}
+	return b, nil
+}
+
+// A value is a blob's content under its digest.
+type value struct {
+	digest string
+	b      []byte
+}
+
+// whole returns a value that is kept whole, and the size of its file.
+func (j *Journal) whole(digest string) (b []byte, size int, err error) {
+	name, err := blobName(digest)
+	if err != nil {
+		return nil, 0, err
+	}
+	raw, err := j.content(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	b, err = j.dec.DecodeAll(raw, nil)
+	if err != nil {
+		return nil, 0, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return b, len(raw), isOf(digest, b)
+}
+
+func isOf(digest string, b []byte) error {
+	if got := engine.DigestBytes(b); got != digest {
+		return fmt.Errorf("%w: the content's digest is %s", ErrDamaged, got)
+	}
+	return nil
+}
+
+func (j *Journal) content(name string) ([]byte, error) {
 	f, err := j.root.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	raw, err := io.ReadAll(io.LimitReader(f, maxBlob+1))
-	if err != nil {
-		return nil, err
-	}
-	b, err = j.dec.DecodeAll(raw, nil)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	if got := engine.DigestBytes(b); got != digest {
-		return nil, fmt.Errorf("%w: the content's digest is %s", ErrDamaged, got)
-	}
-	return b, nil
+	return io.ReadAll(io.LimitReader(f, maxBlob+1))
 }

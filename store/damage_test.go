@@ -86,7 +86,7 @@ func TestDamageIsNamed(t *testing.T) {
 		write(t, file, was)
 	}
 	t.Logf("%d of %d changes did damage, %d were named", live, *damages, named)
-	if named*100 < live*99 || live < *damages/2 {
+	if named*100 < live*99 || live < *damages/3 {
 		t.Errorf("%d named of %d", named, live)
 	}
 }

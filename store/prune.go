@@ -30,7 +30,7 @@ type Pruned struct {
 }
 
 // Prune removes the blobs that only entries older than keep refer to, and those
-// that no entry does. It spares what an open action, the last plan, the last
+// that no entry does. It spares the bases of values that stay, and what an open action, the last plan, the last
 // decision and the last history need, however old they are. Entries stay, so the
 // chain is whole; [Journal.Verify] passes over what is pruned. who is for the
 // entry that says so. The daemon may go on meanwhile, but only one Prune at a time.
@@ -85,6 +85,8 @@ func (j *Journal) Prune(ctx context.Context, keep time.Duration, who string) (p 
 // beginPrune begins to write down what is put or referred to from now on. What
 // was put before and has no entry yet is spared too.
 func (j *Journal) beginPrune(ctx context.Context) error {
+	j.laying.Lock()
+	defer j.laying.Unlock()
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err := j.writable(ctx); err != nil {
@@ -112,15 +114,24 @@ func (j *Journal) remove(digest string) (size int64, err error) {
 	if j.spared[digest] {
 		return 0, nil
 	}
-	name, err := blobName(digest)
-	if err != nil {
-		return 0, err
+	for _, file := range []func(string) (string, error){blobName, deltaName} {
+		name, err := file(digest)
+		if err != nil {
+			return size, err
+		}
+		info, err := j.root.Lstat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = j.root.Remove(name)
+		}
+		if err != nil {
+			return size, err
+		}
+		size += info.Size()
 	}
-	info, err := j.root.Lstat(name)
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), j.root.Remove(name)
+	return size, nil
 }
 
 // cut is the number of the last of the entries from the first on that are all
@@ -163,7 +174,7 @@ func (j *Journal) pruned() (cut, by uint64, err error) {
 // victims are the blobs that nothing after the cut refers to, in order: those to
 // remove, and those that are needed all the same.
 func (j *Journal) victims(ctx context.Context, cut uint64) (victims, kept []string, err error) {
-	there, err := j.digests(ctx)
+	there, deltas, err := j.digests(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -200,25 +211,40 @@ func (j *Journal) victims(ctx context.Context, cut uint64) (victims, kept []stri
 	j.mu.Lock()
 	maps.DeleteFunc(there, func(digest string, _ bool) bool { return j.spared[digest] })
 	j.mu.Unlock()
+	// Nor is what a delta that stays is laid against: no entry refers to it for that.
+	for _, digest := range deltas {
+		if there[digest] {
+			continue
+		}
+		base, err := j.baseOf(digest)
+		if err != nil {
+			return nil, nil, err
+		}
+		delete(there, base)
+	}
 	slices.Sort(kept)
 	return slices.Sorted(maps.Keys(there)), kept, nil
 }
 
-// digests lists the blobs that are there.
-func (j *Journal) digests(ctx context.Context) (map[string]bool, error) {
-	there := map[string]bool{}
-	err := fs.WalkDir(j.root.FS(), blobDir, func(name string, d fs.DirEntry, err error) error {
+// digests lists the blobs that are there, and which are there as deltas.
+func (j *Journal) digests(ctx context.Context) (there map[string]bool, deltas []string, err error) {
+	there = map[string]bool{}
+	err = fs.WalkDir(j.root.FS(), blobDir, func(name string, d fs.DirEntry, err error) error {
 		if err = errors.Join(err, ctx.Err()); err != nil || d.IsDir() {
 			return err
 		}
 		// What does not look like a blob is not ours to remove.
-		digest := strings.TrimSuffix(path.Base(name), ".zst")
+		digest, _, _ := strings.Cut(path.Base(name), ".")
 		if want, err := blobName(digest); err == nil && want == name {
 			there[digest] = true
 		}
+		if want, err := deltaName(digest); err == nil && want == name {
+			there[digest] = true
+			deltas = append(deltas, digest)
+		}
 		return nil
 	})
-	return there, err
+	return there, deltas, err
 }
 
 // needed are the cycles whose blobs are needed whatever their age.

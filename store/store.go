@@ -4,6 +4,7 @@
 //
 //	DIR/journal.db               entries, their indices and Merkle tree, the alerts in force
 //	DIR/blobs/<aa>/<sha256>.zst  large values, compressed, named by their digest
+//	DIR/blobs/<aa>/<sha256>.delta  likewise, as what differs from another one
 //	DIR/tmp/                     what a crash may leave half-written; emptied by Open
 //	DIR/checkpoint.key, .pub     the key that signs checkpoints, made at the first Open
 //	DIR/checkpoint               the checkpoint saved last (see [Checkpoint])
@@ -68,9 +69,11 @@ var (
 const JournalFile = "journal.db"
 
 const (
-	// schema is the version of what the buckets hold. The one before it had no
-	// tree: who only reads takes it as it is, who opens it to write adds the tree.
-	schema       = "2"
+	// schema is the version of what the folder holds. Those before it had values
+	// that are all whole, and before that no tree either: who only reads takes them
+	// as they are, who opens them to write adds the tree.
+	schema       = "3"
+	schemaWhole  = "2"
 	schemaBefore = "1"
 
 	// DefaultMaxBytes caps journal.db. An entry is about a kilobyte and a cycle a
@@ -122,6 +125,9 @@ type Journal struct {
 	mu     sync.Mutex   // held while appending
 	last   engine.Entry // the last entry that is durable; guarded by mu
 	broken error        // the first failed write; guarded by mu
+
+	laying sync.RWMutex          // read while a value is put, written where a prune begins; taken before mu
+	recent atomic.Pointer[value] // of a read-only journal, the base that was read last
 
 	pending map[string]bool // blobs that were put and that no entry refers to yet; guarded by mu
 	spared  map[string]bool // while pruning, blobs that somebody needs since; guarded by mu
@@ -216,7 +222,12 @@ func (j *Journal) prepare() error {
 	var old bool
 	err := j.db.Update(func(tx *bbolt.Tx) error {
 		if meta := tx.Bucket(bucketMeta); meta != nil {
-			old = string(meta.Get(keySchema)) == schemaBefore
+			switch string(meta.Get(keySchema)) {
+			case schemaBefore:
+				old = true
+			case schemaWhole:
+				return meta.Put(keySchema, []byte(schema))
+			}
 			return checkSchema(tx)
 		}
 		// One transaction: a crash leaves either no bucket or a whole empty journal.
@@ -256,7 +267,7 @@ func checkSchema(tx *bbolt.Tx) error {
 	if meta == nil {
 		return fmt.Errorf("%w: not a journal", ErrSchema)
 	}
-	if got := string(meta.Get(keySchema)); got != schema && got != schemaBefore {
+	if got := string(meta.Get(keySchema)); got != schema && got != schemaWhole && got != schemaBefore {
 		return fmt.Errorf("%w %q: this version reads %q", ErrSchema, got, schema)
 	}
 	return nil

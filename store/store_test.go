@@ -369,7 +369,7 @@ func testReadOnly(t *testing.T) {
 func TestUnknownSchemaIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	j := openAt(t, dir, Options{})
-	err := j.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keySchema, []byte("3")) })
+	err := j.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keySchema, []byte("4")) })
 	if err != nil {
 		t.Fatal(err)
 	}

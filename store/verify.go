@@ -199,7 +199,11 @@ func (v *verifier) blob(ctx context.Context, seq uint64, digest string) error {
 		v.gone[digest] = true
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
-		return &DamageError{Seq: seq, What: fmt.Sprintf("blob %s is missing", digest)}
+		what := fmt.Sprintf("blob %s is missing", digest)
+		if base, ok := errors.AsType[missingBase](err); ok {
+			what = fmt.Sprintf("blob %s: %v", digest, base)
+		}
+		return &DamageError{Seq: seq, What: what}
 	case err != nil:
 		return &DamageError{Seq: seq, What: err.Error()}
 	}
