@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -57,18 +56,20 @@ func Examine(ctx context.Context, in io.Reader, out, progress io.Writer) error {
 	if err := child.CapMemory(uint64(b.MemoryMiB) << 20); err != nil {
 		return err // without a cap nothing is examined
 	}
-	debug.SetMemoryLimit(b.MemoryMiB << 20 / 8 * 7) // the collector works harder before the cap
+	// Collecting garbage is a fifth of the work: there is room, so it may wait, and is
+	// done in earnest before the cap.
+	debug.SetGCPercent(400)
+	debug.SetMemoryLimit(b.MemoryMiB << 20 / 8 * 7)
 	packed := make([]byte, b.Packed)
 	if _, err := io.ReadFull(r, packed); err != nil {
 		return fmt.Errorf("read what is to be examined: %w", err)
 	}
-	x := &examination{cfg: Config{Modes: b.Modes, Weights: b.Weights, Deadline: b.Deadline}, label: b.Label, within: b.Within, watch: teller(progress)}
+	x := &examination{cfg: Config{Modes: b.Modes, Weights: b.Weights, Deadline: b.Deadline}, label: b.Label, within: b.Within, watch: teller(progress), alone: true}
 	var f fleet
 	if err := json.NewDecoder(r).Decode(&f); err != nil {
 		return fmt.Errorf("read what is to be examined: %w", err)
 	}
 	x.view, x.before = f.View, f.Before
-	runtime.GOMAXPROCS(1) // one question at a time: the last one that was told is the one that is asked
 	var a answerOf
 	a.Opinion, err = x.examine(ctx, packed)
 	for _, e := range leaves(err) {

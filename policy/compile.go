@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -25,6 +26,7 @@ type entry struct {
 	loc          *ast.Location // of its annotation
 	head         *ast.Location // of its first rule
 	yields       bool
+	askedIf      []string // parameters: while all of them are 0, false or empty the rule is not asked
 	reads        []ast.Ref // of input and data, as far as they are ground
 }
 
@@ -51,9 +53,13 @@ func readBundle(shipped fs.FS, cfg Config) (*files, error) {
 }
 
 // newCompiler is strict, knows the schemas and reports every error.
-func newCompiler() *ast.Compiler {
-	return ast.NewCompiler().WithStrict(true).WithCapabilities(Capabilities()).WithSchemas(schemaSet()).
-		WithUseTypeCheckAnnotations(true).WithEnablePrintStatements(false).SetErrorLimit(0)
+func (f *files) newCompiler() *ast.Compiler {
+	return untyped().WithSchemas(f.schemaSet()).WithUseTypeCheckAnnotations(true)
+}
+
+// untyped is for what was compiled before: reading the schemas is half of the work.
+func untyped() *ast.Compiler {
+	return ast.NewCompiler().WithStrict(true).WithCapabilities(Capabilities()).WithEnablePrintStatements(false).SetErrorLimit(0)
 }
 
 // compile checks modules and contract. It returns Faults.
@@ -70,13 +76,16 @@ func compile(ctx context.Context, f *files) (*compiled, error) {
 		}
 		mods[m.label] = m.parsed.Copy()
 	}
-	faults = append(faults, checkRoot(mods, f)...)
-	faults = append(faults, f.checkParams(ctx)...)
-	faults = append(faults, f.checkHeads()...)
+	c := untyped()
+	if !f.examined {
+		faults = append(faults, checkRoot(mods, f)...)
+		faults = append(faults, f.checkParams(ctx)...)
+		faults = append(faults, f.checkHeads()...)
+		c = f.newCompiler()
+	}
 	if len(faults) > 0 && len(mods) == 0 {
 		return nil, faults.err()
 	}
-	c := newCompiler()
 	c.Compile(mods)
 	if c.Failed() {
 		faults = append(faults, faultsOf("", c.Errors)...)
@@ -84,6 +93,15 @@ func compile(ctx context.Context, f *files) (*compiled, error) {
 	}
 	out := &compiled{compiler: c}
 	faults = append(faults, out.findEntries()...)
+	for i := range out.entries {
+		e := &out.entries[i]
+		params, _ := f.params[e.policy].(map[string]any)
+		for _, name := range e.askedIf {
+			if _, ok := params[name]; !ok {
+				faults = append(faults, faultAt(e.loc, "%s: asked_if: %s has no parameter %q", e.rule, e.policy, name))
+			}
+		}
+	}
 	if err := faults.err(); err != nil {
 		return nil, err
 	}
@@ -116,9 +134,10 @@ func checkRoot(mods map[string]*ast.Module, f *files) Faults {
 			if has["input"] != "schema.input" || has["data.fleet"] != "schema.fleet" {
 				faults = append(faults, faultAt(a.Location, "schemas are missing: %s", want))
 			}
-			for path, def := range map[string]any{"data.params": f.paramsSchema(), "data.facts": inferred(f.facts, 3)} {
+			// By name: the compiler reads one that is written out anew for every rule.
+			for path, schema := range map[string]string{"data.params": "schema.params", "data.facts": "schema.facts"} {
 				if _, ok := has[path]; !ok {
-					a.Schemas = append(a.Schemas, &ast.SchemaAnnotation{Path: ast.MustParseRef(path), Definition: &def})
+					a.Schemas = append(a.Schemas, &ast.SchemaAnnotation{Path: ast.MustParseRef(path), Schema: ast.MustParseRef(schema)})
 				}
 			}
 			return faults
@@ -192,6 +211,9 @@ func (c *compiled) newEntry(a *ast.Annotations) (*entry, error) {
 		return nil, err
 	}
 	e.yields = yields
+	if e.askedIf, err = askedIf(a.Custom["asked_if"], name); err != nil {
+		return nil, err
+	}
 	for _, r := range c.compiler.GetRulesExact(path) {
 		e.head = cmp.Or(e.head, r.Location)
 		if r.Head.RuleKind() != ast.MultiValue || len(r.Head.Ref()) != 1 {
@@ -214,6 +236,50 @@ func yieldsTo(v any, rule string, spec ruleSpec) (bool, error) {
 		return false, fmt.Errorf("%s is not a veto: it has nothing to yield", rule)
 	}
 	return true, nil
+}
+
+// askedIf reads custom: {asked_if: [PARAMETER, ...]}.
+func askedIf(v any, rule string) ([]string, error) {
+	if v == nil {
+		return nil, nil
+	}
+	list, ok := v.([]any)
+	out := make([]string, len(list))
+	for i, x := range list {
+		if out[i], ok = x.(string); !ok {
+			break
+		}
+	}
+	if !ok || len(list) == 0 {
+		return nil, fmt.Errorf("%s: write asked_if: [PARAMETER, ...], parameters of the policy", rule)
+	}
+	return out, nil
+}
+
+// silent reports whether the rule's parameters say that it has nothing to say.
+func (e *entry) silent(params map[string]any) bool {
+	of, _ := params[e.policy].(map[string]any)
+	return len(e.askedIf) > 0 && !slices.ContainsFunc(e.askedIf, func(name string) bool { return says(of[name]) })
+}
+
+// says is false for 0, false, and what is empty or not there.
+func says(v any) bool {
+	switch v := v.(type) {
+	case nil:
+		return false
+	case bool:
+		return v
+	case json.Number:
+		f, err := v.Float64()
+		return err != nil || f != 0
+	case []any:
+		return len(v) > 0
+	case map[string]any:
+		return len(v) > 0
+	case string:
+		return v != ""
+	}
+	return fmt.Sprint(v) != "0"
 }
 
 // checkReads refuses a rule that reads what its scope is not shown: it would be

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +27,7 @@ type examination struct {
 	before *engine.Decision // on the view, by the bundle in force
 	within time.Duration    // for the whole dry run; 0: no limit
 	watch  func(doing string, at *ast.Location)
+	alone  bool // in a process of its own
 }
 
 // An opinion is what an examination came to.
@@ -111,6 +113,9 @@ func (x *examination) test(ctx context.Context, u *unpacked) error {
 func (x *examination) dryRun(ctx context.Context, u *unpacked, out *opinion) error {
 	if x.view == nil {
 		return nil
+	}
+	if x.alone {
+		runtime.GOMAXPROCS(1) // one question at a time: the last one that was told is the one that is asked
 	}
 	b := out.bundle
 	for i := range b.queries {

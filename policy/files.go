@@ -57,6 +57,7 @@ type files struct {
 	schemaFile string            // label of params/schema.json
 	paramsFile map[string]string // label of params/data.json, by policy
 	overridden map[string]bool   // POLICY.PARAMETER that the configuration gives
+	examined   bool              // it has been compiled with all checks, here or in another process
 	raw        map[string][]byte // contents by label, to show the line that a fault is about
 }
 

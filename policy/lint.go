@@ -116,7 +116,7 @@ func (d *Draft) tested() map[string]bool {
 		}
 	}
 	out := map[string]bool{}
-	c := newCompiler()
+	c := d.whole.newCompiler()
 	if len(checkRoot(mods, d.whole)) == 0 {
 		c.Compile(mods)
 	}

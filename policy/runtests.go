@@ -123,7 +123,7 @@ func (f *files) collectTests(ctx context.Context, mods map[string]*ast.Module, c
 		return nil, fmt.Errorf("run policy tests: %w", err)
 	}
 	defer store.Abort(ctx, txn)
-	compiler := newCompiler().WithEnablePrintStatements(true)
+	compiler := f.newCompiler().WithEnablePrintStatements(true)
 	runner := tester.NewRunner().SetStore(store).SetModules(mods).SetCompiler(compiler).RaiseBuiltinErrors(true).
 		CapturePrintOutput(true).SetTimeout(testTimeout).Filter(pattern)
 	if cov != nil {

@@ -31,8 +31,10 @@ func mustJSON(raw []byte) any {
 var inputSchema, fleetSchema = mustJSON(InputSchema), mustJSON(FleetSchema)
 
 // schemaSet names the schemas as the root annotations do.
-func schemaSet() *ast.SchemaSet {
+func (f *files) schemaSet() *ast.SchemaSet {
 	set := ast.NewSchemaSet()
+	set.Put(ast.MustParseRef("schema.params"), f.paramsSchema())
+	set.Put(ast.MustParseRef("schema.facts"), inferred(f.facts, 3))
 	set.Put(ast.MustParseRef("schema.input"), inputSchema)
 	set.Put(ast.MustParseRef("schema.fleet"), fleetSchema)
 	return set

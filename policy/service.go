@@ -102,7 +102,7 @@ func Start(ctx context.Context, shipped fs.FS, cfg Config, opts Options) (*Servi
 	}
 	packed, err := opts.Get(last.Bundle)
 	if err == nil {
-		s.current, err = s.unpackAndBuild(ctx, packed)
+		s.current, err = s.build(ctx, packed, false)
 	}
 	if err != nil {
 		if c.err != nil {
@@ -312,7 +312,7 @@ func (s *Service) examine(ctx context.Context, c *candidate, own map[string][]by
 		return
 	}
 	if s.from == nil { // what ships is examined where it is built
-		c.bundle, c.err = s.unpackAndBuild(ctx, c.packed)
+		c.bundle, c.err = s.build(ctx, c.packed, false)
 	} else {
 		var x *examination
 		if x, c.err = s.examination(ctx); c.err != nil {
@@ -329,7 +329,7 @@ func (s *Service) examine(ctx context.Context, c *candidate, own map[string][]by
 		}
 		c.revision, c.diff, c.bundle = o.Revision, o.Difference, o.bundle
 		if c.err = o.Faults.err(); c.err == nil && c.bundle == nil {
-			c.bundle, c.err = s.unpackAndBuild(ctx, c.packed)
+			c.bundle, c.err = s.build(ctx, c.packed, true)
 		}
 	}
 	if c.err != nil {
@@ -353,20 +353,21 @@ func (s *Service) examination(ctx context.Context) (*examination, error) {
 	return x, err
 }
 
-// unpackAndBuild makes the bundle of an archive, as it will serve.
-func (s *Service) unpackAndBuild(ctx context.Context, packed []byte) (*Bundle, error) {
+// build makes the bundle of an archive, as it will serve.
+func (s *Service) build(ctx context.Context, packed []byte, examined bool) (*Bundle, error) {
 	label := ""
 	if s.from != nil {
 		label = s.from.label()
 	}
-	return loadPacked(ctx, packed, label, s.cfg)
+	return loadPacked(ctx, packed, label, s.cfg, examined)
 }
 
-func loadPacked(ctx context.Context, packed []byte, label string, cfg Config) (*Bundle, error) {
+func loadPacked(ctx context.Context, packed []byte, label string, cfg Config, examined bool) (*Bundle, error) {
 	u, err := unpack(packed, label)
 	if err != nil {
 		return nil, err
 	}
+	u.whole.examined = examined
 	cfg.Params = u.params // those of its day
 	return build(ctx, u.whole, cfg)
 }
@@ -374,7 +375,7 @@ func loadPacked(ctx context.Context, packed []byte, label string, cfg Config) (*
 // LoadKept makes a bundle of a revision that was kept, as [Service.Standing]
 // returned it. Modes, weights and deadline are the configuration's.
 func LoadKept(ctx context.Context, kept []byte, cfg Config) (*Bundle, error) {
-	return loadPacked(ctx, kept, "", cfg)
+	return loadPacked(ctx, kept, "", cfg, false)
 }
 
 // Reload takes a changed bundle into service. With an examiner it takes what
@@ -440,7 +441,7 @@ func (s *Service) Approve(ctx context.Context, revision, who string) error {
 // RollBack serves a revision that was kept, until the files change again or
 // [Service.Resume].
 func (s *Service) RollBack(ctx context.Context, kept []byte, who string) error {
-	b, err := s.unpackAndBuild(ctx, kept)
+	b, err := s.build(ctx, kept, false)
 	if err != nil {
 		return fmt.Errorf("the revision cannot serve with this configuration: %w", err)
 	}

@@ -31,7 +31,8 @@ type Pruned struct {
 
 // Prune removes the blobs that only entries older than keep refer to, and those
 // that no entry does. It spares the bases of values that stay, and what an open action, the last plan, the last
-// decision and the last history need, however old they are. Entries stay, so the
+// decision, the last history and the policies in force since need, however old they
+// are. Entries stay, so the
 // chain is whole; [Journal.Verify] passes over what is pruned. who is for the
 // entry that says so. The daemon may go on meanwhile, but only one Prune at a time.
 func (j *Journal) Prune(ctx context.Context, keep time.Duration, who string) (p Pruned, err error) {
@@ -207,6 +208,17 @@ func (j *Journal) victims(ctx context.Context, cut uint64) (victims, kept []stri
 			}
 		}
 	}
+	// Decisions after the cut may be of the policies that came into service before it.
+	policies, err := j.policiesAt(cut)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, digest := range policies {
+		if there[digest] {
+			delete(there, digest)
+			kept = append(kept, digest)
+		}
+	}
 	// What is spared now is no reason for an entry; remove looks again.
 	j.mu.Lock()
 	maps.DeleteFunc(there, func(digest string, _ bool) bool { return j.spared[digest] })
@@ -224,6 +236,20 @@ func (j *Journal) victims(ctx context.Context, cut uint64) (victims, kept []stri
 	}
 	slices.Sort(kept)
 	return slices.Sorted(maps.Keys(there)), kept, nil
+}
+
+// policiesAt are the blobs of the policies that were in force at an entry.
+func (j *Journal) policiesAt(cut uint64) ([]string, error) {
+	entries, err := j.Kind(engine.EntryRevision)
+	if err != nil {
+		return nil, err
+	}
+	for i := len(entries) - 1; i >= 0; i-- {
+		if entries[i].Seq <= cut {
+			return entries[i].Blobs, nil
+		}
+	}
+	return nil, nil
 }
 
 // digests lists the blobs that are there, and which are there as deltas.

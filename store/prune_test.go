@@ -128,6 +128,35 @@ func TestPruneKeepsWhatIsNeeded(t *testing.T) {
 }
 
 // What may be missing is what the cut says, and no more.
+// The policies that were in force when what is kept begins are kept with it.
+func TestPruneKeepsThePoliciesInForce(t *testing.T) {
+	now := start
+	j := openAt(t, t.TempDir(), Options{Now: func() time.Time { return now }})
+	defer closeIt(t, j)
+	var bundles []string
+	for d := range 10 {
+		now = start.Add(time.Duration(d) * day)
+		s := put(t, j, fmt.Sprint("snapshot ", d))
+		appendAll(t, j, entry(t, uint64(d+1), engine.EntryInput, engine.InputRecord{Snapshot: s}, s))
+		if d%4 == 0 { // days 0, 4 and 8
+			b := put(t, j, fmt.Sprint("policies ", d))
+			bundles = append(bundles, b)
+			appendAll(t, j, entry(t, uint64(d+1), engine.EntryRevision, engine.RevisionRecord{Bundle: b}, b))
+		}
+	}
+	if _, err := j.Prune(t.Context(), 3*day, "me"); err != nil { // days 6 to 9 are kept
+		t.Fatal(err)
+	}
+	for i, want := range []bool{false, true, true} {
+		if _, err := j.Get(bundles[i]); (err == nil) != want {
+			t.Errorf("policies of day %d: %v", 4*i, err)
+		}
+	}
+	if _, err := j.Verify(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestPruningHidesNoDamage(t *testing.T) {
 	for name, digest := range map[string]func(*old) string{
 		"newer":             func(o *old) string { return o.snapshots[5] },

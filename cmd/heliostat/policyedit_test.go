@@ -64,6 +64,74 @@ func TestPolicyEdit(t *testing.T) {
 	r.daemon.interrupt(t)
 }
 
+// TestPolicyRevisions has a running daemon refuse a bundle that would fill its
+// memory and one that contradicts itself, wait with one that changes much, and go
+// back to what was in force before.
+func TestPolicyRevisions(t *testing.T) {
+	t.Parallel()
+	r := startLab(t, "--speed", "1000")
+	file := r.withGather(t, "tyo-b-db002")
+	r.edit(t, "policy:\n", "policy:\n  validate: {memory_mib: 256, time: 30s, approve_above: 0.5}\n")
+	r.run(t)
+	before := r.status(t)
+
+	rule := func(text string) string {
+		return gather("tyo-b-db002") + "\n# METADATA\n# entrypoint: true\n# custom:\n#   reads: cluster\n" + text + "\n"
+	}
+	for name, x := range map[string]struct{ text, want string }{
+		"memory":        {rule("pin contains {\"vm\": vm.id, \"reason\": \"large\"} if {\n\tsome vm in input.vms\n\tcount(numbers.range(1, 4000000000)) == 0\n}"), "takes more than 256 MiB of memory"},
+		"contradiction": {rule("allow_sites contains {\"vm\": vm.id, \"sites\": [site], \"reason\": \"at home\"} if {\n\tsome vm in input.vms\n\tsome site in {\"houston\", \"tokyo\"}\n}"), "gather.allow_sites contradicts gather.allow_sites"},
+	} {
+		write(t, file, x.text)
+		eventually(t, name+" is refused", func() bool { return strings.Contains(r.status(t).Refused, x.want) })
+		if s := r.status(t); s.Revision != before.Revision || s.Error != "" || !strings.Contains(s.Refused, filepath.Base(file)+":") {
+			t.Errorf("%s: revision %s, error %q, %s", name, s.Revision, s.Error, s.Refused)
+		}
+	}
+
+	write(t, file, rule("pin contains {\"vm\": vm.id, \"reason\": \"all stay\"} if some vm in input.vms"))
+	eventually(t, "a large edit waits", func() bool { return r.status(t).Waits != "" })
+	waits := r.status(t)
+	if waits.Revision != before.Revision || waits.Refused != "" {
+		t.Errorf("revision %s serves, %s", waits.Revision, waits.Refused)
+	}
+	if out := r.ask(t, "status"); !strings.Contains(out, "'heliostat policy approve "+waits.Newest[:8]) {
+		t.Errorf("status says:\n%s", out)
+	}
+	r.ask(t, "policy", "approve", waits.Newest[:8])
+	if s := r.status(t); s.Revision != waits.Newest || s.Waits != "" {
+		t.Errorf("after the approval: %s, %s", s.Revision, s.Waits)
+	}
+	r.ask(t, "policy", "rollback", before.Revision[:8])
+	r.daemon.interrupt(t)
+	r.run(t)
+	if s := r.status(t); s.Revision != before.Revision || !s.Held {
+		t.Errorf("a rollback and a start later: %s, held %v", s.Revision, s.Held)
+	}
+	r.ask(t, "policy", "rollback", "--resume")
+	if s := r.status(t); s.Revision != waits.Newest || s.Held {
+		t.Errorf("after its end: %s, held %v", s.Revision, s.Held)
+	}
+
+	var list []revised
+	if err := json.Unmarshal([]byte(r.ask(t, "policy", "revisions", "--json")), &list); err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	for _, x := range list {
+		by, _, _ := strings.Cut(x.By, " by ")
+		said = append(said, strings.TrimSpace(x.State+" "+by))
+		if x.At.IsZero() || (x.State != "refused" && x.Revision == "") || (x.State == "in force") != (x.Revision == waits.Newest && by == "resumed") {
+			t.Errorf("%+v", x)
+		}
+	}
+	got := strings.Join(said, ", ")
+	if want := "in force resumed, served rolled back, served approved, waited"; !strings.HasPrefix(got, want) || strings.Count(got, "refused") != 2 {
+		t.Errorf("revisions: %s, want %s, and two refused", got, want)
+	}
+	r.daemon.interrupt(t)
+}
+
 // lineOf is the number of the line that holds the text.
 func lineOf(t *testing.T, text, part string) string {
 	t.Helper()
