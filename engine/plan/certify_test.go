@@ -62,7 +62,7 @@ func TestCertificateAgainstBruteForce(t *testing.T) {
 		if len(r.vms) > 4 {
 			continue
 		}
-		tight += bruteForce(t, seed, in, &c, r, p)
+		tight += everyRescue(t, seed, in, &c, r, p)
 		if c.Value.Reached > c.Value.Bound || c.Value.Bound > c.Value.All {
 			t.Errorf("seed %d: value %+v", seed, c.Value)
 		}
@@ -85,8 +85,8 @@ func TestCertificateAgainstBruteForce(t *testing.T) {
 	}
 }
 
-// bruteForce returns 1 where not all VMs can leave.
-func bruteForce(t *testing.T, seed uint64, in Input, c *engine.Certificate, r *rescue, p *engine.Plan) int {
+// everyRescue returns 1 where not all VMs can leave.
+func everyRescue(t *testing.T, seed uint64, in Input, c *engine.Certificate, r *rescue, p *engine.Plan) int {
 	t.Helper()
 	b := attempt(in, nil)
 	b.undo(0)
