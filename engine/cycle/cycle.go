@@ -50,6 +50,9 @@ type Policy interface {
 type Journal interface {
 	execute.Journal
 	Put(ctx context.Context, b []byte) (digest string, err error)
+	// PutLike is Put of a value that is much like base, a digest or "", and may be
+	// kept as what differs. next is the base for the value that follows.
+	PutLike(ctx context.Context, b []byte, base string) (digest, next string, err error)
 }
 
 // A Published is what the loop shows after each cycle and each change of an
@@ -134,6 +137,7 @@ type Loop struct {
 	judged       []engine.Hold // evacuations that are held
 	served       []string      // sites whose evacuation has had its turn
 	tested       time.Time     // when the guards were tested last
+	bases        map[string]base
 	shown        Published
 }
 
@@ -162,7 +166,7 @@ func New(l Loop) *Loop {
 	l.killed = make(chan struct{}, 1)
 	l.gate = &gate{rails: l.Rails, killFile: l.KillFile, bans: l.Bans, began: time.Now()}
 	l.Executor.Guard(l.gate)
-	l.rejected = map[string]time.Time{}
+	l.rejected, l.bases = map[string]time.Time{}, map[string]base{}
 	l.history = &engine.History{}
 	return &l
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 
 	"heliostat/engine"
 	"heliostat/engine/plan"
@@ -89,6 +90,36 @@ func Remember(r Reader) (Memory, error) {
 		}
 	}
 	return m, nil
+}
+
+// baseAge is for how long values are kept as what differs from one base: damage to
+// it costs no more than that.
+const baseAge = time.Hour
+
+// A base is the value that the next one in its line is laid against.
+type base struct {
+	digest string
+	since  time.Time
+}
+
+// keep puts a value that every cycle has one of, and returns its digest.
+func (l *Loop) keep(ctx context.Context, line string, v any) (digest string, err error) {
+	b, err := engine.Encode(v)
+	if err != nil {
+		return "", err
+	}
+	was := l.bases[line]
+	if time.Since(was.since) >= baseAge {
+		was.digest = ""
+	}
+	digest, next, err := l.Journal.PutLike(ctx, b, was.digest)
+	if err != nil {
+		return "", journalError{err}
+	}
+	if next != was.digest {
+		l.bases[line] = base{next, time.Now()}
+	}
+	return digest, nil
 }
 
 func inOrder(recs map[string]engine.ActionRecord) []engine.ActionRecord {

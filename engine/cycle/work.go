@@ -64,15 +64,13 @@ func (w *work) run(ctx context.Context) error {
 // A crash before its entry leaves files that no entry refers to.
 func (w *work) store(ctx context.Context) error {
 	for _, x := range []struct {
-		to *string
-		v  any
-	}{{&w.snapshot, w.view.Snapshot}, {&w.history, w.l.history}, {&w.said, w.decision}} {
-		b, err := engine.Encode(x.v)
-		if err != nil {
+		line string
+		to   *string
+		v    any
+	}{{"snapshot", &w.snapshot, w.view.Snapshot}, {"history", &w.history, w.l.history}, {"decision", &w.said, w.decision}} {
+		var err error
+		if *x.to, err = w.l.keep(ctx, x.line, x.v); err != nil {
 			return err
-		}
-		if *x.to, err = w.l.Journal.Put(ctx, b); err != nil {
-			return journalError{err}
 		}
 	}
 	e, err := engine.NewEntry(w.l.cycle, engine.EntryDecision, engine.DecisionRecord{
@@ -174,21 +172,14 @@ func (l *Loop) approvedRest() (out []engine.ActionRecord) {
 // journal writes down what the plan was made from, and the plan.
 func (w *work) journal(ctx context.Context, in *plan.Input, p *engine.Plan, refused string, review engine.Review) error {
 	l := w.l
-	rest, err := engine.Encode(in)
+	name := in.Level.String() + " " + in.Shadow
+	restDigest, err := l.keep(ctx, "input "+name, in)
 	if err != nil {
 		return err
 	}
-	restDigest, err := l.Journal.Put(ctx, rest)
-	if err != nil {
-		return journalError{err}
-	}
-	body, err := engine.Encode(p)
+	digest, err := l.keep(ctx, "plan "+name, p)
 	if err != nil {
 		return err
-	}
-	digest, err := l.Journal.Put(ctx, body)
-	if err != nil {
-		return journalError{err}
 	}
 	rec := engine.InputRecord{Level: in.Level, Shadow: in.Shadow, Snapshot: w.snapshot, History: w.history, Decision: w.said, Rest: restDigest, Ended: l.folded}
 	out := engine.PlanRecord{Level: in.Level, Shadow: in.Shadow, Hash: p.Hash(), Digest: digest, Actions: len(p.Actions), Holds: len(p.Holds), Refused: refused, Review: review}
