@@ -78,6 +78,18 @@ func (l *Lab) forget(in *incident) {
 func (l *Lab) undo(in *incident) {
 	in.on = false
 	switch in.Kind {
+	case "task_hangs":
+		for _, mv := range l.moves {
+			if mv.hung == in {
+				mv.until = l.now
+			}
+		}
+		for _, op := range l.ops {
+			if op.hung == in {
+				op.at = l.now
+			}
+		}
+		l.poke()
 	case "inventory_shrinks":
 		l.relist(in)
 	case "drs":
@@ -184,6 +196,7 @@ func (f *Fault) add(in *incident) {
 
 // A doom is what will befall a task, and where in it.
 type doom struct {
+	by      *incident
 	kind    string
 	percent int
 	until   time.Time // of a hang; zero for ever
@@ -196,7 +209,7 @@ func (l *Lab) doomOf(v *vcenter, names ...string) *doom {
 			continue
 		}
 		if l.hit(in) {
-			return &doom{kind: in.Kind, percent: in.Percent, until: in.ends}
+			return &doom{by: in, kind: in.Kind, percent: in.Percent, until: in.ends}
 		}
 	}
 	return nil
@@ -210,8 +223,12 @@ func (d *doom) strike(v *vcenter, t **simulator.Task) (f types.BaseMethodFault, 
 	case "task_fails":
 		f = because(&types.GenericVmConfigFault{Reason: "injected"}, "the lab had the task fail at %d %%", d.percent)
 	case "task_hangs":
-		if until = d.until; until.IsZero() {
+		switch {
+		case d.by.over && !d.by.once(): // it has ended before the task came so far
+		case d.until.IsZero():
 			until = v.lab.now.AddDate(100, 0, 0)
+		default:
+			until = d.until
 		}
 	case "task_vanishes":
 		*t = v.vanish(*t)

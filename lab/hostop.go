@@ -34,7 +34,8 @@ type hostOp struct {
 	evacuate  bool      // take along what is off, too
 	empty     bool      // nothing is in the way any more
 	cancelled bool
-	doom      *doom // at its end: hosts tell no progress
+	doom      *doom     // at its end: hosts tell no progress
+	hung      *incident // that has it stand still; nil when none does
 }
 
 var opNames = map[string][2]string{
@@ -164,7 +165,7 @@ func (l *Lab) operate(op *hostOp) {
 		if f != nil {
 			l.abandon(op, f)
 		} else {
-			op.at = until
+			op.hung, op.at = d.by, until
 		}
 	default:
 		l.complete(op)

@@ -111,6 +111,24 @@ func TestIncidentsDrawn(t *testing.T) {
 	}
 }
 
+// A move that hangs until its fault ends goes on when a person ends that.
+func TestHangIsEnded(t *testing.T) {
+	bubble(t, small(), func(t *testing.T, l *Lab) {
+		c := connect(t, l, 0, mover)
+		m := l.machines[0]
+		id := inject(t, l, Incident{Kind: "task_hangs", Percent: 50, P: 1})[0]
+		task := relocate(t, l, c, m, l.across(m, 1))
+		time.Sleep(time.Hour)
+		if state := info(t, c, task.Reference()).State; state != types.TaskInfoStateRunning || !l.End(id) {
+			t.Fatalf("the task of a move that hangs: %s", state)
+		}
+		time.Sleep(5 * time.Minute)
+		if state := info(t, c, task.Reference()).State; state != types.TaskInfoStateSuccess {
+			t.Errorf("five minutes after the fault has ended: %s", state)
+		}
+	})
+}
+
 // What befalls a move's task: the VM ends where it ends whatever the task says.
 func TestIncidentsOfTasks(t *testing.T) {
 	for _, tc := range []struct {

@@ -66,8 +66,8 @@ type move struct {
 	live     bool
 	drs      bool // the cluster's own scheduler's
 	doom     *doom
-	hung     bool // until it is due
-	link     int  // -1 within a site
+	hung     *incident // that has it stand still until it is due; nil while it goes on
+	link     int       // -1 within a site
 	slots    bool
 
 	phase   phase
@@ -85,7 +85,7 @@ type move struct {
 }
 
 func (mv *move) across() bool  { return mv.dst != mv.v }
-func (mv *move) flowing() bool { return mv.phase >= copying && mv.phase <= hotset && !mv.hung }
+func (mv *move) flowing() bool { return mv.phase >= copying && mv.phase <= hotset && mv.hung == nil }
 
 // world is the move as ground truth.
 func (mv *move) world() WorldMove {
@@ -214,7 +214,7 @@ func (l *Lab) updateSpace(s *store) {
 
 // proceed takes a move whose phase is over to the next.
 func (l *Lab) proceed(mv *move) {
-	mv.hung = false
+	mv.hung = nil
 	if mv.due() {
 		d := mv.doom
 		mv.doom = nil
@@ -225,7 +225,7 @@ func (l *Lab) proceed(mv *move) {
 			return
 		}
 		if until.After(l.now) {
-			mv.hung, mv.until = true, until
+			mv.hung, mv.until = d.by, until
 			return
 		}
 	}
