@@ -114,7 +114,8 @@ const (
 // Believe compares the snapshot with the census in h, net of the daemon's own
 // actions: an evacuation shrinks an inventory, and a VM under way may be seen
 // twice or not at all. It returns the gaps of what is not believed, for
-// [Snapshot.Disbelieve], and the census to remember. It is pure.
+// [Snapshot.Disbelieve], and the census to remember. h is what [History.Read] made
+// of the same snapshot. It is pure.
 //
 // What is doubted stays so until it is again as it was, until a person says that
 // it is true ([History.Released] drops the census), until power, which is measured

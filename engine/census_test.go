@@ -195,9 +195,10 @@ func TestStuck(t *testing.T) {
 	look := func(at Unix) int {
 		s.At = at
 		c := &Snapshot{At: at, Sites: s.Sites, VCenters: s.VCenters, Clusters: s.Clusters, Hosts: slices.Clone(s.Hosts), VMs: slices.Clone(s.VMs)}
-		gaps, census := Believe(h, c, nil, nil, l)
+		past := h.Read(c)
+		gaps, census := Believe(past, c, nil, nil, l)
 		c.Disbelieve(gaps)
-		h = Fold(h, c, nil, Thresholds{CPUPct: 90, MemPct: 90})
+		h = Fold(past, c, nil, Thresholds{CPUPct: 90, MemPct: 90})
 		h.Census = census
 		for i := range c.Hosts {
 			blind := slices.ContainsFunc(gaps, func(g Gap) bool { return g.Subject.ID == string(c.Hosts[i].ID) || g.Subject.Kind == "vcenter" })
@@ -237,6 +238,44 @@ func TestStuck(t *testing.T) {
 	s.Hosts[13].UsedMiB++
 	if n := look(at + 120); n != 0 {
 		t.Errorf("both live again, with %d gaps", n)
+	}
+}
+
+// TestStuckWhileDoubted: a feed that comes to a stand while it is doubted for another
+// reason is stuck all the same, and still is once that reason is gone.
+func TestStuckWhileDoubted(t *testing.T) {
+	l := DefaultSanity()
+	h := &History{}
+	look := func(s *Snapshot) []Gap {
+		past := h.Read(s)
+		gaps, census := Believe(past, s, nil, nil, l)
+		s.Disbelieve(gaps)
+		h = Fold(past, s, nil, Thresholds{})
+		h.Census = census
+		return gaps
+	}
+	at := Unix(1000)
+	look(herd(100, 20, 500, 1000))
+	for ; at < 1000+2*Unix(l.StuckS); at += 60 {
+		s := herd(80, 20, 500, 1000) // a fifth of the VMs is gone, the hosts stand still
+		s.At = at
+		for i := range s.Hosts {
+			s.Hosts[i].UsedMHz, s.Hosts[i].UsedMiB = 2600, 5200
+		}
+		if len(look(s)) == 0 {
+			t.Fatalf("at %d a fifth of the VMs is gone, and that is believed", at)
+		}
+	}
+	s := herd(100, 20, 500, 1000)
+	s.At = at
+	for i := range s.Hosts {
+		s.Hosts[i].UsedMHz, s.Hosts[i].UsedMiB = 2600, 5200
+	}
+	if gaps := look(s); len(gaps) != 1 || !strings.Contains(gaps[0].Reason, "stuck") {
+		t.Errorf("all VMs are back, and a feed that stands still is believed: %v", gaps)
+	}
+	if gaps := look(herd(100, 20, 500, 1000).at(at + 60)); len(gaps) != 0 {
+		t.Errorf("it lives again: %v", gaps)
 	}
 }
 

@@ -57,8 +57,7 @@ func stuck(h *History, s *Snapshot, limit int64) []Gap {
 	changed := make([]Unix, len(s.VCenters)*n) // when a host of the cell last changed; 0 when none is seen
 	for i := range s.Hosts {
 		if x := &s.Hosts[i]; x.reads() {
-			past := h.Host(x.ID)
-			changed[cell(x)] = max(changed[cell(x)], sameSince(&past, x, s.At))
+			changed[cell(x)] = max(changed[cell(x)], h.Host(x.ID).SameSince)
 		}
 	}
 	dead := func(at Unix) bool { return at != 0 && int64(s.At-at) >= limit }
@@ -85,11 +84,3 @@ func stuck(h *History, s *Snapshot, limit int64) []Gap {
 
 // reads reports whether the host's load is a reading of a host that runs.
 func (h *Host) reads() bool { return h.Power == HostOn && h.Connected && h.Seen() }
-
-// sameSince tells since when the host's load is what it is now.
-func sameSince(x *HostHistory, h *Host, at Unix) Unix {
-	if x.SameSince == 0 || x.LastMHz != h.UsedMHz || x.LastMiB != h.UsedMiB {
-		return at
-	}
-	return x.SameSince
-}

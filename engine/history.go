@@ -124,7 +124,8 @@ type HostHistory struct {
 	CPU      Ring   `json:"cpu"`                // percent of capacity x 10
 	Mem      Ring   `json:"mem"`                // percent of capacity x 10
 
-	// The last load that was read of it while it ran, and since when it is the same.
+	// The last load that was read of it while it ran, believed or not, and since when
+	// it is the same.
 	LastMHz   int32 `json:"last_mhz,omitzero"`
 	LastMiB   int32 `json:"last_mib,omitzero"`
 	SameSince Unix  `json:"same_since,omitzero"`
@@ -200,6 +201,26 @@ func (h *History) VM(id VMID) VMHistory {
 		return h.VMs[i]
 	}
 	return VMHistory{ID: id}
+}
+
+// Read notes what each host that runs shows in s, before any of it is disbelieved:
+// whether a feed stands still is told by all that it says. It returns a new History
+// and leaves h alone.
+func (h *History) Read(s *Snapshot) *History {
+	out := *h
+	out.Hosts = mergeBy(h.Hosts, len(s.Hosts), func(i int) HostID { return s.Hosts[i].ID }, func(x *HostHistory) HostID { return x.ID },
+		func(*HostHistory) bool { return true }) // for Fold to forget
+	for i := range out.Hosts {
+		x := &out.Hosts[i]
+		j, ok := s.FindHost(x.ID)
+		if !ok || !s.Hosts[j].reads() {
+			continue
+		}
+		if now := &s.Hosts[j]; x.SameSince == 0 || x.LastMHz != now.UsedMHz || x.LastMiB != now.UsedMiB {
+			x.LastMHz, x.LastMiB, x.SameSince = now.UsedMHz, now.UsedMiB, s.At
+		}
+	}
+	return &out
 }
 
 // Thresholds are what counts as low load, percent of capacity.
@@ -307,8 +328,6 @@ func (x *VMHistory) fold(v *VM, at Unix) {
 func foldHost(x *HostHistory, s *Snapshot, i int32, low Thresholds) {
 	h, at := &s.Hosts[i], s.At
 	if h.reads() {
-		x.SameSince = sameSince(x, h, at)
-		x.LastMHz, x.LastMiB = h.UsedMHz, h.UsedMiB
 		x.OwnMHz, x.OwnMiB = overhead(s, i)
 	}
 	if disowned(x, h, at) {

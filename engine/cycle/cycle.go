@@ -310,7 +310,7 @@ func (l *Loop) once(ctx context.Context, now time.Time) error {
 	}
 	l.Executor.Observe(s)
 	ended := l.Executor.Ended()
-	past := l.history.Released(l.released)
+	past := l.history.Released(l.released).Read(s)
 	gaps, census := engine.Believe(past, s, l.Executor.Open(), ended, l.Sanity)
 	for _, g := range gaps {
 		l.Log.WarnContext(ctx, "not believed", "cycle", l.cycle, "subject", g.Subject.String(), "reason", g.Reason)

@@ -84,7 +84,8 @@ func (x *executor) cycle() {
 	}
 	open, ended := x.records(), x.ended
 	x.ended = nil
-	gaps, census := engine.Believe(x.history, s, open, ended, x.sanity)
+	before := x.history.Read(s)
+	gaps, census := engine.Believe(before, s, open, ended, x.sanity)
 	if w.spoilt == gullible {
 		gaps = nil
 	}
@@ -92,7 +93,6 @@ func (x *executor) cycle() {
 		w.note("not believed %s: %s", g.Subject, g.Reason)
 	}
 	s.Disbelieve(gaps)
-	before := x.history
 	x.history = engine.Fold(before, s, ended, w.cfg.Low)
 	if w.spoilt != heedless {
 		engine.NoteForeign(before, x.history, s, open, ended)
