@@ -25,11 +25,12 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
 	}
-	return parse(path, data)
+	return parse(path, data, func(key, s string) (string, error) { return local(path, key, s) })
 }
 
-func parse(file string, data []byte) (*Config, error) {
-	d := strict.YAML(data, strict.Options{File: file, MaxBytes: maxBytes, Text: func(key, s string) (string, error) { return local(file, key, s) }})
+// parse reads a configuration; text sees each text in it and says what it stands for.
+func parse(file string, data []byte, text func(key, s string) (string, error)) (*Config, error) {
+	d := strict.YAML(data, strict.Options{File: file, MaxBytes: maxBytes, Text: text})
 	c := Default()
 	if !d.Parsed() {
 		return nil, d.Err()

@@ -155,19 +155,3 @@ func TestStrict(t *testing.T) {
 		})
 	}
 }
-
-func FuzzFile(f *testing.F) {
-	f.Add("[" + record + "]")
-	f.Add(`[{"p":1}]`)
-	f.Add("[]\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		f := open(t, text)
-		if ids, gaps := f.observe(); len(ids) == 0 && len(gaps) == 0 {
-			// Nothing said and nothing wrong: then the file must be an empty list,
-			// or all of its hazards are over.
-			if !strings.Contains(text, "t_end") && strings.Trim(text, "[] \t\r\n") != "" {
-				t.Errorf("%q passes as no hazard", text)
-			}
-		}
-	})
-}
