@@ -71,7 +71,7 @@ func (c *compiled) bundle(ctx context.Context, f *files, cfg Config) (*Bundle, e
 	}
 	for _, e := range c.entries {
 		mode := cfg.mode(e.policy)
-		if mode == engine.Off {
+		if mode == engine.Off || e.silent(f.params) {
 			continue
 		}
 		q, err := prepare(ctx, c.compiler, e, int32(len(b.Voices)))

@@ -26,7 +26,7 @@ type entry struct {
 	loc          *ast.Location // of its annotation
 	head         *ast.Location // of its first rule
 	yields       bool
-	askedIf      []string // parameters: while all of them are 0, false or empty the rule is not asked
+	askedIf      []string  // parameters: while all of them are 0, false or empty the rule is not asked
 	reads        []ast.Ref // of input and data, as far as they are ground
 }
 

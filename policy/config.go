@@ -53,7 +53,8 @@ type Config struct {
 
 // Validation bounds the check of a changed bundle, which runs in a process of its own.
 type Validation struct {
-	// MemoryMiB caps that process. Default 1024: with the daemon's own 2 GiB it stays
+	// MemoryMiB caps that process. Default 1536, which 15,000 hosts with 150,000 VMs
+	// need (1,375 MiB were measured): with the daemon's own 2 GiB it stays
 	// within what the unit grants.
 	MemoryMiB int64 `yaml:"memory_mib"`
 	// Time is when that process is killed. Default 1m.
@@ -69,7 +70,7 @@ const DefaultWeight = 0.01
 
 // DefaultConfig advises everything that ships.
 func DefaultConfig() Config {
-	return Config{Deadline: 2 * time.Second, Poll: time.Minute, Validation: Validation{MemoryMiB: 1024, Time: time.Minute, ApproveAbove: 0.25}}
+	return Config{Deadline: 2 * time.Second, Poll: time.Minute, Validation: Validation{MemoryMiB: 1536, Time: time.Minute, ApproveAbove: 0.25}}
 }
 
 // Validate reports every setting that makes no sense by itself. That the

@@ -18,7 +18,7 @@ const (
 // shown lists the keys of input by scope.
 var shown = map[scope][]string{
 	scopeFleet:   nil,
-	scopeCluster: {"cluster", "hosts", "vms", "vm_load"},
+	scopeCluster: {"cluster", "hosts", "vms", "vm_load", "marked"},
 	scopeMove:    {"vm", "from", "to", "why", "move"},
 	scopePlan:    {"plan", "moves", "links"},
 }

@@ -48,6 +48,9 @@ func (d *doc) put(key string, t *ast.Term) {
 	d.pairs = append(d.pairs, [2]*ast.Term{k, t})
 }
 
+// add puts a key that is data: a tag category, a name.
+func (d *doc) add(key, t *ast.Term) { d.pairs = append(d.pairs, [2]*ast.Term{key, t}) }
+
 func (d *doc) str(key, s string)       { d.put(key, ast.StringTerm(s)) }
 func (d *doc) bool(key string, b bool) { d.put(key, ast.InternedTerm(b)) }
 func (d *doc) int(key string, n int64) { d.put(key, ast.InternedTerm(n)) }

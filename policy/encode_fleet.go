@@ -18,6 +18,7 @@ func (e *encoder) fleet(d *document, v engine.View) (*ast.Term, map[string]*ast.
 	parts := map[string]*ast.Term{}
 	put := func(key string, t *ast.Term) { parts[key] = keep(e.fleets[key], t) }
 	put("now", ast.InternedTerm(int64(v.Now)))
+	put("places", e.encodePlaces(s))
 	put("sites", e.encodeSites(d, v))
 	put("links", e.encodeLinks(s))
 	put("hazards", e.encodeHazards(s))
@@ -45,17 +46,32 @@ func (e *encoder) fleet(d *document, v engine.View) (*ast.Term, map[string]*ast.
 	return o.term(), parts
 }
 
+// encodePlaces is what the configuration says of the sites: it hardly ever changes.
+func (e *encoder) encodePlaces(s *engine.Snapshot) *ast.Term {
+	items := make([]*ast.Term, len(s.Sites))
+	for i := range s.Sites {
+		var o doc
+		e.configured(&o, &s.Sites[i])
+		items[i] = o.term()
+	}
+	return array(items)
+}
+
+func (e *encoder) configured(o *doc, x *engine.Site) {
+	o.put("id", e.in.str(string(x.ID)))
+	o.put("region", e.in.orNull(x.Region))
+	o.put("lat", float(x.Lat))
+	o.put("lon", float(x.Lon))
+	o.put("timezone", e.in.orNull(x.TimeZone))
+}
+
 func (e *encoder) encodeSites(d *document, v engine.View) *ast.Term {
 	s := d.snap
 	items := make([]*ast.Term, len(s.Sites))
 	for i := range s.Sites {
 		x, l := &s.Sites[i], &d.sites[i]
 		var o doc
-		o.put("id", e.in.str(string(x.ID)))
-		o.put("region", e.in.orNull(x.Region))
-		o.put("lat", float(x.Lat))
-		o.put("lon", float(x.Lon))
-		o.put("timezone", e.in.orNull(x.TimeZone))
+		e.configured(&o, x)
 		o.put("mode", e.in.str(x.Mode.String()))
 		o.bool("frozen", x.Frozen)
 		o.milli("pue", x.PUEMilli)

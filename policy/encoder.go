@@ -1,8 +1,10 @@
 package policy
 
 import (
+	"maps"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
@@ -49,7 +51,11 @@ type document struct {
 }
 
 // inputTerms are what cluster-scope rules see of one cluster, loads of VMs apart.
-type inputTerms struct{ cluster, hosts, vms *ast.Term }
+type inputTerms struct {
+	cluster, hosts, vms *ast.Term
+	marked              *ast.Term // those of vms that have a tag or attribute, by its name
+	marks               map[string]*ast.Term
+}
 
 // encode returns the view's document. Terms of hosts, VMs and clusters are
 // those of the call before where snapshot, history and time are the same.
@@ -101,10 +107,51 @@ func (e *encoder) encodeInputs(d *document) {
 		}
 		old := e.clusters[s.Clusters[c].ID]
 		d.clusters[c] = keep(old.cluster, d.clusters[c])
-		d.inputs[c] = inputTerms{d.clusters[c], keepArray(old.hosts, hosts), keepArray(old.vms, vms)}
+		d.inputs[c] = inputTerms{cluster: d.clusters[c], hosts: keepArray(old.hosts, hosts), vms: keepArray(old.vms, vms)}
+		e.mark(d, int32(c), &old)
 		kept[s.Clusters[c].ID] = d.inputs[c]
 	}
 	e.clusters = kept
+}
+
+// mark fills marked of cluster c: what it was where its VMs are the same terms,
+// and array by array where those of one name are.
+func (e *encoder) mark(d *document, c int32, old *inputTerms) {
+	in := &d.inputs[c]
+	if in.vms == old.vms && old.marked != nil {
+		in.marked, in.marks = old.marked, old.marks
+		return
+	}
+	s := d.snap
+	by := map[string][]*ast.Term{}
+	add := func(label, separator string, vm *ast.Term) {
+		name, _, _ := strings.Cut(label, separator)
+		if list := by[name]; len(list) == 0 || list[len(list)-1] != vm { // several tags of a category are next to each other
+			by[name] = append(list, vm)
+		}
+	}
+	for _, h := range s.HostsOf(c) {
+		for _, v := range s.VMsOn(h) {
+			for _, tag := range s.VMs[v].Tags {
+				add(tag, ":", d.vms[v])
+			}
+			for _, attr := range s.VMs[v].Attributes {
+				add(attr, "=", d.vms[v])
+			}
+		}
+	}
+	in.marks = make(map[string]*ast.Term, len(by))
+	same := old.marked != nil && len(by) == len(old.marks)
+	var o doc
+	for _, name := range slices.Sorted(maps.Keys(by)) {
+		t := keepArray(old.marks[name], by[name])
+		same = same && t == old.marks[name]
+		in.marks[name] = t
+		o.add(e.in.str(name), t)
+	}
+	if in.marked = old.marked; !same {
+		in.marked = o.term()
+	}
 }
 
 // keep returns the old term where the new one is equal: who has seen it knows
@@ -162,6 +209,7 @@ func clusterInput(d *document, c int32, withLoad bool) ast.Value {
 	o.put("hosts", in.hosts)
 	o.put("vms", in.vms)
 	o.put("vm_load", array(loads))
+	o.put("marked", in.marked)
 	return o.term().Value
 }
 

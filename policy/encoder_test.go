@@ -6,7 +6,9 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -312,6 +314,17 @@ func TestWhatPoliciesSee(t *testing.T) {
 	}
 }
 
+// cpuTime is what this process has computed so far, on all processors.
+func cpuTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkEvaluate evaluates what ships over 15,000 hosts and 150,000 VMs. Its
+// measure is cpu-ms/op: the rest depends on what else runs.
 func BenchmarkEvaluate(b *testing.B) {
 	bundle, err := Load(b.Context(), rego.FS, DefaultConfig())
 	if err != nil {
@@ -319,10 +332,12 @@ func BenchmarkEvaluate(b *testing.B) {
 	}
 	v := fleetOf(15_000, 31, 1)
 	b.Run("cold", func(b *testing.B) {
+		start := cpuTime(b)
 		for b.Loop() {
-			bundle.enc = &encoder{}
+			bundle.enc, bundle.said = &encoder{}, nil
 			mustEvaluate(b, bundle, v)
 		}
+		b.ReportMetric(float64((cpuTime(b)-start).Milliseconds())/float64(b.N), "cpu-ms/op")
 	})
 	b.Run("warm", func(b *testing.B) { // every host's load and 1 % of the VMs change
 		snaps := [2]*engine.Snapshot{v.Snapshot, copySnapshot(v.Snapshot)}
@@ -333,13 +348,14 @@ func BenchmarkEvaluate(b *testing.B) {
 			snaps[1].VMs[i].Name += "'"
 		}
 		mustEvaluate(b, bundle, v)
-		i := 0
+		i, start := 0, cpuTime(b)
 		for b.Loop() {
 			i++
 			next := v
 			next.Snapshot = snaps[i%2]
 			mustEvaluate(b, bundle, next)
 		}
+		b.ReportMetric(float64((cpuTime(b)-start).Milliseconds())/float64(b.N), "cpu-ms/op")
 	})
 	b.Run("encode", func(b *testing.B) {
 		for b.Loop() {

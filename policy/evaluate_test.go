@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/open-policy-agent/opa/v1/ast"
+
 	"heliostat/engine"
 	"heliostat/rego"
 )
@@ -389,5 +391,51 @@ func TestReview(t *testing.T) {
 				t.Errorf("got %+v", got)
 			}
 		})
+	}
+}
+
+// A rule whose parameters say that it has nothing to say is not asked, and is no voice.
+func TestAskedIf(t *testing.T) {
+	module := ruleOf("cluster\n#   asked_if: [most, names]", "pin contains {\"vm\": v.id, \"reason\": \"r\"} if some v in input.vms")
+	for params, asked := range map[string]bool{
+		`{"p": {"most": 0, "names": []}}`: false, `{"p": {"most": 0.0, "names": {}}}`: false, `{"p": {"most": "", "names": false}}`: false,
+		`{"p": {"most": 1, "names": []}}`: true, `{"p": {"most": 0, "names": ["x"]}}`: true, `{"p": {"most": true, "names": []}}`: true,
+	} {
+		b := mustLoad(t, map[string]string{"placement/p.rego": module, "params/data.json": params}, DefaultConfig())
+		if d := mustEvaluate(t, b, smallFleet()); len(b.Voices) > 0 != asked || len(d.Pins) > 0 != asked {
+			t.Errorf("%s: voices %v, %d pins", params, b.Voices, len(d.Pins))
+		}
+	}
+}
+
+// What is marked is what has the tag or the attribute, and stays the same term
+// while those VMs do.
+func TestMarked(t *testing.T) {
+	v := smallFleet()
+	v.Snapshot.VMs[0].Tags, v.Snapshot.VMs[0].Attributes = []string{"app:a", "app:b", "tier:db"}, []string{"owner=x"}
+	e := &encoder{}
+	first := e.encode(v)
+	c := v.Snapshot.VMCluster(0)
+	in := first.inputs[c]
+	for _, name := range []string{"app", "tier", "owner"} {
+		list, ok := in.marks[name].Value.(*ast.Array)
+		if !ok || list.Len() == 0 || list.Elem(0) != first.vms[0] {
+			t.Errorf("%s: %v", name, in.marks[name])
+		}
+	}
+	next := v
+	next.Snapshot = copySnapshot(v.Snapshot)
+	for i := range next.Snapshot.VMs {
+		if x := &next.Snapshot.VMs[i]; i > 0 && len(x.Tags)+len(x.Attributes) == 0 {
+			x.Name += "'"
+		}
+	}
+	if second := e.encode(next); second.inputs[c].marked != in.marked {
+		t.Error("VMs without marks changed, and marked with them")
+	}
+	next.Snapshot = copySnapshot(v.Snapshot)
+	next.Snapshot.VMs[0].Tags = nil
+	if third := e.encode(next); third.inputs[c].marks["tier"] == in.marks["tier"] {
+		t.Error("a VM lost its tag and is marked still")
 	}
 }

@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -118,26 +118,44 @@ func (x *examination) dryRun(ctx context.Context, u *unpacked, out *opinion) err
 		runtime.GOMAXPROCS(1) // one question at a time: the last one that was told is the one that is asked
 	}
 	b := out.bundle
+	var last atomic.Pointer[ast.Location] // of the rule that was asked last
 	for i := range b.queries {
-		b.queries[i].watch = x.watch
+		b.queries[i].watch = func(doing string, at *ast.Location) {
+			last.Store(at)
+			x.watch(doing, at)
+		}
 	}
+	defer func() {
+		for i := range b.queries {
+			b.queries[i].watch = nil
+		}
+	}()
 	if x.within > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, x.within, Faults{{
-			File: x.label, Message: fmt.Sprintf("the policies take more than %v for the fleet as it is: cycles could not keep up", x.within),
-			Advice: "'heliostat policy lint' names what is slow in large fleets",
-		}})
+		ctx, cancel = context.WithTimeout(ctx, x.within)
 		defer cancel()
 	}
+	err := x.ask(ctx, u, out)
+	if errors.Is(err, context.DeadlineExceeded) {
+		f := faultAt(last.Load(), "the policies take more than %v for the fleet as it is, in which this rule was asked last: cycles could not keep up", x.within)
+		f.Advice = "do less for each VM; 'heliostat policy lint' names what is slow in large fleets"
+		return Faults{f}
+	}
+	return err
+}
+
+// ask is the dry run itself.
+func (x *examination) ask(ctx context.Context, u *unpacked, out *opinion) error {
+	b := out.bundle
 	d, err := b.Evaluate(ctx, *x.view)
 	if err != nil {
-		return context.Cause(ctx)
+		return err
 	}
 	failed := x.failures(d)
 	moves := trialMoves(x.view.Snapshot)
 	vetoes, err := b.Deny(ctx, *x.view, moves)
 	if err != nil {
-		return context.Cause(ctx)
+		return err
 	}
 	for _, v := range vetoes {
 		if v.Code == codePolicyError {
@@ -146,7 +164,7 @@ func (x *examination) dryRun(ctx context.Context, u *unpacked, out *opinion) err
 	}
 	review, err := b.Review(ctx, *x.view, &engine.Plan{Level: engine.Advise, Actions: moves})
 	if err != nil {
-		return context.Cause(ctx)
+		return err
 	}
 	for _, text := range review.Rejects {
 		if _, why, ok := strings.Cut(text, ": could not be evaluated: "); ok {
@@ -168,9 +186,6 @@ func (x *examination) dryRun(ctx context.Context, u *unpacked, out *opinion) err
 	if x.before != nil {
 		diff := differ(x.view.Snapshot, x.before, d)
 		out.Difference = &diff
-	}
-	for i := range b.queries {
-		b.queries[i].watch = nil
 	}
 	return nil
 }

@@ -26,6 +26,7 @@ type said struct {
 type sources struct {
 	always             bool // it must be asked in every cycle
 	cluster, hosts, vm bool
+	marked             bool
 	fleet              []string // keys of data.fleet
 }
 
@@ -49,6 +50,8 @@ func (e *entry) sources() sources {
 				s.hosts = true
 			case "vms":
 				s.vm = true
+			case "marked":
+				s.marked = true
 			default: // all of input, or loads of VMs, which change with every cycle
 				s.always = true
 			}
@@ -67,7 +70,7 @@ func (s *sources) of(d *document, c int32) []*ast.Term {
 	if s.always {
 		return nil
 	}
-	out := make([]*ast.Term, 0, 3+len(s.fleet))
+	out := make([]*ast.Term, 0, 4+len(s.fleet))
 	in := &d.inputs[c]
 	if s.cluster {
 		out = append(out, in.cluster)
@@ -77,6 +80,9 @@ func (s *sources) of(d *document, c int32) []*ast.Term {
 	}
 	if s.vm {
 		out = append(out, in.vms)
+	}
+	if s.marked {
+		out = append(out, in.marked)
 	}
 	for _, key := range s.fleet {
 		out = append(out, d.parts[key]) // nil for a key that there is not

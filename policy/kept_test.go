@@ -133,7 +133,7 @@ func TestOnlyWhatChangedIsAsked(t *testing.T) {
 		id := v.Snapshot.Clusters[c].ID
 		for i, q := range qs {
 			asked := before[id][i].set != b.said[id][i].set || b.said[id][i].set == nil
-			want := q.src.always || slices.Contains(q.src.fleet, "now") || (q.src.vm && int32(c) == v.Snapshot.VMCluster(35)) || slices.Contains(q.src.fleet, "sites")
+			want := q.src.always || slices.Contains(q.src.fleet, "now") || ((q.src.vm || q.src.marked) && int32(c) == v.Snapshot.VMCluster(35)) || slices.Contains(q.src.fleet, "sites")
 			if asked != want {
 				t.Errorf("%s.%s of cluster %s: asked %v, want %v", q.policy, q.rule, id, asked, want)
 			}

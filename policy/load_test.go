@@ -36,6 +36,8 @@ func TestLoadRefuses(t *testing.T) {
 		{"not an entry point", map[string]string{"placement/p.rego": "package placement.p\n\ndeny contains \"x\" if input.vm.passthrough\n"}, nil, "placement/p.rego:3:1: deny would not be asked"},
 		{"a wish that yields", rule("cluster\n#   yields_to: [evacuate]", ok), nil, "placement/p.rego:3:1: drain is not a veto"},
 		{"yields to something else", rule("move\n#   yields_to: [wake]", "deny contains {\"code\": \"c\", \"reason\": \"r\"} if input.vm.passthrough"), nil, "placement/p.rego:3:1: deny: yields_to can be"},
+		{"asked if what is not there", rule("cluster\n#   asked_if: [most]", ok), nil, `placement/p.rego:3:1: drain: asked_if: p has no parameter "most"`},
+		{"asked if nothing", rule("cluster\n#   asked_if: most", ok), nil, "placement/p.rego:3:1: drain: write asked_if: [PARAMETER, ...]"},
 		{"no reason", rule("cluster", "pin contains {\"vm\": v.id} if some v in input.vms"), nil, `placement/p.rego:7:14: pin: "reason" is missing`},
 		{"empty reason", rule("cluster", "pin contains {\"vm\": v.id, \"reason\": \"\"} if some v in input.vms"), nil, `placement/p.rego:7:37: pin: "reason" is empty`},
 		{"unknown key", rule("cluster", "pin contains {\"vm\": v.id, \"raeson\": \"\"} if some v in input.vms"), nil, `placement/p.rego:7:27: pin: unknown key "raeson": one of ["vm" "reason"]`},

@@ -23,6 +23,7 @@ on_trial if {
 # entrypoint: true
 # custom:
 #   reads: move
+#   asked_if: [on_trial]
 #   yields_to: [evacuate]
 deny contains {"code": "canary", "reason": $"it is no canary, and who wants it moved is on trial"} if {
 	on_trial

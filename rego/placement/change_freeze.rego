@@ -30,6 +30,7 @@ covers(place, site) if {
 # entrypoint: true
 # custom:
 #   reads: fleet
+#   asked_if: [outside_windows, holidays]
 #   yields_to: [evacuate]
 freeze contains {"kind": "site", "id": site.id, "until": null, "reason": "outside the change windows"} if {
 	params.outside_windows

@@ -31,6 +31,7 @@ scores := {site.id: score |
 # entrypoint: true
 # custom:
 #   reads: fleet
+#   asked_if: [dear_mwh]
 site_score contains {"site": id, "score": score, "reason": $"power: 0 from {params.dear_mwh} EUR/MWh, 1 at {params.cheap_mwh}"} if {
 	some id, score in scores
 }
@@ -42,6 +43,7 @@ best := max([score | some score in scores])
 # entrypoint: true
 # custom:
 #   reads: cluster
+#   asked_if: [dear_mwh]
 wake contains {"host": host.id, "reason": $"power is cheapest at {host.site}"} if {
 	best > 0
 	some host in input.hosts

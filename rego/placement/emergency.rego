@@ -12,7 +12,7 @@ package placement.emergency
 
 params := data.params.emergency
 
-known := {s.id | some s in data.fleet.sites}
+known := {s.id | some s in data.fleet.places}
 
 alarms contains alert if {
 	some alert in data.fleet.alerts

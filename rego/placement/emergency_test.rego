@@ -7,7 +7,7 @@ alarm := {
 	"deadline": null, "starts_at": 1000, "expires_at": 90000,
 }
 
-fleet(change) := {"now": 2000, "sites": [{"id": "fra"}, {"id": "hou"}], "alerts": [object.union(alarm, change)]}
+fleet(change) := {"now": 2000, "places": [{"id": "fra"}, {"id": "hou"}], "alerts": [object.union(alarm, change)]}
 
 later := 1000 + data.params.emergency.deadline_s
 

@@ -29,6 +29,7 @@ scores := {site.id: score |
 # entrypoint: true
 # custom:
 #   reads: fleet
+#   asked_if: [dirty_g_kwh]
 site_score contains {"site": id, "score": score, "reason": $"carbon: 0 from {params.dirty_g_kwh} g/kWh, 1 at {params.clean_g_kwh}"} if {
 	some id, score in scores
 }
@@ -40,6 +41,7 @@ best := max([score | some score in scores])
 # entrypoint: true
 # custom:
 #   reads: cluster
+#   asked_if: [dirty_g_kwh]
 wake contains {"host": host.id, "reason": $"power is cleanest at {host.site}"} if {
 	best > 0
 	some host in input.hosts

@@ -17,7 +17,7 @@ package placement.hurricane
 
 params := data.params.hurricane
 
-known := {s.id | some s in data.fleet.sites}
+known := {s.id | some s in data.fleet.places}
 
 threats contains {"site": at.site, "arrival": arrival(at), "name": $"{hazard.kind} {hazard.id}"} if {
 	some hazard in data.fleet.hazards

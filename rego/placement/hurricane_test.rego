@@ -6,7 +6,7 @@ sites := [{"id": "mia"}, {"id": "fra"}]
 
 at := {"site": "mia", "severity": "extreme", "p": null, "onset": 1000000, "likely": 1020000, "ends": 1100000}
 
-fleet(now, change) := {"now": now, "sites": sites, "hazards": [{"id": "AL09", "kind": "hurricane", "per_site": [object.union(at, change)]}]}
+fleet(now, change) := {"now": now, "places": sites, "hazards": [{"id": "AL09", "kind": "hurricane", "per_site": [object.union(at, change)]}]}
 
 lead := data.params.hurricane.lead_s
 

@@ -16,7 +16,7 @@ params := data.params.keep_together
 # custom:
 #   reads: cluster
 together contains {"group": group, "vm": vm.id, "scope": params.scope, "reason": $"{params.key} {group}"} if {
-	some vm in input.vms
+	some vm in input.marked[params.key]
 	group := object.get(vm.tags, params.key, "")
 	group != ""
 }

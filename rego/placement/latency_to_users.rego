@@ -13,7 +13,7 @@ package placement.latency_to_users
 params := data.params.latency_to_users
 
 # Both ways, since a link has no direction; a site is at no distance from itself.
-distances := {[site.id, site.id, 0] | some site in data.fleet.sites} | {[here, there, ms] |
+distances := {[site.id, site.id, 0] | some site in data.fleet.places} | {[here, there, ms] |
 	some link in data.fleet.links
 	is_number(link.rtt_ms)
 	ms := floor(link.rtt_ms / params.step_ms) * params.step_ms
@@ -31,7 +31,7 @@ close_to := {users: sites |
 # custom:
 #   reads: cluster
 prefer contains {"vm": vm.id, "kind": "site", "id": site, "eur_per_h": params.eur_per_ms_h * (params.max_rtt_ms - ms), "reason": $"its users are at {users}"} if {
-	some vm in input.vms
+	some vm in input.marked[params.key]
 	users := object.get(vm.tags, params.key, "")
 	some site, ms in close_to[users]
 }

@@ -23,7 +23,7 @@ licensed := {licence: ids |
 # custom:
 #   reads: cluster
 allow_hosts contains {"vm": vm.id, "hosts": object.get(licensed, licence, []), "reason": $"licence {licence}"} if {
-	some vm in input.vms
+	some vm in input.marked[params.key]
 	licence := object.get(vm.tags, params.key, "")
 	licence != ""
 }

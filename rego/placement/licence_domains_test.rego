@@ -4,7 +4,7 @@ import data.placement.licence_domains
 
 cluster := {
 	"hosts": [{"id": "h1", "name": "esx-01"}, {"id": "h2", "name": "esx-02"}, {"id": "h3", "name": "esx-03"}],
-	"vms": [{"id": "a", "tags": {"licence": "db"}}, {"id": "b", "tags": {"licence": "lost"}}, {"id": "c", "tags": {"app": "web"}}, {"id": "d", "tags": {}}],
+	"marked": {"licence": [{"id": "a", "tags": {"licence": "db"}}, {"id": "b", "tags": {"licence": "lost"}}, {"id": "c", "tags": {}}], "app": [{"id": "d", "tags": {"app": "web"}}]},
 }
 
 test_licensed_hosts_alone if {

@@ -51,6 +51,7 @@ largest := {id: max([c.mhz | some c in candidates; c.host == id]) | some id, _ i
 # entrypoint: true
 # custom:
 #   reads: cluster
+#   asked_if: [gap_pct]
 prefer contains {"vm": vms[0], "kind": "host", "id": idlest, "eur_per_h": params.eur_per_h, "reason": $"its host is busier than another by more than {params.gap_pct} % CPU"} if {
 	left_to_us
 	some id, mhz in largest

@@ -18,12 +18,12 @@ params := data.params.pinned
 #   reads: cluster
 pin contains {"vm": vm.id, "reason": $"tag {key}"} if {
 	key := params.key
-	some vm in input.vms
+	some vm in input.marked[key]
 	lower(vm.tags[key]) in params.values
 }
 
 pin contains {"vm": vm.id, "reason": $"attribute {key}"} if {
 	key := params.key
-	some vm in input.vms
+	some vm in input.marked[key]
 	lower(vm.attributes[key]) in params.values
 }

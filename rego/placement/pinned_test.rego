@@ -10,6 +10,6 @@ test_pin[name] if {
 		"says no": {"tags": {"pinned": "false"}, "attributes": {"pinned": ""}, "want": set()},
 		"says nothing": {"tags": {"env": "true"}, "attributes": {}, "want": set()},
 	}
-	got := {x.reason | some x in pinned.pin; x.vm == "v"} with input as {"vms": [{"id": "v", "tags": c.tags, "attributes": c.attributes}]}
+	got := {x.reason | some x in pinned.pin; x.vm == "v"} with input as {"marked": {"pinned": [{"id": "v", "tags": c.tags, "attributes": c.attributes}]}}
 	got == c.want
 }

@@ -9,11 +9,11 @@
 #   policy: sovereignty
 package placement.sovereignty
 
-regions := {site.region | some site in data.fleet.sites}
+regions := {site.region | some site in data.fleet.places}
 
 allowed := {region: sites |
 	some region in regions
-	sites := [site.id | some site in data.fleet.sites; site.region == region]
+	sites := [site.id | some site in data.fleet.places; site.region == region]
 }
 
 # METADATA
@@ -22,6 +22,6 @@ allowed := {region: sites |
 # custom:
 #   reads: cluster
 allow_sites contains {"vm": vm.id, "sites": object.get(allowed, vm.residency, []), "reason": $"residency {vm.residency}"} if {
-	some vm in input.vms
+	some vm in input.marked.residency
 	vm.residency != "any"
 }

@@ -16,6 +16,6 @@ test_allow_sites[name] if {
 		"nowhere": {"residency": "mars", "want": {[]}},
 		"any": {"residency": "any", "want": set()},
 	}
-	got := {x.sites | some x in sovereignty.allow_sites; x.vm == "v"} with data.fleet as {"sites": sites} with input as {"vms": [{"id": "v", "residency": c.residency}]}
+	got := {x.sites | some x in sovereignty.allow_sites; x.vm == "v"} with data.fleet as {"places": sites} with input as {"marked": {"residency": [{"id": "v", "residency": c.residency}]}}
 	got == c.want
 }
