@@ -186,9 +186,11 @@ type HealthRecord struct {
 	Action string `json:"action"`
 	VM     VMID   `json:"vm"`
 	Name   string `json:"name"`
-	Host   HostID `json:"host"`             // that it was moved to
-	Well   bool   `json:"well"`             // it runs there, no worse off than before
-	Detail string `json:"detail,omitempty"` // what is wrong
+	Host   HostID `json:"host"` // that it was moved to
+	Well   bool   `json:"well"` // it runs there, no worse off than before
+	// Unknown says that nobody could tell: it is neither well nor unwell.
+	Unknown bool   `json:"unknown,omitempty"`
+	Detail  string `json:"detail,omitempty"` // what is wrong, or why that is not known
 }
 
 // A CycleRecord closes a cycle.

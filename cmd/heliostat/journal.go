@@ -103,6 +103,9 @@ func gist(e *engine.Entry) string {
 	case engine.EntryHealth:
 		var r engine.HealthRecord
 		if json.Unmarshal(e.Data, &r) == nil {
+			if r.Unknown {
+				return fmt.Sprintf("%s of %s: unknown: %s", r.Action, r.Name, r.Detail)
+			}
 			return fmt.Sprintf("%s of %s: %s", r.Action, r.Name, cmp.Or(r.Detail, "well"))
 		}
 	case engine.EntryPlan:

@@ -111,7 +111,7 @@ func remembered(cfg *configs.Config) (cycle.Memory, error) {
 	}
 	defer func() { _ = j.Close() }()
 	m, err := cycle.Remember(j)
-	m.Open = nil // a dry run adopts nothing
+	m.Open, m.Unseen = nil, nil // a dry run adopts nothing
 	return m, err
 }
 

@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"time"
 
 	"heliostat/engine"
+	"heliostat/engine/execute"
 	"heliostat/engine/plan"
 )
 
@@ -26,9 +28,15 @@ type Memory struct {
 	Open    []engine.ActionRecord // intents and tasks without an end
 	Paused  *engine.OperatorRecord
 	ended   []engine.ActionRecord // ended and in no journaled history
+	Unseen  []engine.ActionRecord // moves shortly before, of whose VMs no entry says how they are
 	// released are out of quarantine, and in no journaled history.
 	released []engine.Subject
 }
+
+// lookedWithin is how long after a move at most somebody looks at its VM: two of the
+// longest windows that the executor may be given. What was to be looked at when a
+// process died was moved no longer before its last entry.
+const lookedWithin = 2 * time.Hour
 
 // Remember reads a journal from its beginning. An empty journal gives an empty memory.
 func Remember(r Reader) (Memory, error) {
@@ -36,11 +44,13 @@ func Remember(r Reader) (Memory, error) {
 	var history string
 	open := map[string]engine.ActionRecord{}
 	ended := map[string]engine.ActionRecord{}
+	unseen := map[string]engine.ActionRecord{}
+	var last time.Time
 	for e, err := range r.Entries(1) {
 		if err != nil {
 			return m, fmt.Errorf("read journal: %w", err)
 		}
-		m.Cycle = max(m.Cycle, e.Cycle)
+		m.Cycle, last = max(m.Cycle, e.Cycle), e.At
 		switch e.Kind {
 		case engine.EntryInput:
 			var rec engine.InputRecord
@@ -60,9 +70,18 @@ func Remember(r Reader) (Memory, error) {
 			if e.Kind == engine.EntryEnded {
 				delete(open, rec.Action.ID)
 				ended[rec.Action.ID] = rec
+				if execute.Observed(&rec) {
+					unseen[rec.Action.ID] = rec
+				}
 			} else {
 				open[rec.Action.ID] = rec
 			}
+		case engine.EntryHealth:
+			var rec engine.HealthRecord
+			if err := json.Unmarshal(e.Data, &rec); err != nil {
+				return m, fmt.Errorf("entry %d: %w", e.Seq, err)
+			}
+			delete(unseen, rec.Action)
 		case engine.EntryOperator:
 			var rec engine.OperatorRecord
 			if err := json.Unmarshal(e.Data, &rec); err != nil {
@@ -79,7 +98,8 @@ func Remember(r Reader) (Memory, error) {
 		default:
 		}
 	}
-	m.Open, m.ended = inOrder(open), inOrder(ended)
+	maps.DeleteFunc(unseen, func(_ string, r engine.ActionRecord) bool { return r.Ended < engine.At(last.Add(-lookedWithin)) })
+	m.Open, m.ended, m.Unseen = inOrder(open), inOrder(ended), inOrder(unseen)
 	if history != "" {
 		b, err := r.Get(history)
 		if err != nil {
@@ -150,6 +170,7 @@ func (l *Loop) Restore(ctx context.Context, m Memory) {
 	l.shown.Revision = l.Policy.Revision()
 	l.standing.Serving = l.shown.Revision
 	l.Executor.Recover(ctx, m.Open, m.ended)
+	l.Executor.LookAgain(ctx, m.Unseen)
 }
 
 // Rebuild builds a journaled plan again from its journaled input. in is what

@@ -270,6 +270,67 @@ func TestHealthAfterAMove(t *testing.T) {
 	}
 }
 
+// A crash between a move and the look at its VM leaves no move without a verdict:
+// the next process looks, or says that nobody knows.
+func TestHealthAfterACrash(t *testing.T) {
+	for name, c := range map[string]struct {
+		down    time.Duration
+		health  Health
+		moved   bool // by somebody else, while the daemon was away
+		well    bool
+		unknown bool
+		says    string
+	}{
+		"back at once":        {time.Second, Health{Connected: true, On: true}, false, true, false, ""},
+		"back before the end": {90 * time.Second, Health{Connected: true, On: true}, false, true, false, ""},
+		"and it is off":       {time.Second, Health{Connected: true}, false, false, false, "not powered on"},
+		"back too late":       {time.Hour, Health{Connected: true, On: true}, false, false, true, "nobody looked"},
+		"moved on":            {time.Second, Health{Connected: true, On: true}, true, false, true, "moved it on"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, die := context.WithCancel(t.Context())
+				w, m := newWorld(), &memory{}
+				w.host["vm1"] = "va/h1"
+				w.health = func(bool) Health { return c.health }
+				first := New(w, m, engine.DefaultLimits(), slog.New(slog.DiscardHandler))
+				first.Configure(DefaultConfig())
+				first.Observe(&engine.Snapshot{})
+				first.Offer(ctx, "enforce", &engine.Plan{At: engine.At(time.Now()), Actions: []engine.Action{move(1, "vm1")}})
+				if err := drive(ctx, first); err != nil {
+					t.Fatal(err)
+				}
+				die()
+				synctest.Wait()
+				_, _, moved := m.records(t)
+				if !Observed(&moved) || m.entries[len(m.entries)-1].Kind != engine.EntryEnded {
+					t.Fatalf("the crash left %+v", moved)
+				}
+				time.Sleep(c.down)
+				if c.moved {
+					w.host["vm1"] = "va/h7"
+				}
+				next := New(w, m, engine.DefaultLimits(), slog.New(slog.DiscardHandler))
+				next.Configure(DefaultConfig())
+				next.LookAgain(t.Context(), []engine.ActionRecord{moved})
+				time.Sleep(5 * time.Minute)
+				synctest.Wait()
+				var rec engine.HealthRecord
+				last := m.entries[len(m.entries)-1]
+				if err := json.Unmarshal(last.Data, &rec); err != nil || last.Kind != engine.EntryHealth {
+					t.Fatalf("the last entry is %s: %v", last.Kind, err)
+				}
+				if rec.Well != c.well || rec.Unknown != c.unknown || !strings.Contains(rec.Detail, c.says) || rec.Action != "c1-1" {
+					t.Errorf("journaled: %+v", rec)
+				}
+				if unwell := len(next.Reports()) == 1; unwell != (!c.well && !c.unknown) {
+					t.Errorf("told the loop %d times", len(next.Reports()))
+				}
+			})
+		})
+	}
+}
+
 // counting is an open gate that remembers what it was told.
 type counting struct {
 	open

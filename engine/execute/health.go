@@ -3,6 +3,7 @@ package execute
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"heliostat/engine"
 )
@@ -31,39 +32,69 @@ func (h Health) worse(before Health) string {
 	return ""
 }
 
+// Observed reports whether a VM is looked at again after what the record tells.
+func Observed(r *engine.ActionRecord) bool {
+	return r.Action.Kind == engine.Move && !r.Action.Cold && r.State == engine.StateSucceeded
+}
+
 // observe looks at a VM again some time after its live move, and journals how it
-// is. A crash before that entry leaves a move of which that is not known.
+// is. A crash before that entry leaves a window for LookAgain.
 func (w *worker) observe(ctx context.Context) {
 	a := &w.rec.Action
-	if a.Kind != engine.Move || a.Cold || w.cfg.Health == 0 {
+	if !Observed(&w.rec) || w.cfg.Health == 0 {
 		return
 	}
-	why := ""
-	// Once more before the worst is believed: a heartbeat may come back late.
-	for range 2 {
-		sleep(ctx, w.cfg.Health)
-		sight, err := w.act.Look(ctx, a)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
-			w.log.WarnContext(ctx, "cannot see how a VM is after its move", "action", a.ID, "err", err)
-			return
-		case sight.Busy:
-			return // somebody does something with it: what is seen now is not of our making
-		case !sight.Arrived:
-			w.log.InfoContext(ctx, "moved on by somebody else", "action", a.ID, "name", a.Name, "detail", sight.Detail)
-			return
-		}
-		if why = sight.Health.worse(w.before); why == "" {
-			break
-		}
-	}
-	rec := engine.HealthRecord{Action: a.ID, VM: a.VM, Name: a.Name, Host: a.To.Host, Well: why == "", Detail: why}
-	if !w.write(ctx, engine.EntryHealth, rec) || rec.Well {
+	rec := engine.HealthRecord{Action: a.ID, VM: a.VM, Name: a.Name, Host: a.To.Host}
+	rec.Detail, rec.Unknown = w.examine(ctx)
+	rec.Well = rec.Detail == ""
+	if ctx.Err() != nil || !w.write(ctx, engine.EntryHealth, rec) || rec.Well {
 		return
 	}
-	w.log.LogAttrs(ctx, slog.LevelWarn, "unhealthy after its move", slog.String("action", a.ID), slog.String("what", a.String()), slog.String("detail", why))
-	w.rec.Error = "after the move " + why
+	msg := "unhealthy after its move"
+	if rec.Unknown {
+		msg = "cannot tell how a VM is after its move"
+	}
+	w.log.LogAttrs(ctx, slog.LevelWarn, msg, slog.String("action", a.ID), slog.String("what", a.String()), slog.String("detail", rec.Detail))
+	if rec.Unknown {
+		return
+	}
+	w.rec.Error = "after the move " + rec.Detail
 	w.send(ctx, Report{id: a.ID, rec: w.rec, unwell: true})
+}
+
+// looks is how often the worst is seen before it is believed: a heartbeat may come
+// back late.
+const looks = 2
+
+// examine says what is wrong with the VM, "" when nothing is, or why that is not known.
+func (w *worker) examine(ctx context.Context) (wrong string, unknown bool) {
+	ended := w.rec.Ended.Time()
+	if time.Since(ended) > looks*w.cfg.Health {
+		return "nobody looked at it in time: the daemon was not there", true
+	}
+	for n := range time.Duration(looks) {
+		sleep(ctx, time.Until(ended.Add((n+1)*w.cfg.Health)))
+		sight, err := w.act.Look(ctx, &w.rec.Action)
+		switch {
+		case err != nil:
+			return "it cannot be seen: " + err.Error(), true
+		case sight.Busy:
+			// What is seen while somebody does something with it is not of our making.
+			return "somebody else's task runs on it", true
+		case !sight.Arrived:
+			return "somebody has moved it on: " + sight.Detail, true
+		}
+		if wrong = sight.Health.worse(w.before); wrong == "" {
+			return "", false
+		}
+	}
+	return wrong, false
+}
+
+// LookAgain goes on with the looks at VMs, after their moves, that an earlier
+// process did not come to. How those were before their moves is no longer known.
+func (e *Executor) LookAgain(ctx context.Context, moved []engine.ActionRecord) {
+	for _, rec := range moved {
+		go e.worker(rec).observe(ctx)
+	}
 }
