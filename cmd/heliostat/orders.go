@@ -100,7 +100,7 @@ func newCheck(g *globals) *cobra.Command {
 		Short: "Check the configuration and the policies, as the daemon would load them",
 		Long: `Check loads the configuration and the policies exactly as the daemon does, and
 prints their faults as file:line:column. The tests of your own policies are run too. It
-connects to nothing.
+connects to nothing but the server that signed policies come from (policy.url).
 
 It exits with 0 when the daemon would start, and with 3 otherwise.`,
 		Example: "  heliostat check --config heliostat.yaml",

@@ -213,8 +213,13 @@ func printRevisions(w io.Writer, list []revised) error {
 			name = "-"
 		}
 		what := r.State
-		if r.By != "" {
-			what += ", by " + strings.TrimPrefix(r.By, "by ")
+		switch {
+		case r.By == "start":
+			what += ", since a start"
+		case strings.Contains(r.By, " by "):
+			what += ", " + r.By
+		case r.By != "":
+			what += ", by " + r.By
 		}
 		if _, err := fmt.Fprintf(w, "%-12.12s  %s  cycle %-6d  %s\n", name, r.At.UTC().Format(time.DateTime), r.Cycle, what); err != nil {
 			return err
