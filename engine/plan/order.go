@@ -36,9 +36,14 @@ func (b *builder) finish() *engine.Plan {
 	return p
 }
 
+// expectMost is the largest plan whose moves are simulated beside one another: the
+// time that it takes grows as the square of what runs at once, and 2,000 actions
+// take some tens of milliseconds. In a larger one each move's own estimate stands.
+const expectMost = 2000
+
 // expect notes how long each move should last beside the others.
 func (b *builder) expect() {
-	if len(b.actions) == 0 {
+	if n := len(b.actions); n == 0 || n > expectMost {
 		return
 	}
 	starts, ends := newFluid(&b.in, b.actions).times(nil)
