@@ -22,25 +22,18 @@ low_cpu_pct := params.target_pct - params.tolerance_pct
 
 high_cpu_pct := params.target_pct + params.tolerance_pct
 
-# Null is less than any number, so what is unknown must be kept out.
-below(value, limit) if {
-	is_number(value)
-	value < limit
+# Null is less than any number: what is unknown is never above a limit, and must
+# be kept out where something is to be below one.
+strained if {
+	some host in input.hosts
+	host.cpu_pct_5m > high_cpu_pct
+	host.usable
 }
-
-above(value, limit) if {
-	is_number(value)
-	value > limit
-}
-
-busy(host) if above(host.cpu_pct_5m, high_cpu_pct)
-
-busy(host) if above(host.mem_pct_5m, params.high_mem_pct)
 
 strained if {
 	some host in input.hosts
+	host.mem_pct_5m > params.high_mem_pct
 	host.usable
-	busy(host)
 }
 
 # METADATA
@@ -52,12 +45,14 @@ drain contains {"host": host.id, "then": "standby", "reason": $"CPU below {low_c
 	not input.cluster.dpm
 	not strained
 	some host in input.hosts
+	is_number(host.cpu_pct_40m)
+	host.cpu_pct_40m < low_cpu_pct
+	is_number(host.mem_pct_40m)
+	host.mem_pct_40m < params.low_mem_pct
 	host.usable
 	host.can_wake
 	not host.usb
 	not host.vsan
-	below(host.cpu_pct_40m, low_cpu_pct)
-	below(host.mem_pct_40m, params.low_mem_pct)
 }
 
 # METADATA
@@ -66,10 +61,10 @@ drain contains {"host": host.id, "then": "standby", "reason": $"CPU below {low_c
 # custom:
 #   reads: cluster
 wake contains {"host": host.id, "reason": $"a host of the cluster is above {high_cpu_pct} % CPU or {params.high_mem_pct} % memory over 5 minutes"} if {
-	not input.cluster.dpm
-	strained
 	some host in input.hosts
 	host.power == "standby"
 	host.ours
 	host.can_wake
+	strained
+	not input.cluster.dpm
 }
