@@ -158,7 +158,7 @@ func (r *checkRun) enter(i int32) {
 		n.pairs += n.at[to]
 		n.at[to]++
 		if n.at[to] > 1 && n.pairs > n.start {
-			r.c.refuse(i, engine.HoldRule, "%s: %d members would be in one %s, %d pairs where %d were at the start, with %d moves under way",
+			r.refuse(i, engine.HoldRule, "%s: %d members would be in one %s, %d pairs where %d were at the start, with %d moves under way",
 				g.name, n.at[to], g.scope, n.pairs, n.start, r.flight)
 		}
 	}
@@ -201,7 +201,7 @@ func (r *checkRun) splitFor(i int32, g *checkGroup, n *checkCount) {
 		n.since = r.now
 	case n.pairs <= n.start && n.since >= 0:
 		if d := r.now - n.since; d > g.split {
-			r.c.refuse(i, engine.HoldRule, "%s: would be split for %d s, at most %d", g.name, d, g.split)
+			r.refuse(i, engine.HoldRule, "%s: would be split for %d s, at most %d", g.name, d, g.split)
 		}
 		n.since = -1
 	}
@@ -215,7 +215,7 @@ func (r *checkRun) settled() {
 		for _, k := range r.groupsOf[i] {
 			g, n := &r.groups[k], &r.counts[k]
 			if g.kind != engine.GroupApart && n.pairs > n.start {
-				r.c.refuse(int32(i), engine.HoldRule, "%s: would end with %d pairs not %s, %d at the start", g.name, n.pairs, g.kind, n.start)
+				r.refuse(int32(i), engine.HoldRule, "%s: would end with %d pairs not %s, %d at the start", g.name, n.pairs, g.kind, n.start)
 			}
 		}
 	}

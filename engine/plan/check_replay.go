@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 
 	"heliostat/engine"
@@ -18,17 +19,52 @@ import (
 // can be and ended in random order, with and without failures, while what was
 // under way before never ends. The random ones come from the seed: the same
 // Input gives the same verdict.
+//
+// The replays have nothing in common but what they start from, and are made on
+// all processors. What they find is reported in their order.
 func (c *checker) replays() {
 	w := c.world()
 	w.edges()
-	w.run().byRule(nil)
-	w.worst()
+	list := []func(*checkRun){func(r *checkRun) { r.byRule(nil) }}
+	for _, done := range w.worst() {
+		list = append(list, func(r *checkRun) { r.moment(done) })
+	}
 	rounds := min(max(1000/len(c.p.Actions), 1), 8)
 	for n := range uint64(rounds) {
-		w.run().byRule(checkRandom(c.in.Seed, 3*n))
-		w.run().byEdges(checkRandom(c.in.Seed, 3*n+1), 0)
-		w.run().byEdges(checkRandom(c.in.Seed, 3*n+2), 15)
+		list = append(list,
+			func(r *checkRun) { r.byRule(checkRandom(c.in.Seed, 3*n)) },
+			func(r *checkRun) { r.byEdges(checkRandom(c.in.Seed, 3*n+1), 0) },
+			func(r *checkRun) { r.byEdges(checkRandom(c.in.Seed, 3*n+2), 15) })
 	}
+	found := make([][]checkFinding, len(list))
+	inParallel(len(list), func() func(int) {
+		return func(k int) {
+			r := w.run()
+			list[k](r)
+			found[k] = r.found
+		}
+	})
+	for _, fs := range found {
+		for _, f := range fs {
+			c.refuse(f.action, f.code, "%s", f.text)
+		}
+	}
+}
+
+// A checkFinding is a violation that one replay shows.
+type checkFinding struct {
+	checkFault
+	text string
+}
+
+// refuse records a violation in this replay, once per code. So many that no
+// others are left to report, whatever the replays before it found, are enough.
+func (r *checkRun) refuse(i int32, code engine.HoldCode, format string, args ...any) {
+	f := checkFault{i, code}
+	if len(r.found) >= 2*checkMost || slices.ContainsFunc(r.found, func(x checkFinding) bool { return x.checkFault == f }) {
+		return
+	}
+	r.found = append(r.found, checkFinding{f, fmt.Sprintf(format, args...)})
 }
 
 // A checkNeed is what an action takes of one slot counter: the queue is where
@@ -58,9 +94,7 @@ type checkWorld struct {
 
 	twins    map[string][]int32 // datastores by URL, where two vCenters see one volume
 	groups   []checkGroup
-	groupsOf [][]int32          // by action
-	short    map[int32][2]int64 // by cluster: MHz and MiB that its reserve lacks at the start
-	remain   map[int32]bool     // by cluster that is being emptied: VMs stay behind
+	groupsOf [][]int32 // by action
 }
 
 // A checkRun is one replay.
@@ -77,10 +111,13 @@ type checkRun struct {
 	parked []checkHeap
 	ending checkHeap
 	counts []checkCount // by group
+	found  []checkFinding
+	short  map[int32][2]int64 // by cluster: MHz and MiB that its reserve lacks at the start
+	remain map[int32]bool     // by cluster that is being emptied: VMs stay behind
 }
 
 func (c *checker) world() *checkWorld {
-	w := &checkWorld{c: c, ends: slices.Clone(c.ends), open: len(c.p.Actions), short: map[int32][2]int64{}, remain: map[int32]bool{}}
+	w := &checkWorld{c: c, ends: slices.Clone(c.ends), open: len(c.p.Actions)}
 	w.waits, w.next = checkEdges(c.p)
 	for i := range c.p.Actions {
 		w.acts = append(w.acts, &c.p.Actions[i])
@@ -198,7 +235,7 @@ func (w *checkWorld) run() *checkRun {
 	b := w.base
 	r := &checkRun{
 		checkWorld: w, used: make([]int32, len(w.capacity)), left: slices.Clone(w.waits), parked: make([]checkHeap, len(w.queues)),
-		ready: [2][]int32{slices.Clone(w.readyAt[0]), slices.Clone(w.readyAt[1])}, twice: map[int32][2]int64{},
+		ready: [2][]int32{slices.Clone(w.readyAt[0]), slices.Clone(w.readyAt[1])}, twice: map[int32][2]int64{}, short: map[int32][2]int64{}, remain: map[int32]bool{},
 		st: &engine.State{
 			S: b.S, Foot: b.Foot, Host: slices.Clone(b.Host), CPU: slices.Clone(b.CPU), Mem: slices.Clone(b.Mem), VCPU: slices.Clone(b.VCPU),
 			On: slices.Clone(b.On), In: slices.Clone(b.In), Free: slices.Clone(b.Free), Power: slices.Clone(b.Power), Maint: slices.Clone(b.Maint),
@@ -261,7 +298,7 @@ func (r *checkRun) byRule(random func(int64) int64) {
 	r.settled()
 	for _, q := range r.parked {
 		for _, x := range q {
-			r.c.refuse(x.act, engine.HoldBandwidth, "never gets its slots, though nothing else runs")
+			r.refuse(x.act, engine.HoldBandwidth, "never gets its slots, though nothing else runs")
 		}
 	}
 }

@@ -17,13 +17,17 @@ func (r *checkRun) start(i int32) bool {
 	}
 	if a.Kind == engine.Move {
 		if e.from != e.to && !r.st.Ready(e.to) {
-			r.c.refuse(i, engine.HoldUnavailable, "starts while host %s is %s, maintenance %t", a.To.Host, r.st.Power[e.to], r.st.Maint[e.to])
+			r.refuse(i, engine.HoldUnavailable, "starts while host %s is %s, maintenance %t", a.To.Host, r.st.Power[e.to], r.st.Maint[e.to])
 		}
 	} else if checkEmpties(a) && (r.st.In[e.from] > 0 || (r.st.On[e.from] > 0 && !r.c.delegates(a, e))) {
-		r.c.refuse(i, engine.HoldNotEmpty, "starts while %d VMs run on the host, %d of them arriving", r.st.On[e.from], r.st.In[e.from])
+		r.refuse(i, engine.HoldNotEmpty, "starts while %d VMs run on the host, %d of them arriving", r.st.On[e.from], r.st.In[e.from])
 	}
-	if err := r.st.Start(a); err != nil {
-		r.c.refuse(i, checkShape, "%v", err)
+	begin := r.st.Start
+	if e.vm >= 0 {
+		begin = func(a *engine.Action) error { return r.st.StartMove(a, e.vm, e.to) }
+	}
+	if err := begin(a); err != nil {
+		r.refuse(i, checkShape, "%v", err)
 		return false
 	}
 	r.turned(e.from, ready)
@@ -48,12 +52,9 @@ func (r *checkRun) start(i int32) bool {
 // end finishes action i, or takes it back when it failed.
 func (r *checkRun) end(i int32, failed bool) {
 	a, e := r.acts[i], r.ends[i]
-	ready, do := r.st.Ready(e.from), r.st.Finish
-	if failed {
-		do = r.st.Abort
-	}
-	if err := do(a); err != nil && int(i) < r.open {
-		r.c.refuse(i, checkShape, "%v", err)
+	ready := r.st.Ready(e.from)
+	if err := r.finish(a, e, failed); err != nil && int(i) < r.open {
+		r.refuse(i, checkShape, "%v", err)
 	}
 	r.turned(e.from, ready)
 	r.double(i, -1)
@@ -61,6 +62,19 @@ func (r *checkRun) end(i int32, failed bool) {
 		r.flight--
 		r.leave(i, failed)
 	}
+}
+
+// finish ends an action on the state; what it moves was looked up before.
+func (r *checkRun) finish(a *engine.Action, e checkEnds, failed bool) error {
+	switch {
+	case e.vm >= 0 && failed:
+		return r.st.AbortMove(a, e.vm, e.to)
+	case e.vm >= 0:
+		return r.st.FinishMove(a, e.vm, e.to)
+	case failed:
+		return r.st.Abort(a)
+	}
+	return r.st.Finish(a)
 }
 
 // where tells whether the action brings a VM to another host, and which
@@ -110,13 +124,13 @@ func (r *checkRun) room(i int32, a *engine.Action, e checkEnds) {
 		cpu, mem = max(cpu, cfg.EvacuationCPUPct), max(mem, cfg.EvacuationMemPct)
 	}
 	if used := r.st.CPU[e.to]; f.CPUMHz > 0 && int64(used)*100 > int64(h.CPUMHz)*int64(cpu) {
-		r.c.refuse(i, engine.HoldCapacity, "host %s would carry %d MHz of %d, at most %d %%, with %d moves under way", h.ID, used, h.CPUMHz, cpu, r.flight)
+		r.refuse(i, engine.HoldCapacity, "host %s would carry %d MHz of %d, at most %d %%, with %d moves under way", h.ID, used, h.CPUMHz, cpu, r.flight)
 	}
 	if used := r.st.Mem[e.to]; f.MiB > 0 && int64(used)*100 > int64(h.MemoryMiB)*int64(mem) {
-		r.c.refuse(i, engine.HoldCapacity, "host %s would carry %d MiB of %d, at most %d %%, with %d moves under way", h.ID, used, h.MemoryMiB, mem, r.flight)
+		r.refuse(i, engine.HoldCapacity, "host %s would carry %d MiB of %d, at most %d %%, with %d moves under way", h.ID, used, h.MemoryMiB, mem, r.flight)
 	}
 	if used := r.st.VCPU[e.to]; f.VCPUs > 0 && int64(used)*10 > int64(h.Cores)*int64(cfg.VCPUPerCoreX10) {
-		r.c.refuse(i, engine.HoldCapacity, "host %s would carry %d vCPUs on %d cores, at most %d tenths a core, with %d moves under way", h.ID, used, h.Cores, cfg.VCPUPerCoreX10, r.flight)
+		r.refuse(i, engine.HoldCapacity, "host %s would carry %d vCPUs on %d cores, at most %d tenths a core, with %d moves under way", h.ID, used, h.Cores, cfg.VCPUPerCoreX10, r.flight)
 	}
 }
 
@@ -137,7 +151,7 @@ func (r *checkRun) space(i int32, a *engine.Action) {
 			}
 		}
 		if free*100 < ds.CapacityMiB*int64(r.c.in.Config.DatastoreFreePct) {
-			r.c.refuse(i, engine.HoldSpace, "datastore %s would have %d MiB free of %d, at least %d %%, with %d moves under way",
+			r.refuse(i, engine.HoldSpace, "datastore %s would have %d MiB free of %d, at least %d %%, with %d moves under way",
 				id, free, ds.CapacityMiB, r.c.in.Config.DatastoreFreePct, r.flight)
 		}
 	}
@@ -151,10 +165,10 @@ func (r *checkRun) space(i int32, a *engine.Action) {
 func (r *checkRun) last(i int32, a *engine.Action, e checkEnds) {
 	h := &r.c.s.Hosts[e.from]
 	if r.ready[0][h.Cluster] < 1 {
-		r.c.refuse(i, engine.HoldLast, "leaves cluster %s without a host that can take a VM", a.From.Cluster)
+		r.refuse(i, engine.HoldLast, "leaves cluster %s without a host that can take a VM", a.From.Cluster)
 	}
 	if h.Site >= 0 && r.ready[1][h.Site] < 1 {
-		r.c.refuse(i, engine.HoldLast, "leaves site %s without a host that can take a VM", a.From.Site)
+		r.refuse(i, engine.HoldLast, "leaves site %s without a host that can take a VM", a.From.Site)
 	}
 }
 
@@ -181,18 +195,18 @@ func (r *checkRun) reserve(i int32, a *engine.Action, cluster int32, before [2]i
 	now := r.lack(cluster)
 	for k, unit := range checkUnits {
 		if now[k] > 0 && now[k] > start[k] && now[k] > before[k] {
-			r.c.refuse(i, engine.HoldReserve, "cluster %s would lack %d %s to survive %d host failures, lacked %d at the start, with %d moves under way",
+			r.refuse(i, engine.HoldReserve, "cluster %s would lack %d %s to survive %d host failures, lacked %d at the start, with %d moves under way",
 				r.c.s.Clusters[cluster].ID, now[k], unit, r.failures(cluster), max(start[k], 0), r.flight)
 		}
 	}
 }
 
 // stays reports, looked up once, whether VMs stay behind in the cluster.
-func (w *checkWorld) stays(cluster int32) bool {
-	yes, ok := w.remain[cluster]
+func (r *checkRun) stays(cluster int32) bool {
+	yes, ok := r.remain[cluster]
 	if !ok {
-		yes = w.c.behind(cluster)
-		w.remain[cluster] = yes
+		yes = r.c.behind(cluster)
+		r.remain[cluster] = yes
 	}
 	return yes
 }
@@ -207,7 +221,7 @@ func (r *checkRun) floor(i, cluster int32) {
 			capacity += int64(size)
 		}
 		if load[k]*100 > capacity*int64(most) {
-			r.c.refuse(i, engine.HoldReserve, "cluster %s would have to carry %d %s on %d, at most %d %%", r.c.s.Clusters[cluster].ID, load[k], checkUnits[k], capacity, most)
+			r.refuse(i, engine.HoldReserve, "cluster %s would have to carry %d %s on %d, at most %d %%", r.c.s.Clusters[cluster].ID, load[k], checkUnits[k], capacity, most)
 		}
 	}
 }

@@ -68,8 +68,9 @@ func (w *checkWorld) edges() {
 // before it has ended, and nothing else; all that can have started by then has
 // started. It is a moment that the edges allow, so what it breaks is truly
 // broken. Where departures are credited to arrivals in one order, as the rule of
-// prefixes does, no moment is worse.
-func (w *checkWorld) worst() {
+// prefixes does, no moment is worse. Each moment is given by what has ended.
+func (w *checkWorld) worst() [][]int32 {
+	var out [][]int32
 	moments, left := map[string]bool{}, checkEffort+4*w.open
 	for i := range w.open {
 		done := w.c.before(int32(i))
@@ -79,13 +80,14 @@ func (w *checkWorld) worst() {
 		}
 		if !moments[string(key)] {
 			moments[string(key)] = true
-			w.run().moment(done)
+			out = append(out, done)
 			left -= w.open + len(done)
 		}
 		if left -= len(done); left < 0 {
-			return
+			break
 		}
 	}
+	return out
 }
 
 // moment ends the actions given, then starts all that do not wait for another.
