@@ -46,6 +46,9 @@ type Config struct {
 	Weights map[string]float64 `yaml:"weights"`
 	// Params override single values of the bundle's params/data.json, by policy.
 	Params map[string]map[string]any `yaml:"params"`
+	// ShadowBundles are whole bundles that are asked in every cycle, journaled and
+	// compared, and never acted on.
+	ShadowBundles []ShadowBundle `yaml:"shadow_bundles"`
 	// Deadline bounds one query: one rule for one cluster, move or plan. Default 2s.
 	// It does not hold within a testing/synctest bubble (see the package comment).
 	Deadline time.Duration `yaml:"deadline"`
@@ -86,7 +89,7 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("weights.%s: %v is not between 0 and 1000000 EUR per vCPU-hour", name, w))
 		}
 	}
-	return errors.Join(append(errs, c.validateSource(), c.Validation.validate())...)
+	return errors.Join(append(errs, c.validateSource(), c.validateShadows(), c.Validation.validate())...)
 }
 
 // leastMemoryMiB is what the check of the shipped policies takes, with room.

@@ -23,6 +23,7 @@ import (
 	"heliostat/engine/execute"
 	"heliostat/engine/plan"
 	"heliostat/policy"
+	"heliostat/rego"
 	"heliostat/store"
 	"heliostat/systemd"
 	"heliostat/vsphere"
@@ -101,8 +102,17 @@ func newDaemon(ctx context.Context, cfg *configs.Config, j *store.Journal, at su
 		Collector: resolving{set}, Policy: d.policies, Executor: executor, Journal: j,
 		Config: cfg.Plan, Sanity: cfg.Sanity, Schedule: schedule, MinGap: cfg.Schedule.MinGap, ApprovalTTL: cfg.Schedule.ApprovalTTL,
 		Windows: cfg.WindowsAt, Rails: cfg.Rails, Bans: d.may.Bans, SelfTest: plan.SelfTest, KillFile: killFile(cfg, at), Publish: d.publish, Alive: d.alive, Log: d.log,
+		Shadows: d.shadows(),
 	})
 	return d, nil
+}
+
+// shadows are the bundles that are asked and never acted on.
+func (d *daemon) shadows() (out []cycle.Shadow) {
+	for _, b := range d.cfg.Policy.ShadowBundles {
+		out = append(out, cycle.Shadow{Name: b.Name, Policy: policy.NewShadow(rego.FS, d.cfg.Policy, b, d.log.With("bundle", b.Name))})
+	}
+	return out
 }
 
 // sources makes the sources of observations.
@@ -133,7 +143,7 @@ func (d *daemon) sources(ctx context.Context) (*collectors.Set, error) {
 func accounts(cfg *configs.Config) []string {
 	var names []string
 	for _, v := range cfg.VCenters {
-		for _, a := range []*vsphere.Account{v.Mover, v.Receiver} {
+		for _, a := range []*vsphere.Account{v.Mover, v.Power, v.Receiver} {
 			if a != nil {
 				names = append(names, a.Username)
 			}

@@ -26,7 +26,7 @@ and --format gives text, json, junit or github.`,
   heliostat policy check policies && heliostat policy lint policies
   heliostat policy test policies --coverage --threshold 90`,
 	}
-	cmd.AddCommand(newPolicyReplay(g))
+	cmd.AddCommand(newPolicyReplay(g), newPolicyDiff(g), newPolicyCompare(g), newPolicyFixture(g), newPolicyRepl(g))
 	cmd.AddCommand(newPolicyNew(), newPolicyCheck(g), newPolicyLint(g), newPolicyTest(g), newPolicyFmt(), newPolicyDocs(g), newPolicySchema(),
 		newPolicyRevisions(g), newPolicyRollback(g), newPolicyApprove(g), newPolicyExamine())
 	return cmd

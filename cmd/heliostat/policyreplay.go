@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -18,8 +19,11 @@ import (
 	"heliostat/rego"
 )
 
-// shippedBundle names the policies that ship where a folder could be given.
-const shippedBundle = "shipped"
+// What can be named in the place of a folder of policies, beside a revision.
+const (
+	shippedBundle  = "shipped"  // those that ship
+	recordedBundle = "recorded" // those that were in force
+)
 
 // period are the flags that choose a part of a journal.
 type period struct{ from, to string }
@@ -58,15 +62,13 @@ func (h *hearing) flags(cmd *cobra.Command) {
 // machine changes no result.
 const ruleDeadline = time.Minute
 
-// bundle is a loader of the policies in a folder, or of those that ship. Policies are
-// heard as the record says; one of which it says nothing is off if it ships, and
+// bundle is a loader of policies: those in a folder, those that ship, those that were
+// in force in each cycle (recorded), or a revision that the journal keeps. They are
+// heard as the record says; a policy of which it says nothing is off if it ships, and
 // enforced if it is the folder's own.
-func (h *hearing) bundle(dir string) (backtest.Load, error) {
+func (h *hearing) bundle(j journal, name string) (backtest.Load, error) {
 	cfg := policy.DefaultConfig()
 	cfg.Deadline = ruleDeadline
-	if dir != shippedBundle {
-		cfg.Dir = dir
-	}
 	var err error
 	if cfg.Params, err = h.parameters(); err != nil {
 		return nil, err
@@ -75,10 +77,14 @@ func (h *hearing) bundle(dir string) (backtest.Load, error) {
 	if err != nil {
 		return nil, err
 	}
+	open, err := bundleNamed(j, name)
+	if err != nil {
+		return nil, err
+	}
 	ships := policy.Shipped(rego.FS).Policies()
-	return func(ctx context.Context, voices []engine.Voice) (backtest.Policy, error) {
+	return func(ctx context.Context, revision string, voices []engine.Voice) (backtest.Policy, error) {
 		c := cfg
-		b, err := policy.Load(ctx, rego.FS, c)
+		b, err := open(ctx, revision, c)
 		if err != nil {
 			return nil, err
 		}
@@ -99,7 +105,57 @@ func (h *hearing) bundle(dir string) (backtest.Load, error) {
 			}
 		}
 		maps.Copy(c.Modes, asked)
-		return policy.Load(ctx, rego.FS, c)
+		return open(ctx, revision, c)
+	}, nil
+}
+
+// An opening loads a bundle; revision is that which was in force.
+type opening func(ctx context.Context, revision string, cfg policy.Config) (*policy.Bundle, error)
+
+func bundleNamed(j journal, name string) (opening, error) {
+	fromFiles := func(ctx context.Context, _ string, cfg policy.Config) (*policy.Bundle, error) {
+		return policy.Load(ctx, rego.FS, cfg)
+	}
+	if name == shippedBundle {
+		return fromFiles, nil
+	}
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		return func(ctx context.Context, _ string, cfg policy.Config) (*policy.Bundle, error) {
+			cfg.Dir = name
+			return policy.Load(ctx, rego.FS, cfg)
+		}, nil
+	}
+	entries, err := j.Kind(engine.EntryRevision)
+	if err != nil {
+		return nil, err
+	}
+	kept := func(ctx context.Context, revision string, cfg policy.Config) (*policy.Bundle, error) {
+		rec, err := revisionNamed(entries, revision)
+		if err != nil {
+			return nil, err
+		}
+		raw, err := j.Get(rec.Bundle)
+		if err != nil {
+			return nil, fmt.Errorf("revision %.12s is not kept any more (state.keep): %w", rec.Serving, err)
+		}
+		if len(cfg.Params) > 0 {
+			return nil, codeError{exitUsage, errors.New("a kept revision has its parameters in it: --params is for a folder")}
+		}
+		return policy.LoadKept(ctx, raw, cfg)
+	}
+	if name == recordedBundle {
+		return func(ctx context.Context, revision string, cfg policy.Config) (*policy.Bundle, error) {
+			if _, err := revisionNamed(entries, revision); err != nil {
+				return fromFiles(ctx, revision, cfg) // older journals keep none: the report says so where it is another
+			}
+			return kept(ctx, revision, cfg)
+		}, nil
+	}
+	if _, err := revisionNamed(entries, name); err != nil {
+		return nil, fmt.Errorf("%s is no folder of policies, nor %s: %w", name, shippedBundle, err)
+	}
+	return func(ctx context.Context, _ string, cfg policy.Config) (*policy.Bundle, error) {
+		return kept(ctx, name, cfg)
 	}, nil
 }
 
@@ -157,33 +213,33 @@ beside them.
 
 Policies are heard as the record says: the modes and weights of then. A policy of which
 the record says nothing is enforced if it is the folder's own, and off if it ships;
---mode says otherwise. Parameters that the configuration gave then are to be
-given again, with --params and --base-params.`,
+--mode says otherwise. Parameters that the configuration gave then are to be given
+again, with --params; a kept revision has them in it.`,
 		Example: `  heliostat policy replay --journal week.tar.zst --bundle policies
   heliostat policy replay --journal week.tar.zst --bundle shipped --params dpm.target_pct=50 --html report.html
   heliostat policy replay --state /var/lib/heliostat --bundle policies --from 2026-11-25 --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dir == "" {
-				return codeError{exitUsage, errors.New("--bundle: which policies? a folder, or shipped")}
+				return codeError{exitUsage, errors.New("--bundle: which policies? a folder, shipped, or a revision")}
 			}
 			var l engine.Mode
 			if err := l.UnmarshalText([]byte(level)); err != nil || l < engine.Advise {
 				return codeError{exitUsage, fmt.Errorf("--level %s: enforce or advise", level)}
-			}
-			fresh, err := trial.bundle(dir)
-			if err != nil {
-				return err
-			}
-			old, err := force.bundle(base)
-			if err != nil {
-				return err
 			}
 			j, err := g.openJournal(cmd.Context(), state)
 			if err != nil {
 				return err
 			}
 			defer func() { _ = j.Close() }()
+			fresh, err := trial.bundle(j, dir)
+			if err != nil {
+				return err
+			}
+			old, err := force.bundle(j, base)
+			if err != nil {
+				return err
+			}
 			record, err := when.read(j)
 			if err != nil {
 				return err
@@ -205,8 +261,8 @@ given again, with --params and --base-params.`,
 	}
 	g.exportFlag(cmd)
 	cmd.Flags().StringVar(&state, "state", "", "state folder of a stopped daemon (default: the configured one)")
-	cmd.Flags().StringVar(&dir, "bundle", "", "folder of the policies under test, or shipped")
-	cmd.Flags().StringVar(&base, "base", shippedBundle, "folder of the policies that were in force, or shipped")
+	cmd.Flags().StringVar(&dir, "bundle", "", "the policies under test: a folder, shipped, or a revision that the journal keeps")
+	cmd.Flags().StringVar(&base, "base", recordedBundle, "the policies that were in force: as the journal keeps them, or a folder, or shipped")
 	cmd.Flags().StringVar(&level, "level", "enforce", "what is carried out in the simulation: enforce, or advise, as if every advised plan were approved")
 	cmd.Flags().StringVar(&html, "html", "", "write a report for a browser to this file")
 	cmd.Flags().StringArrayVar(&force.params, "base-params", nil, "a parameter of --base; may be given again")

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,5 +69,56 @@ func TestPolicyReplay(t *testing.T) {
 	}
 	if out := must(t, "policy", "replay", "--state", state, "--bundle", "shipped", "--to", same.From.Time().Add(1e9*1800).Format("2006-01-02T15:04:05Z")); !strings.Contains(out, "to the byte") {
 		t.Errorf("half an hour: %s", out)
+	}
+	tryDiff(t, state)
+	tryFixture(t, state)
+}
+
+// tryDiff compares bundles rule by rule.
+func tryDiff(t *testing.T, state string) {
+	t.Helper()
+	if out := must(t, "policy", "diff", "recorded", "shipped", "--state", state, "--exit-code"); !strings.Contains(out, ": 0 of ") {
+		t.Errorf("what ships differs from what was in force: %s", out)
+	}
+	out, _, code := heliostat(t, "policy", "diff", "shipped", "shipped", "--state", state, "--params", "dpm.target_pct=20", "--exit-code")
+	if code != exitFailure || !strings.Contains(out, "dpm.drain") || strings.Contains(out, "sovereignty") {
+		t.Errorf("diff of another dpm exits with %d: %s", code, out)
+	}
+}
+
+// tryFixture makes tests of recorded inputs and asks about them.
+func tryFixture(t *testing.T, state string) {
+	t.Helper()
+	dir := t.TempDir()
+	must(t, "policy", "new", "mine", "--rule", "pin", "--dir", dir)
+	test := must(t, "policy", "fixture", "--state", state, "--cluster", "fra-a", "--rego", "--rule", "mine.pin", "--bundle", dir)
+	if err := os.WriteFile(filepath.Join(dir, "placement", "mine_recorded_test.rego"), []byte(test), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := must(t, "policy", "test", dir, "--format", "json"); !strings.Contains(out, "as_recorded_in_cycle_") {
+		t.Errorf("the recorded test is not run: %s", out)
+	}
+	var f struct {
+		Input struct{ Hosts, VMs []any }
+		Data  struct{ Fleet struct{ Sites []any } }
+	}
+	if err := json.Unmarshal([]byte(must(t, "policy", "fixture", "--state", state, "--cluster", "fra-a")), &f); err != nil {
+		t.Fatal(err)
+	}
+	if len(f.Input.Hosts) == 0 || len(f.Input.VMs) == 0 || len(f.Data.Fleet.Sites) != 3 {
+		t.Errorf("the fixture is %d hosts, %d VMs, %d sites", len(f.Input.Hosts), len(f.Input.VMs), len(f.Data.Fleet.Sites))
+	}
+	if out := must(t, "policy", "repl", "--state", state, "--cluster", "fra-a", "-e", "count(input.hosts)", "-e", "x := 1 + 1", "-e", "input.nope"); out != fmt.Sprintf("%d\nx = 2\nundefined\n", len(f.Input.Hosts)) {
+		t.Errorf("repl says %q", out)
+	}
+	if _, stderr, code := heliostat(t, "policy", "repl", "--state", state, "-e", "http.send({})"); code != exitFailure || !strings.Contains(stderr, "undefined function http.send") {
+		t.Errorf("repl calls the network: exit %d: %s", code, stderr)
+	}
+	var vm, host string
+	for line := range strings.Lines(must(t, "policy", "repl", "--state", state, "--cluster", "fra-a", "-e", "input.vms[0].name", "-e", "input.hosts[0].name")) {
+		vm, host = host, strings.Trim(strings.TrimSpace(line), `"`)
+	}
+	if out := must(t, "policy", "repl", "--state", state, "--move", vm, "--to", host, "-e", "[input.vm.name, input.to.name]"); !strings.Contains(out, vm) || !strings.Contains(out, host) {
+		t.Errorf("the move of %s to %s reads %s", vm, host, out)
 	}
 }

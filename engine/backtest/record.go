@@ -43,8 +43,8 @@ type Policy interface {
 }
 
 // A Load makes a bundle with the modes and weights of the voices, which are those
-// that the journal recorded. It is called when they change.
-type Load func(ctx context.Context, voices []engine.Voice) (Policy, error)
+// that the journal recorded of the revision in force then. It is called when they change.
+type Load func(ctx context.Context, revision string, voices []engine.Voice) (Policy, error)
 
 // A Record is a part of a journal, by cycles.
 type Record struct {
@@ -169,12 +169,7 @@ func (r *Record) moment(f *frame) (*moment, error) {
 	if m.in, err = r.input(m, p.input.Rest); err != nil {
 		return nil, err
 	}
-	m.view = engine.View{Now: m.in.Now, Snapshot: m.snapshot, History: m.history, Windows: m.in.Windows, Low: m.in.Config.Low, Budget: plan.BudgetLeft(m.in.Config, m.history, m.in.Now)}
-	for _, o := range m.in.Open {
-		if o.Plan != "" { // what a person has approved and is not started yet names no plan, and policies do not see it
-			m.view.Open = append(m.view.Open, o)
-		}
-	}
+	m.view = ViewOf(&m.in)
 	return m, nil
 }
 
@@ -228,20 +223,36 @@ func (r *Record) Revisions() (out []string) {
 	return out
 }
 
-// bench keeps a bundle for as long as the recorded modes and weights stay the same.
+// bench keeps a bundle for as long as the recorded revision, modes and weights stay
+// the same.
 type bench struct {
-	load   Load
-	policy Policy
-	voices []engine.Voice
+	load     Load
+	policy   Policy
+	revision string
+	voices   []engine.Voice
 }
 
 func (b *bench) of(ctx context.Context, recorded *engine.Decision) (Policy, error) {
 	voices := cycle.BundleVoices(recorded)
-	if b.policy != nil && slices.Equal(b.voices, voices) {
+	if b.policy != nil && b.revision == recorded.Revision && slices.Equal(b.voices, voices) {
 		return b.policy, nil
 	}
 	var err error
-	b.policy, err = b.load(ctx, voices)
-	b.voices = voices
+	b.policy, err = b.load(ctx, recorded.Revision, voices)
+	b.revision, b.voices = recorded.Revision, voices
 	return b.policy, err
+}
+
+// Cycles is how many there are.
+func (r *Record) Cycles() int { return len(r.frames) }
+
+// ViewOf is what the policies were shown when the plan of in was made.
+func ViewOf(in *plan.Input) engine.View {
+	v := engine.View{Now: in.Now, Snapshot: in.Snapshot, History: in.History, Windows: in.Windows, Low: in.Config.Low, Budget: plan.BudgetLeft(in.Config, in.History, in.Now)}
+	for _, o := range in.Open {
+		if o.Plan != "" { // what a person has approved and is not started yet names no plan, and policies do not see it
+			v.Open = append(v.Open, o)
+		}
+	}
+	return v
 }

@@ -44,12 +44,12 @@ func (x *replay) step(ctx context.Context, f *frame, m *moment) error {
 	if err != nil {
 		return err
 	}
-	n, err := x.r.replan(ctx, f, m, p, said)
+	made, n, err := x.r.replan(ctx, f, m, p, said)
 	if err != nil {
 		return err
 	}
 	out := &x.out
-	out.Cycles, out.Plans, out.PlansDiffer = out.Cycles+1, out.Plans+len(f.plans), out.PlansDiffer+n
+	out.Cycles, out.Plans, out.PlansDiffer = out.Cycles+1, out.Plans+made, out.PlansDiffer+n
 	if parted {
 		out.Decisions++
 	}
@@ -62,32 +62,36 @@ func (x *replay) step(ctx context.Context, f *frame, m *moment) error {
 	return nil
 }
 
-// replan makes each plan of the frame again, by what p says, and counts those that
-// are not the recorded ones.
-func (r *Record) replan(ctx context.Context, f *frame, m *moment, p Policy, said *engine.Decision) (differ int, err error) {
+// replan makes each plan of the frame again, by what p says, and counts them, and those that
+// are not the recorded ones. Plans of bundles in shadow were made by others.
+func (r *Record) replan(ctx context.Context, f *frame, m *moment, p Policy, said *engine.Decision) (made, differ int, err error) {
 	for _, x := range f.plans {
+		if cycle.ByBundle(x.input.Shadow) {
+			continue
+		}
+		made++
 		in, err := r.input(m, x.input.Rest)
 		if err != nil {
-			return differ, err
+			return made, differ, err
 		}
 		in.Decision, in.Vetoes = said.Audience(x.input.Level, x.input.Shadow), nil
-		made, _, err := cycle.Settle(ctx, p, m.view, &in)
+		again, _, err := cycle.Settle(ctx, p, m.view, &in)
 		if err != nil {
-			return differ, err
+			return made, differ, err
 		}
-		got, err := engine.Encode(made)
+		got, err := engine.Encode(again)
 		if err != nil {
-			return differ, err
+			return made, differ, err
 		}
 		want, err := r.r.Get(x.plan.Digest)
 		if err != nil {
-			return differ, fmt.Errorf("read plan: %w", err)
+			return made, differ, fmt.Errorf("read plan: %w", err)
 		}
 		if !bytes.Equal(got, want) {
 			differ++
 		}
 	}
-	return differ, nil
+	return made, differ, nil
 }
 
 // differs reports whether two values have different canonical encodings.

@@ -106,6 +106,8 @@ type Loop struct {
 	// Bans says what the accounts at vCenters may not do; nil: nothing is known to
 	// be missing. It is called from any goroutine.
 	Bans func() []Ban
+	// Shadows are bundles that are asked and never acted on.
+	Shadows []Shadow
 	// SelfTest lays plans that do harm before the check of plans; an error stops
 	// everything. It is called at the start and once a day; nil: never.
 	SelfTest func() error
@@ -138,6 +140,7 @@ type Loop struct {
 	served       []string      // sites whose evacuation has had its turn
 	tested       time.Time     // when the guards were tested last
 	bases        map[string]base
+	unheard      map[string]string // by bundle in shadow: why it was not heard last
 	shown        Published
 }
 
@@ -166,7 +169,7 @@ func New(l Loop) *Loop {
 	l.killed = make(chan struct{}, 1)
 	l.gate = &gate{rails: l.Rails, killFile: l.KillFile, bans: l.Bans, began: time.Now()}
 	l.Executor.Guard(l.gate)
-	l.rejected, l.bases = map[string]time.Time{}, map[string]base{}
+	l.rejected, l.bases, l.unheard = map[string]time.Time{}, map[string]base{}, map[string]string{}
 	l.history = &engine.History{}
 	return &l
 }

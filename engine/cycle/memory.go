@@ -204,6 +204,6 @@ func ReadInput(r Reader, rec engine.InputRecord) (plan.Input, error) {
 			return in, fmt.Errorf("read %s: %w", x.what, err)
 		}
 	}
-	in.Snapshot, in.History, in.Decision = s, h, d.Audience(rec.Level, rec.Shadow)
+	in.Snapshot, in.History, in.Decision = s, h, d.Audience(in.Level, in.Shadow)
 	return in, nil
 }

@@ -57,6 +57,9 @@ func (w *work) run(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := w.bundles(ctx); err != nil {
+		return err
+	}
 	return w.close(ctx)
 }
 
@@ -105,7 +108,7 @@ func (w *work) level(ctx context.Context, level engine.Mode, shadow string) (*en
 		l.judged = append(l.judged, engine.Hold{Subject: engine.Subject{Kind: "fleet"}, Name: "fleet", Code: engine.HoldApproval, Want: "carry out the plan", Detail: why})
 	}
 	review.Approvers = max(review.Approvers, persons)
-	if err := w.journal(ctx, &in, p, refused, review); err != nil {
+	if err := w.journal(ctx, &in, p, w.said, engine.PlanRecord{Level: level, Shadow: shadow, Refused: refused, Review: review}); err != nil {
 		return nil, err
 	}
 	w.plans = append(w.plans, p)
@@ -169,10 +172,11 @@ func (l *Loop) approvedRest() (out []engine.ActionRecord) {
 	return out
 }
 
-// journal writes down what the plan was made from, and the plan.
-func (w *work) journal(ctx context.Context, in *plan.Input, p *engine.Plan, refused string, review engine.Review) error {
+// journal writes down what the plan was made from, said being the digest of the
+// decision, and the plan, of which out says already what it is.
+func (w *work) journal(ctx context.Context, in *plan.Input, p *engine.Plan, said string, out engine.PlanRecord) error {
 	l := w.l
-	name := in.Level.String() + " " + in.Shadow
+	name := out.Level.String() + " " + out.Shadow
 	restDigest, err := l.keep(ctx, "input "+name, in)
 	if err != nil {
 		return err
@@ -181,8 +185,8 @@ func (w *work) journal(ctx context.Context, in *plan.Input, p *engine.Plan, refu
 	if err != nil {
 		return err
 	}
-	rec := engine.InputRecord{Level: in.Level, Shadow: in.Shadow, Snapshot: w.snapshot, History: w.history, Decision: w.said, Rest: restDigest, Ended: l.folded}
-	out := engine.PlanRecord{Level: in.Level, Shadow: in.Shadow, Hash: p.Hash(), Digest: digest, Actions: len(p.Actions), Holds: len(p.Holds), Refused: refused, Review: review}
+	rec := engine.InputRecord{Level: out.Level, Shadow: out.Shadow, Snapshot: w.snapshot, History: w.history, Decision: said, Rest: restDigest, Ended: l.folded}
+	out.Hash, out.Digest, out.Actions, out.Holds = p.Hash(), digest, len(p.Actions), len(p.Holds)
 	entries := make([]engine.Entry, 0, 3)
 	for _, x := range []struct {
 		kind  engine.EntryKind
@@ -190,7 +194,7 @@ func (w *work) journal(ctx context.Context, in *plan.Input, p *engine.Plan, refu
 		blobs []string
 		skip  bool
 	}{
-		{engine.EntryInput, rec, []string{w.snapshot, w.history, w.said, restDigest}, false},
+		{engine.EntryInput, rec, []string{w.snapshot, w.history, said, restDigest}, false},
 		{engine.EntryVetoes, in.Vetoes, nil, len(in.Vetoes) == 0},
 		{engine.EntryPlan, out, []string{digest}, false},
 	} {
