@@ -1,5 +1,7 @@
 package engine
 
+import "math"
+
 // A CostModel turns a move into seconds, bytes and stun. It follows the pre-copy
 // model: with B the bandwidth a move gets, c the rate at which cold memory is
 // dirtied and W the hot set, memory sent is M/(1 - c/B) + W, and the move does
@@ -39,8 +41,16 @@ func (m CostModel) Converges(v *VM, mbps int32) bool {
 // Estimate predicts a move of v at mbps of line rate (what this one move gets)
 // and a round trip of rttMicros, with diskMiB to copy.
 func (m CostModel) Estimate(v *VM, mbps, rttMicros int32, diskMiB int64) Estimate {
+	return m.Learnt(nil, v, mbps, rttMicros, diskMiB)
+}
+
+// Learnt is Estimate corrected by what moves of its kind have taught; nil: nothing.
+func (m CostModel) Learnt(f *MoveFit, v *VM, mbps, rttMicros int32, diskMiB int64) Estimate {
 	rate := max(int64(mbps)*int64(m.EfficiencyPct)/100, 1) // Mbit/s of payload
-	e := Estimate{DiskMiB: diskMiB}
+	if f != nil {
+		rate = max(int64(float64(mbps)/f.Slow), 1)
+	}
+	e := Estimate{DiskMiB: diskMiB, Mbps: mbps}
 	if v.Power == VMOn {
 		mem := int64(v.UsedMiB)
 		if v.UsedMiB == Unknown {
@@ -50,7 +60,11 @@ func (m CostModel) Estimate(v *VM, mbps, rttMicros int32, diskMiB int64) Estimat
 		e.MemoryMiB = mem*rate/max(rate-dirty, 1) + int64(max(v.ActiveMiB, 0))/8
 		e.StunMS = int64(m.StunMS) + 4*int64(max(rttMicros, 0))/1000
 	}
-	// 1 MiB is 8.388608 Mbit.
-	e.Seconds = int64(m.SetupS) + (e.MemoryMiB+e.DiskMiB)*8_388_608/(rate*1_000_000)
+	if f == nil {
+		// 1 MiB is 8.388608 Mbit.
+		e.Seconds = int64(m.SetupS) + (e.MemoryMiB+e.DiskMiB)*8_388_608/(rate*1_000_000)
+		return e
+	}
+	e.Seconds = int64(math.Round(f.SetupS + float64(f.Slow*e.LineSeconds())))
 	return e
 }

@@ -177,7 +177,8 @@ type ActionRecord struct {
 	Started Unix        `json:"started,omitzero"`
 	Clock   Unix        `json:"clock,omitzero"` // the vCenter's, just before the intent: no task of the action is older
 	Ended   Unix        `json:"ended,omitzero"`
-	Plan    string      `json:"plan"` // hash of the plan it came from
+	TookS   int64       `json:"took_s,omitzero"` // by the vCenter's clock; Action.Estimate says what was expected
+	Plan    string      `json:"plan"`            // hash of the plan it came from
 	Adopted bool        `json:"adopted,omitempty"`
 }
 

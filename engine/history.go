@@ -173,6 +173,8 @@ type History struct {
 	// Errors are how long the last moves lasted for what was expected, in permille,
 	// the newest last.
 	Errors []int32 `json:"errors,omitempty"`
+	// Fits are how long moves really take, sorted by what they are about.
+	Fits []MoveFit `json:"fits,omitempty"`
 }
 
 // errorsKept is how many finished moves are remembered for their durations: enough
@@ -236,7 +238,7 @@ type Thresholds struct {
 func Fold(h *History, s *Snapshot, ended []ActionRecord, low Thresholds) *History {
 	const day = 86_400
 	at := s.At
-	out := &History{At: at, Cycles: h.Cycles + 1, Census: h.Census, Quarantine: slices.Clone(h.Quarantine), Stops: h.Stops, Rails: h.Rails, Errors: slices.Clone(h.Errors), Hosts: make([]HostHistory, 0, len(s.Hosts)), VMs: make([]VMHistory, 0, len(s.VMs))}
+	out := &History{At: at, Cycles: h.Cycles + 1, Census: h.Census, Quarantine: slices.Clone(h.Quarantine), Stops: h.Stops, Rails: h.Rails, Errors: slices.Clone(h.Errors), Fits: slices.Clone(h.Fits), Hosts: make([]HostHistory, 0, len(s.Hosts)), VMs: make([]VMHistory, 0, len(s.VMs))}
 	for _, sp := range h.Spent {
 		if at-sp.At < day {
 			out.Spent = append(out.Spent, sp)
@@ -369,6 +371,7 @@ func (h *History) apply(r *ActionRecord) {
 	if a.Kind == Move {
 		if r.State == StateSucceeded {
 			h.noteError(r)
+			h.learn(r)
 		}
 		i, ok := findPtr(h.VMs, a.VM, func(x *VMHistory) VMID { return x.ID })
 		if !ok {

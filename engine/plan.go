@@ -79,6 +79,13 @@ type Estimate struct {
 	// ExpectS is how long a move lasts beside those that run at the same time;
 	// Seconds is with the least that it can get.
 	ExpectS int64 `json:"expect_s,omitzero"`
+	// LowS and HighS are between what nine of ten such moves last; 0 while too few
+	// were seen. Mbps is the line rate that a move is expected to get, and Storage
+	// what it is told apart by: see MoveFit.
+	Mbps    int32  `json:"mbps,omitzero"`
+	Storage string `json:"storage,omitempty"`
+	LowS    int64  `json:"low_s,omitzero"`
+	HighS   int64  `json:"high_s,omitzero"`
 }
 
 // A Ledger is an action's account in micro-euros.

@@ -30,6 +30,7 @@ type Metrics struct {
 	started *prometheus.CounterVec
 	ended   *prometheus.CounterVec
 	copied  prometheus.Counter
+	off     prometheus.Histogram
 	open    *prometheus.GaugeVec
 	pending prometheus.Gauge
 	paused  prometheus.Gauge
@@ -71,6 +72,8 @@ func NewMetrics(version string) *Metrics {
 	m.started = counters(r, "actions_started_total", "Actions submitted, by kind.", "kind")
 	m.ended = counters(r, "actions_ended_total", "Actions ended, by kind and by state in the journal.", "kind", "state")
 	m.copied = counter(r, "copied_bytes_total", "Memory and disk content copied by moves that succeeded, as estimated.")
+	m.off = histogram(r, "move_duration_error", "By how much longer moves that succeeded took than was expected, in parts of that; less than 0: shorter.",
+		[]float64{-0.5, -0.2, -0.1, -0.05, -0.02, 0, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 3})
 	m.open = gauges(r, "open_actions", "Actions under way, by kind.", "kind")
 	m.pending = gauge(r, "pending_actions", "Actions of the plan that waits for a person's approval.")
 	m.paused = gauge(r, "paused", "1 while a person has paused the daemon.")
@@ -236,6 +239,9 @@ func (m *Metrics) ActionEnded(r *engine.ActionRecord) {
 	m.ended.WithLabelValues(r.Action.Kind.String(), string(r.State)).Inc()
 	if r.State == engine.StateSucceeded {
 		m.copied.Add(float64(r.Action.Estimate.MemoryMiB+r.Action.Estimate.DiskMiB) * (1 << 20))
+		if e := r.Action.Estimate.Expected(); r.Action.Kind == engine.Move && r.TookS > 0 && e > 0 {
+			m.off.Observe(float64(r.TookS-e) / float64(e))
+		}
 	}
 }
 

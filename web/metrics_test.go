@@ -35,7 +35,7 @@ func TestMetricsShowTheStatus(t *testing.T) {
 	m := NewMetrics("1")
 	m.CycleEnded(busy())
 	m.ActionStarted(engine.Move)
-	m.ActionEnded(&engine.ActionRecord{Action: engine.Action{Estimate: engine.Estimate{MemoryMiB: 1, DiskMiB: 1}}, State: engine.StateSucceeded})
+	m.ActionEnded(&engine.ActionRecord{Action: engine.Action{Estimate: engine.Estimate{Seconds: 20, MemoryMiB: 1, DiskMiB: 1}}, State: engine.StateSucceeded, TookS: 30})
 	m.ActionEnded(&engine.ActionRecord{Action: engine.Action{Estimate: engine.Estimate{MemoryMiB: 1}}, State: engine.StateFailed})
 	m.PolicyFailed("dpm", "drain")
 	m.AlertReceived(true)
@@ -107,7 +107,7 @@ func exposition(t *testing.T, m *Metrics) string {
 	_, body := get(t, NewHandler(&Board{}, m, nil), "/metrics")
 	var lines []string
 	for line := range strings.Lines(body) {
-		if strings.HasPrefix(line, "heliostat_") && !strings.Contains(line, "duration_seconds") && !strings.Contains(line, "build_info") {
+		if strings.HasPrefix(line, "heliostat_") && !strings.Contains(line, "_duration_") && !strings.Contains(line, "build_info") {
 			lines = append(lines, strings.TrimSpace(line))
 		}
 	}

@@ -393,7 +393,7 @@ func (e *explanation) print(w io.Writer) error {
 	}
 	for i := range e.Actions {
 		a := &e.Actions[i]
-		line("  %s %s: about %d s, %d MiB", a.ID, actionText(a, e.host), a.Estimate.Seconds, a.Estimate.MemoryMiB+a.Estimate.DiskMiB)
+		line("  %s %s: about %d s%s, %d MiB", a.ID, actionText(a, e.host), a.Estimate.Expected(), rangeText(&a.Estimate), a.Estimate.MemoryMiB+a.Estimate.DiskMiB)
 		if a.Ledger != (engine.Ledger{}) {
 			line("    saves %.4f EUR/h, costs %.4f EUR once, pays back in %d s, expected to hold %d s", float64(a.Ledger.SavesPerH)/1e6, float64(a.Ledger.CostOnce)/1e6, a.Ledger.PaybackS, a.Ledger.HoldsS)
 		}
@@ -421,8 +421,24 @@ func (e *explanation) print(w io.Writer) error {
 	}
 	for i := range e.Recent {
 		r := &e.Recent[i]
-		line("  %s %s: %s", r.Ended, actionText(&r.Action, e.host), strings.TrimSpace(string(r.State)+" "+r.Error))
+		line("  %s %s: %s%s", r.Ended, actionText(&r.Action, e.host), strings.TrimSpace(string(r.State)+" "+r.Error), tookText(r))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// rangeText is where nine of ten such moves end, where that is known.
+func rangeText(e *engine.Estimate) string {
+	if e.HighS == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d to %d)", e.LowS, e.HighS)
+}
+
+// tookText holds how long an action took against what was expected.
+func tookText(r *engine.ActionRecord) string {
+	if r.TookS == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" in %d s, %d%s expected", r.TookS, r.Action.Estimate.Expected(), rangeText(&r.Action.Estimate))
 }

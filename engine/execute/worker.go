@@ -233,6 +233,9 @@ func (w *worker) verify(ctx context.Context, t Task) {
 			// task that had gone out of sight.
 			deadline = time.Now().Add(patience)
 		case sight.Arrived:
+			if t.Start > 0 && t.End >= t.Start {
+				w.rec.TookS = max(int64(t.End-t.Start), 1)
+			}
 			w.mark(ctx)
 			if w.end(ctx, engine.StateSucceeded, "") {
 				w.observe(ctx)

@@ -12,8 +12,7 @@ import (
 // moves know only the least that each gets.
 type fluid struct {
 	*checkWorld
-	setup float64   // seconds before data flows
-	mbit  []float64 // by action: payload
+	mbit  []float64 // by action: payload, at the efficiency that is configured
 	fixed []float64 // by action: seconds, where no data flows
 	pipes [][]int32 // by action: what it flows through
 	rate  []float64 // by pipe: Mbit/s of payload
@@ -41,7 +40,7 @@ func newFluid(in *Input, actions []engine.Action) *fluid {
 	w.slots()
 	n := len(w.acts)
 	f := &fluid{
-		checkWorld: w, setup: float64(in.Config.Cost.SetupS), mbit: make([]float64, n), fixed: make([]float64, n), pipes: make([][]int32, n), begun: make([]float64, n),
+		checkWorld: w, mbit: make([]float64, n), fixed: make([]float64, n), pipes: make([][]int32, n), begun: make([]float64, n),
 	}
 	nh := len(s.Hosts)
 	f.rate = make([]float64, nh+len(s.Links))
@@ -78,7 +77,9 @@ func (f *fluid) plumb(i int32, a *engine.Action, links int32) {
 		f.fixed[i] = float64(a.Estimate.Seconds)
 		return
 	}
-	f.fixed[i], f.mbit[i] = f.setup, float64(a.Estimate.MemoryMiB+a.Estimate.DiskMiB)*mbitPerMiB
+	fit := f.fit(a)
+	f.fixed[i] = fit.SetupS
+	f.mbit[i] = float64(a.Estimate.MemoryMiB+a.Estimate.DiskMiB) * mbitPerMiB * fit.Slow * float64(f.c.in.Config.Cost.EfficiencyPct) / 100
 	f.pipes[i] = append(f.pipes[i], from)
 	if to != from {
 		f.pipes[i] = append(f.pipes[i], to)
@@ -94,6 +95,14 @@ func (f *fluid) plumb(i int32, a *engine.Action, links int32) {
 			return
 		}
 	}
+}
+
+// fit is what moves of its kind have taught, or the model.
+func (f *fluid) fit(a *engine.Action) engine.MoveFit {
+	if x := f.c.in.History.Fit(a.From.Site, a.To.Site, a.Estimate.Storage); x != nil {
+		return *x
+	}
+	return engine.NewMoveFit(f.c.in.Config.Cost)
 }
 
 // A stream is an action under way.

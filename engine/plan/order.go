@@ -41,15 +41,25 @@ func (b *builder) finish() *engine.Plan {
 // take some tens of milliseconds. In a larger one each move's own estimate stands.
 const expectMost = 2000
 
-// expect notes how long each move should last beside the others.
+// expect notes how long each move should last beside the others, and the line rate
+// that it gets on average.
 func (b *builder) expect() {
 	if n := len(b.actions); n == 0 || n > expectMost {
 		return
 	}
-	starts, ends := newFluid(&b.in, b.actions).times(nil)
+	f := newFluid(&b.in, b.actions)
+	starts, ends := f.times(nil)
 	for i := range b.actions {
-		if a := &b.actions[i]; a.Kind == engine.Move && !math.IsInf(ends[i], 1) {
-			a.Estimate.ExpectS = int64(math.Ceil(ends[i] - starts[i]))
+		a := &b.actions[i]
+		if a.Kind != engine.Move || math.IsInf(ends[i], 1) {
+			continue
+		}
+		e, fit := &a.Estimate, f.fit(a)
+		lasts := ends[i] - starts[i]
+		e.ExpectS = int64(math.Ceil(lasts))
+		e.LowS, e.HighS = fit.Within(e.ExpectS)
+		if data := lasts - f.fixed[i]; data > 0 {
+			e.Mbps = int32(math.Round(float64(e.MemoryMiB+e.DiskMiB) * mbitPerMiB * fit.Slow / data))
 		}
 	}
 }

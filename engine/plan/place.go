@@ -493,12 +493,33 @@ func (b *builder) nics(v, h int32) []engine.NICTarget {
 	return out
 }
 
-// estimate predicts the move of v to h.
+// estimate predicts the move of v to h, with the least that it can get.
 func (b *builder) estimate(v, h int32, storage bool, diskMiB int64) engine.Estimate {
 	vm := &b.s.VMs[v]
 	rtt := int32(0)
 	if k, ok := b.s.Link(b.s.VMSite(v), b.s.Hosts[h].Site); ok {
 		rtt = k.RTTMicros
 	}
-	return b.c.Cost.Estimate(vm, b.rate(vm.Host, h, storage, vm.Power != engine.VMOn), rtt, diskMiB)
+	return b.learnt(v, b.s.Hosts[h].Site, storage, b.rate(vm.Host, h, storage, vm.Power != engine.VMOn), rtt, diskMiB)
+}
+
+// learnt predicts the move of v to a site by what such moves have taught.
+func (b *builder) learnt(v, site int32, storage bool, mbps, rttMicros int32, diskMiB int64) engine.Estimate {
+	var from, to engine.SiteID
+	vm, kind := &b.s.VMs[v], ""
+	if i := b.s.VMSite(v); i >= 0 {
+		from = b.s.Sites[i].ID
+	}
+	if site >= 0 {
+		to = b.s.Sites[site].ID
+	}
+	if storage {
+		kind = "disks"
+		if vm.Home >= 0 && b.s.Datastores[vm.Home].Type != "" {
+			kind = b.s.Datastores[vm.Home].Type
+		}
+	}
+	e := b.c.Cost.Learnt(b.hy.Fit(from, to, kind), vm, mbps, rttMicros, diskMiB)
+	e.Storage = kind
+	return e
 }

@@ -315,7 +315,7 @@ func (b *builder) forecast(v, from int32, w *wish) engine.Ledger {
 			rtt = k.RTTMicros
 		}
 	}
-	e := b.c.Cost.Estimate(vm, max(rate, 1), rtt, disk)
+	e := b.learnt(v, w.site, storage, max(rate, 1), rtt, disk)
 	w.mib = e.MemoryMiB + e.DiskMiB
 	to := b.anyHost(w)
 	if to < 0 {

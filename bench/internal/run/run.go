@@ -158,6 +158,9 @@ func (f *Flags) fill(clock Clock, s *search.Search, round func(int64)) {
 	}
 }
 
+// CPU is the processor time of the whole program until now, in seconds.
+func (c Clock) CPU() float64 { return hundredths(cpuSeconds()) }
+
 func (c Clock) wall() float64 { return time.Since(c.start).Seconds() }
 
 func cpuSeconds() float64 {
