@@ -17,6 +17,7 @@ type judge struct {
 	on     []bool  // by host: it ran in the last cycle
 	roused []engine.Unix
 	moves  [2][]engine.Unix // by VM: when it was last moved by others, by the daemon
+	sight  []sight          // by VM: as the daemon last saw it
 	handed []bool           // by VM: the daemon's last move left the host to the cluster
 }
 
@@ -34,6 +35,13 @@ type leaving struct {
 	at   engine.Unix
 }
 
+// A sight is where a VM stood when the daemon last looked, and when others had last
+// moved it by then.
+type sight struct {
+	host  int32
+	moved engine.Unix
+}
+
 type start struct {
 	at   engine.Unix
 	kind engine.ActionKind
@@ -44,7 +52,7 @@ func newJudge(w *world) judge {
 	for v := range j.left {
 		j.left[v].host = engine.None
 	}
-	j.handed = make([]bool, len(w.t.VMs))
+	j.handed, j.sight = make([]bool, len(w.t.VMs)), make([]sight, len(w.t.VMs))
 	for k := range j.moves {
 		j.moves[k] = make([]engine.Unix, len(w.t.VMs))
 	}
@@ -55,6 +63,11 @@ func newJudge(w *world) judge {
 func (j *judge) planned(s *engine.Snapshot, p *engine.Plan) {
 	w := j.w
 	j.seen = w.now
+	for i := range s.VMs {
+		if v, ok := w.t.FindVM(s.VMs[i].ID); ok {
+			j.sight[v] = sight{w.t.VMs[v].Host, j.moves[0][v]}
+		}
+	}
 	j.rouse()
 	wishes := int32(0)
 	for i := range p.Actions {
@@ -277,7 +290,7 @@ func (j *judge) submitted(f *flight, k *task) {
 }
 
 // settled remembers who has moved a VM: not what others do out of the daemon's sight,
-// which may be undone before it looks again.
+// which may be undone before it looks again, nor what they have undone between two looks.
 func (j *judge) settled(k *task) {
 	by := 0
 	if k.ours {
@@ -286,6 +299,9 @@ func (j *judge) settled(k *task) {
 		return
 	}
 	j.moves[by][k.vm] = j.w.now
+	if was := j.sight[k.vm]; !k.ours && k.to == was.host && j.moves[1][k.vm] < j.seen {
+		j.moves[by][k.vm] = was.moved // it is back: nobody could have seen it
+	}
 	j.handed[k.vm] = (k.ours && k.act.To.DRS) || (!k.ours && j.handed[k.vm])
 }
 
