@@ -13,7 +13,7 @@ import (
 func TestTinyFleet(t *testing.T) {
 	counts := func() []oneCycle {
 		var out bytes.Buffer
-		args := []string{"-hosts", "96", "-vms", "640", "-sites", "3", "-cycles", "2", "-json", "-cpuprofile", filepath.Join(t.TempDir(), "cpu")}
+		args := []string{"-time", "1ms", "-hosts", "96", "-vms", "640", "-sites", "3", "-cycles", "2", "-json", "-cpuprofile", filepath.Join(t.TempDir(), "cpu")}
 		if err := mainErr(t.Context(), args, &out); err != nil {
 			t.Fatal(err)
 		}
@@ -23,6 +23,9 @@ func TestTinyFleet(t *testing.T) {
 		}
 		if len(r.Runs) != 3 || len(r.Growth) != 2 || r.Runs[0].VMs*4 != r.Runs[1].VMs || r.Growth[1].VMs != 4 {
 			t.Fatalf("runs %+v, growth %+v", r.Runs, r.Growth)
+		}
+		if x := &r.planner; x.Plans != 3 || x.Moves == 0 || x.Standby == 0 || x.CheckFailures != 0 || x.ShareOfSaving < 90 || x.GapPercent < 0 || x.PlanMSP99 < x.PlanMSP50 {
+			t.Errorf("planner %+v", x)
 		}
 		var all []oneCycle
 		for i := range r.Runs {
@@ -58,10 +61,10 @@ func TestTinyFleet(t *testing.T) {
 func TestTable(t *testing.T) {
 	for _, args := range [][]string{{"-cycles", "1"}, {"-scaled=false"}} {
 		var out bytes.Buffer
-		if err := mainErr(t.Context(), append(args, "-hosts", "24", "-vms", "160", "-sites", "2"), &out); err != nil {
+		if err := mainErr(t.Context(), append(args, "-time", "1ms", "-hosts", "24", "-vms", "160", "-sites", "2"), &out); err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{"24 hosts, ", "encode snapshot", "all", "actions", "snapshot 0."} {
+		for _, want := range []string{"24 hosts, ", "encode snapshot", "all", "actions", "snapshot 0.", "of the possible saving"} {
 			if !strings.Contains(out.String(), want) {
 				t.Errorf("%v: no %q in\n%s", args, want, out.String())
 			}

@@ -23,6 +23,7 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/pprof"
+	"time"
 )
 
 // options are the flags.
@@ -33,6 +34,8 @@ type options struct {
 	changed           float64 // percent of VMs
 	scaled, json      bool
 	cpuProfile        string
+	time              time.Duration
+	threads           int
 }
 
 // A report is what one invocation prints.
@@ -42,8 +45,10 @@ type report struct {
 	Cores  int     `json:"cores"`
 	Seed   uint64  `json:"seed"`
 	Sites  int     `json:"sites"`
-	Runs   []run   `json:"runs"` // smallest first
+	Runs   []run   `json:"runs,omitempty"` // smallest first
 	Growth []ratio `json:"growth,omitempty"`
+
+	planner // its fields are the report's own
 }
 
 func main() {
@@ -63,17 +68,20 @@ func mainErr(ctx context.Context, args []string, out io.Writer) (err error) {
 	fs.IntVar(&o.vms, "vms", 150_000, "VMs of the largest fleet")
 	fs.IntVar(&o.sites, "sites", 15, "sites, over which hosts are spread evenly")
 	fs.Uint64Var(&o.seed, "seed", 1, "of the fleet and of what changes")
-	fs.IntVar(&o.cycles, "cycles", 3, "cycles of each run: the first is cold, the others warm")
+	fs.IntVar(&o.cycles, "cycles", 3, "cycles of each run: the first is cold, the others warm; 0 for the planner alone")
 	fs.Float64Var(&o.changed, "changed", 1, "percent of the VMs whose configuration changes between cycles")
 	fs.BoolVar(&o.scaled, "scaled", true, "run fleets of 1/16 and 1/4 of the size first")
 	fs.BoolVar(&o.json, "json", false, "print one line of JSON instead of a table")
 	fs.StringVar(&o.cpuProfile, "cpuprofile", "", "write a CPU profile of all runs to this file")
+	fs.DurationVar(&o.time, "time", 5*time.Second, "how long to plan with the planner alone; three plans at least")
+	fs.IntVar(&o.threads, "threads", runtime.GOMAXPROCS(0), "processors to use")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	if o.hosts < 1 || o.vms < 1 || o.sites < 1 || o.cycles < 1 || o.changed < 0 || o.changed > 100 {
-		return errors.New("hosts, vms, sites and cycles are at least 1, and changed is from 0 to 100")
+	if o.hosts < 1 || o.vms < 1 || o.sites < 1 || o.cycles < 0 || o.threads < 1 || o.changed < 0 || o.changed > 100 {
+		return errors.New("hosts, vms, sites and threads are at least 1, cycles are not negative, and changed is from 0 to 100")
 	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(o.threads))
 	if o.cpuProfile != "" {
 		f, err := os.Create(o.cpuProfile)
 		if err != nil {
@@ -100,7 +108,10 @@ func mainErr(ctx context.Context, args []string, out io.Writer) (err error) {
 func measure(ctx context.Context, o options) (*report, error) {
 	r := &report{Go: runtime.Version(), Arch: runtime.GOARCH, Cores: runtime.GOMAXPROCS(0), Seed: o.seed, Sites: o.sites}
 	parts := []int{1}
-	if o.scaled {
+	switch {
+	case o.cycles == 0:
+		parts = nil
+	case o.scaled:
 		parts = []int{16, 4, 1}
 	}
 	for _, part := range parts {
@@ -116,5 +127,10 @@ func measure(ctx context.Context, o options) (*report, error) {
 	for i := 1; i < len(r.Runs); i++ {
 		r.Growth = append(r.Growth, growth(&r.Runs[i-1], &r.Runs[i]))
 	}
+	x, err := measurePlanner(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("planner: %w", err)
+	}
+	r.planner = *x
 	return r, nil
 }

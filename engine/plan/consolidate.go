@@ -25,30 +25,52 @@ type sleeper struct {
 // too: what keeps them on is said.
 func (b *builder) consolidateStage() {
 	groups := b.sleepers()
-	domains := make([]*domain, len(groups))
+	b.aim, b.gone, b.goneBy = nones(len(b.s.VMs)), make([]load, len(b.s.Hosts)), make([][]int32, len(b.s.Hosts))
 	evaluations := max(b.budget-b.evaluated, 0) / int64(max(len(groups), 1))
+	for lo := 0; lo < len(groups); lo += atOnce {
+		some := groups[lo:min(lo+atOnce, len(groups))]
+		domains := b.searchAll(some, evaluations)
+		for k, list := range some {
+			b.putToSleep(list, domains[k])
+		}
+	}
+}
+
+// atOnce is how many clusters are searched before what they came to is planned:
+// enough for many processors, and few enough that little is in vain where a budget
+// of moves is used up by the first.
+const atOnce = 16
+
+// searchAll searches the clusters of some lists; where no more moves are allowed
+// there is nothing to be found.
+func (b *builder) searchAll(groups [][]sleeper, evaluations int64) []*domain {
+	domains := make([]*domain, len(groups))
+	if b.wishes <= 0 {
+		return domains
+	}
 	inParallel(len(groups), b.apart(func(n *builder, k int) {
 		if d := n.domainOf(n.s.Hosts[groups[k][0].h].Cluster, groups[k]); d != nil {
 			d.search(evaluations)
 			d.b, domains[k] = nil, d
 		}
 	}))
-	b.aim, b.gone, b.goneBy = nones(len(b.s.VMs)), make([]load, len(b.s.Hosts)), make([][]int32, len(b.s.Hosts))
-	for k, list := range groups {
-		d := domains[k]
-		why := make([]reason, len(list))
-		for _, i := range b.chooseSleepers(list, d) {
-			why[i] = b.sleep(&list[i])
+	return domains
+}
+
+// putToSleep plans what the search of one cluster proposes, and what else can be.
+func (b *builder) putToSleep(list []sleeper, d *domain) {
+	why := make([]reason, len(list))
+	for _, i := range b.chooseSleepers(list, d) {
+		why[i] = b.sleep(&list[i])
+	}
+	for i := range list {
+		if !why[i].ok() {
+			b.holdHost(list[i].h, why[i], "standby", engine.Subject{}, list[i].why)
 		}
-		for i := range list {
-			if !why[i].ok() {
-				b.holdHost(list[i].h, why[i], "standby", engine.Subject{}, list[i].why)
-			}
-		}
-		if d != nil {
-			b.evaluated += d.evals
-			b.judgePower(d)
-		}
+	}
+	if d != nil {
+		b.evaluated += d.evals
+		b.judgePower(d)
 	}
 }
 
