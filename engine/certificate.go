@@ -1,5 +1,7 @@
 package engine
 
+import "fmt"
+
 // A Certificate says what an evacuation can and cannot save by its deadline, with
 // the bounds that prove it. It is computed from a plan's Input and the plan, and
 // decides nothing.
@@ -109,6 +111,20 @@ const (
 	CauseGateway     = "gateway"
 	CauseDependency  = "dependency"
 )
+
+// Headline is the certificate in a line: the answer.
+func (c *Certificate) Headline() string {
+	by := c.Deadline.Time().Format("15:04 MST on Mon 2 Jan")
+	switch {
+	case c.VMs == 0:
+		return fmt.Sprintf("%s %s: nothing runs there any more", c.Demand.Kind, c.Name)
+	case c.Work == c.VMs:
+		return fmt.Sprintf("%s %s: all %d VMs that run there are out and working by %s", c.Demand.Kind, c.Name, c.VMs, by)
+	case c.Work == c.Leave:
+		return fmt.Sprintf("%s %s: %d of the %d VMs that run there are out and working by %s; %d are NOT", c.Demand.Kind, c.Name, c.Work, c.VMs, by, c.VMs-c.Work)
+	}
+	return fmt.Sprintf("%s %s: of the %d VMs that run there %d are out by %s, and only %d of them work; %d are NOT out", c.Demand.Kind, c.Name, c.VMs, c.Leave, by, c.Work, c.VMs-c.Leave)
+}
 
 // A Stranded VM is not out, or not working, by the deadline.
 type Stranded struct {

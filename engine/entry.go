@@ -119,15 +119,21 @@ type PlanRecord struct {
 	Holds   int    `json:"holds"`
 	Refused string `json:"refused,omitempty"` // why Check refused it
 	Review  Review `json:"review,omitzero"`
+	// Certificates is the digest of what its evacuations with a deadline can save: a
+	// list of [Certificate].
+	Certificates string `json:"certificates,omitempty"`
 }
 
 // An OperatorRecord is a person's order.
 type OperatorRecord struct {
-	Op      string  `json:"op"` // pause, resume, release, prune
+	Op      string  `json:"op"` // pause, resume, release, prune, evacuate, cancel_evacuation, drill
 	Who     string  `json:"who"`
 	Reason  string  `json:"reason,omitempty"`
 	Subject Subject `json:"subject,omitzero"` // what is released
 	Cut     uint64  `json:"cut,omitempty"`    // of prune: values that only entries up to this one refer to were removed
+	By      Unix    `json:"by,omitzero"`      // the deadline of what is to be evacuated
+
+	Certificate string `json:"certificate,omitempty"` // of a drill: digest of what it came to
 }
 
 // An ApprovalRecord is a person's answer to an advised plan.

@@ -116,6 +116,34 @@ func (c *Client) ResumePolicies(ctx context.Context) error {
 	return c.order(ctx, "/v1/policies/resume", order{})
 }
 
+// Evacuate asks for a site to be emptied by a moment.
+func (c *Client) Evacuate(ctx context.Context, site string, by engine.Unix, reason string) error {
+	return c.order(ctx, "/v1/evacuate", order{Name: site, By: by, Reason: reason})
+}
+
+// CancelEvacuation takes that back.
+func (c *Client) CancelEvacuation(ctx context.Context, site, reason string) error {
+	return c.order(ctx, "/v1/evacuate/cancel", order{Name: site, Reason: reason})
+}
+
+// Drill asks what the evacuation of a site would come to. look journals nothing.
+func (c *Client) Drill(ctx context.Context, site string, by engine.Unix, look bool) (engine.Certificate, error) {
+	var out engine.Certificate
+	b, err := json.Marshal(order{Name: site, By: by, Look: look})
+	if err != nil {
+		return out, err
+	}
+	body, err := c.do(ctx, http.MethodPost, "/v1/drill", b)
+	if err != nil {
+		return out, err
+	}
+	defer func() { _ = body.Close() }()
+	if err := json.NewDecoder(body).Decode(&out); err != nil {
+		return out, fmt.Errorf("read the certificate: %w", err)
+	}
+	return out, nil
+}
+
 // Poke begins a cycle early.
 func (c *Client) Poke(ctx context.Context) error { return c.order(ctx, "/v1/poke", order{}) }
 

@@ -26,6 +26,12 @@ type Control interface {
 	// Approve takes how many actions the plan is said to have; 0: not said.
 	Approve(ctx context.Context, hash string, count int, who string) error
 	Reject(ctx context.Context, hash, who, reason string) error
+	// Evacuate asks for a site to be emptied by a moment, until it is cancelled.
+	Evacuate(ctx context.Context, site string, by time.Time, who, reason string) error
+	CancelEvacuation(ctx context.Context, site, who, reason string) error
+	// Drill says what the evacuation of a site would come to, and changes nothing. It
+	// is journaled unless it is only looked at.
+	Drill(ctx context.Context, site string, by time.Time, who string, look bool) (engine.Certificate, error)
 	// Poke begins a cycle early. It never blocks.
 	Poke(reason string)
 	// ApprovePolicies takes the policies into service that wait, by the beginning of
@@ -59,12 +65,16 @@ type order struct {
 	Reason string `json:"reason,omitempty"`
 	Kind   string `json:"kind,omitempty"` // vm or host
 	Name   string `json:"name,omitempty"`
+	// Of an evacuation and a drill.
+	By   engine.Unix `json:"by,omitzero"`
+	Look bool        `json:"look,omitempty"` // journal nothing
 }
 
 // NewControl serves the control socket:
 //
 //	GET  /v1/status
-//	POST /v1/pause {reason}, /v1/resume {}, /v1/release {kind, name, reason}, /v1/approve {hash, count}, /v1/reject {hash, reason}, /v1/poke {}
+//	POST /v1/pause {reason}, /v1/resume {}, /v1/release {kind, name, reason}, /v1/approve {hash, count}, /v1/reject {hash, reason}, /v1/poke {},
+//	     /v1/evacuate {name, by, reason}, /v1/evacuate/cancel {name, reason}, /v1/drill {name, by, look}: the last answers with a certificate
 //	POST /v1/policies/approve {hash}, /v1/policies/rollback {hash}, /v1/policies/resume {}
 //	GET  /v1/journal?from=N    entries as JSON lines
 //	GET  /v1/journal.db        a consistent copy of the journal's file
@@ -110,6 +120,15 @@ func NewControl(state State, control Control, journal Journal) http.Handler {
 	mux.HandleFunc("POST /v1/policies/resume", ordered(func(ctx context.Context, who string, _ order) error {
 		return control.ResumePolicies(ctx, who)
 	}))
+	mux.HandleFunc("POST /v1/evacuate", ordered(func(ctx context.Context, who string, o order) error {
+		return control.Evacuate(ctx, o.Name, o.By.Time(), who, o.Reason)
+	}))
+	mux.HandleFunc("POST /v1/evacuate/cancel", ordered(func(ctx context.Context, who string, o order) error {
+		return control.CancelEvacuation(ctx, o.Name, who, o.Reason)
+	}))
+	mux.HandleFunc("POST /v1/drill", answered(func(ctx context.Context, who string, o order) (any, error) {
+		return control.Drill(ctx, o.Name, o.By.Time(), who, o.Look)
+	}))
 	mux.HandleFunc("POST /v1/poke", ordered(func(_ context.Context, who string, _ order) error {
 		control.Poke("asked for by " + who)
 		return nil
@@ -125,6 +144,11 @@ type reader struct {
 
 // ordered reads an order, asks do to carry it out, and says what became of it.
 func ordered(do func(ctx context.Context, who string, o order) error) http.HandlerFunc {
+	return answered(func(ctx context.Context, who string, o order) (any, error) { return nil, do(ctx, who, o) })
+}
+
+// answered is ordered where the answer says more than that it was done.
+func answered(do func(ctx context.Context, who string, o order) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		who := peer(r.Context())
 		if who == "" {
@@ -140,11 +164,16 @@ func ordered(do func(ctx context.Context, who string, o order) error) http.Handl
 			refuse(w, http.StatusBadRequest, fmt.Errorf("a reason of %d bytes, at most %d", len(o.Reason), maxReason))
 			return
 		}
-		if err := do(r.Context(), who, o); err != nil {
+		answer, err := do(r.Context(), who, o)
+		switch {
+		case err != nil:
 			refuse(w, http.StatusConflict, err)
-			return
+		case answer == nil:
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			w.Header().Set("Content-Type", "application/json")
+			cut(json.NewEncoder(w).Encode(answer))
 		}
-		w.WriteHeader(http.StatusNoContent)
 	}
 }
 

@@ -42,6 +42,10 @@ type Status struct {
 	Rails      []engine.Hold       `json:"rails,omitempty"`      // what is held back beside the plans' holds
 	Quarantine []engine.Quarantine `json:"quarantine,omitempty"` // what a person must look at
 
+	// Evacuations are those with a deadline; the whole certificate is in the journal.
+	Evacuations []EvacuationStatus      `json:"evacuations,omitempty"`
+	Ordered     []engine.OperatorRecord `json:"ordered,omitempty"` // evacuations that persons have ordered
+
 	Record  engine.CycleRecord `json:"record"`
 	Sites   []SiteStatus       `json:"sites"`
 	Sources []SourceStatus     `json:"sources,omitempty"`
@@ -66,6 +70,28 @@ type SiteStatus struct {
 	PowerW      int64         `json:"power_w"`     // of the hosts with a meter
 	Unmetered   int           `json:"unmetered"`   // hosts whose power is not known
 	SunDeg      *float64      `json:"sun_deg"`     // degrees above the horizon; null when not known
+}
+
+// An EvacuationStatus sums a certificate up.
+type EvacuationStatus struct {
+	Demand   engine.Subject `json:"demand"`
+	Deadline engine.Unix    `json:"deadline"`
+	Headline string         `json:"headline"` // what is saved, and what is not, in a line
+	VMs      int            `json:"vms"`
+	Leave    int            `json:"leave"`
+	Work     int            `json:"work"`
+	Value    engine.Worth   `json:"value"`
+	ETA      engine.ETA     `json:"eta"`
+}
+
+// EvacuationsOf sums certificates up.
+func EvacuationsOf(cs []engine.Certificate) []EvacuationStatus {
+	var out []EvacuationStatus
+	for i := range cs {
+		c := &cs[i]
+		out = append(out, EvacuationStatus{c.Demand, c.Deadline, c.Headline(), c.VMs, c.Leave, c.Work, c.Value, c.ETA})
+	}
+	return out
 }
 
 // HostCounts counts hosts by power state.

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"iter"
@@ -62,6 +63,18 @@ func (d *daemon) Approve(_ context.Context, hash string, _ int, who string) erro
 
 func (d *daemon) Reject(_ context.Context, hash, who, reason string) error {
 	return d.order("reject " + hash + " " + who + " " + reason)
+}
+
+func (d *daemon) Evacuate(_ context.Context, site string, by time.Time, who, reason string) error {
+	return d.order(fmt.Sprintf("evacuate %s by %d %s %s", site, by.Unix(), who, reason))
+}
+
+func (d *daemon) CancelEvacuation(_ context.Context, site, who, reason string) error {
+	return d.order("cancel evacuation " + site + " " + who + " " + reason)
+}
+
+func (d *daemon) Drill(_ context.Context, site string, by time.Time, who string, look bool) (engine.Certificate, error) {
+	return engine.Certificate{Name: site, VMs: 7}, d.order(fmt.Sprintf("drill %s by %d %s %t", site, by.Unix(), who, look))
 }
 func (d *daemon) Poke(reason string) { _ = d.order("poke " + reason) }
 
@@ -152,6 +165,7 @@ func TestOrdersCarryWhoGaveThem(t *testing.T) {
 	for _, err := range []error{
 		c.Pause(t.Context(), "smoke in hall 2"), c.Resume(t.Context()), c.Approve(t.Context(), "abcdef", 0),
 		c.Reject(t.Context(), "abcdef", "not today"), c.Poke(t.Context()), c.Release(t.Context(), "vm", "db1", "seen"),
+		c.Evacuate(t.Context(), "hou", 1_800_000_000, "storm"), c.CancelEvacuation(t.Context(), "hou", "gone"),
 		c.ApprovePolicies(t.Context(), "ab12"), c.RollBackPolicies(t.Context(), "cd34"), c.ResumePolicies(t.Context()),
 	} {
 		if err != nil {
@@ -161,8 +175,13 @@ func TestOrdersCarryWhoGaveThem(t *testing.T) {
 	want := []string{
 		"pause " + who + " smoke in hall 2", "resume " + who, "approve abcdef " + who,
 		"reject abcdef " + who + " not today", "poke asked for by " + who, "release vm db1 " + who + " seen",
+		"evacuate hou by 1800000000 " + who + " storm", "cancel evacuation hou " + who + " gone",
 		"approve policies ab12 " + who, "roll back policies to cd34 " + who, "resume policies " + who,
 	}
+	if x, err := c.Drill(t.Context(), "hou", 1_800_000_000, true); err != nil || x.Name != "hou" || x.VMs != 7 {
+		t.Errorf("drill: %+v, %v", x, err)
+	}
+	want = append(want, "drill hou by 1800000000 "+who+" true")
 	if got := strings.Join(d.orders, "\n"); got != strings.Join(want, "\n") {
 		t.Errorf("orders:\n%s", got)
 	}
@@ -189,7 +208,7 @@ func TestRefusedOrdersSayWhy(t *testing.T) {
 func TestOrdersWithoutAPeerAreRefused(t *testing.T) {
 	d := &daemon{}
 	h := NewControl(d, d, d)
-	for _, path := range []string{"pause", "resume", "approve", "reject", "poke"} {
+	for _, path := range []string{"pause", "resume", "approve", "reject", "evacuate", "evacuate/cancel", "drill", "poke"} {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/v1/"+path, strings.NewReader(`{"reason":"x","hash":"abcdef"}`)))
 		if w.Code != http.StatusForbidden {

@@ -360,6 +360,7 @@ func statusOf(p *cycle.Published) *web.Status {
 	if p.History != nil {
 		s.Quarantine = p.History.Quarantine
 	}
+	s.Evacuations, s.Ordered = web.EvacuationsOf(p.Certificates), p.Ordered
 	if len(p.Plans) > 0 {
 		s.Holds = p.Plans[0].Holds
 	}

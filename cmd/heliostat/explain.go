@@ -72,6 +72,7 @@ type explanation struct {
 	Actions  []engine.Action       `json:"actions"`
 	Holds    []engine.Hold         `json:"holds"`
 	Recent   []engine.ActionRecord `json:"recent"`            // newest first
+	Evacuate *engine.Certificate   `json:"evacuation,omitempty"` // of a site with a deadline
 	Nearest  *whatif.Answer        `json:"nearest,omitempty"` // of a VM that stays: the site that it would soonest move to
 
 	host func(engine.HostID) string // names a host
@@ -119,6 +120,11 @@ func explain(j journal, kind, name string, number uint64) (*explanation, error) 
 	for _, h := range p.Holds {
 		if about := (engine.Subject{Kind: kind, ID: e.ID}); h.Subject == about || h.Demand == about {
 			e.Holds = append(e.Holds, h)
+		}
+	}
+	if kind == "site" {
+		if e.Evacuate, err = certificateOf(j, last.record.Certificates, e.ID); err != nil {
+			return nil, err
 		}
 	}
 	if kind == "vm" && len(e.Actions) == 0 {
@@ -415,6 +421,9 @@ func (e *explanation) print(w io.Writer) error {
 	}
 	if e.Nearest != nil {
 		_ = printAnswer(&b, e.Nearest) // a builder takes everything
+	}
+	if e.Evacuate != nil {
+		writeCertificate(&b, e.Evacuate)
 	}
 	if len(e.Recent) > 0 {
 		line("of late:")

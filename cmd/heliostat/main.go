@@ -101,7 +101,7 @@ carries it out, and journals every decision.`,
 	f.StringVar(&g.logLevel, "log-level", "", "debug, info, warn or error (default: the configuration's)")
 	root.AddCommand(
 		newRun(g), newCheck(g), newDoctor(g), newInit(), newPlan(g), newStatus(g), newApprove(g), newReject(g), newPause(g), newResume(g), newRelease(g),
-		newWake(g), newExplain(g), newWhyNot(g), newReplay(g), newJournal(g), newBackup(g), newRestore(g), newDemo(g), newSim(g), newLab(g), newVersion(g), newPolicy(g),
+		newWake(g), newEvacuate(g), newDrill(g), newExplain(g), newWhyNot(g), newReplay(g), newJournal(g), newBackup(g), newRestore(g), newDemo(g), newSim(g), newLab(g), newVersion(g), newPolicy(g),
 	)
 	strict(root)
 	return root

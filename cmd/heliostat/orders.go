@@ -191,6 +191,12 @@ func statusText(s *web.Status) string {
 			line("    %s", p.Plan.Actions[i].String())
 		}
 	}
+	for i := range s.Evacuations {
+		line("EVACUATION: %s", s.Evacuations[i].Headline)
+	}
+	for _, o := range s.Ordered {
+		line("ORDERED by %s: evacuate %s %s by %s ('heliostat evacuate %s --cancel' ends it)", o.Who, o.Subject.Kind, o.Subject.ID, o.By, o.Subject.ID)
+	}
 	line("heliostat %s, cycle %d at %s took %d ms, next at %s; policies %.12s; journal %d entries",
 		s.Version, s.Cycle, s.At.UTC().Format("15:04:05"), s.TookMS, s.Next.UTC().Format("15:04:05"), s.Revision, s.Journal.Entries)
 	line("")

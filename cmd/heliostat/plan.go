@@ -186,6 +186,10 @@ func printPlan(w io.Writer, in plan.Input, p *engine.Plan) error {
 		line("  not seen: %s: %s (%s)", gap.Subject, gap.Reason, gap.Source)
 	}
 	writeActions(&b, p, hostNamer(s))
+	for _, c := range plan.Certify(in, p) {
+		b.WriteString("\n")
+		writeCertificate(&b, &c)
+	}
 	if len(p.Actions) == 0 && len(p.Holds) == 0 {
 		line("nothing to do: no policy asks for anything, and nothing is violated")
 	}

@@ -74,8 +74,11 @@ type Published struct {
 	Open     []engine.ActionRecord
 	Percent  []int32 // by Open
 	Pending  *Pending
-	Rails    []engine.Hold         // what is held back beside the plans' holds
-	Ended    []engine.ActionRecord // since the last Published
+	Rails    []engine.Hold           // what is held back beside the plans' holds
+	Ordered  []engine.OperatorRecord // evacuations that persons have ordered
+	// Certificates say what the evacuations of the cycle's plans come to.
+	Certificates []engine.Certificate
+	Ended        []engine.ActionRecord // since the last Published
 }
 
 // A Pending is an advised plan that waits for a person.
@@ -131,10 +134,11 @@ type Loop struct {
 	pending      *Pending
 	pendingInput plan.Input
 	approved     []approved
-	rejected     map[string]time.Time  // by plan hash: until when it is not offered again
-	standing     engine.RevisionRecord // as journaled
-	released     []engine.Subject      // by a person, from quarantine, and not yet out of history
-	folded       []string              // IDs of ended actions in history and not yet in a journaled input
+	rejected     map[string]time.Time    // by plan hash: until when it is not offered again
+	standing     engine.RevisionRecord   // as journaled
+	released     []engine.Subject        // by a person, from quarantine, and not yet out of history
+	folded       []string                // IDs of ended actions in history and not yet in a journaled input
+	ordered      []engine.OperatorRecord // evacuations that persons have ordered and not cancelled
 	rails        []engine.Hold
 	judged       []engine.Hold // evacuations that are held
 	served       []string      // sites whose evacuation has had its turn
@@ -348,6 +352,7 @@ func (l *Loop) once(ctx context.Context, now time.Time) error {
 	}
 	w.serve()
 	l.folded = nil
+	l.shown.Certificates = w.certificates
 	l.shown.Snapshot, l.shown.History, l.shown.Decision, l.shown.Plans, l.shown.Record = s, l.history, w.decision, w.plans, w.record
 	return nil
 }
@@ -390,7 +395,7 @@ func (l *Loop) show() {
 		return
 	}
 	p := l.shown
-	p.Open, p.Rails = l.Executor.Open(), l.railed()
+	p.Open, p.Rails, p.Ordered = l.Executor.Open(), l.railed(), l.ordered
 	p.Percent = make([]int32, len(p.Open))
 	for i := range p.Open {
 		p.Percent[i] = l.Executor.Percent(p.Open[i].Action.ID)

@@ -221,6 +221,7 @@ func (w *work) serve() {
 func (w *work) judge(d *engine.Decision) *engine.Decision {
 	l := w.l
 	d = wayBack(d, w.view.Snapshot, w.back, l.Rails.ReturnMicro)
+	d = l.withOrders(d)
 	x := l.Rails.Tiers.judge(&w.view, d, func(asked []engine.Evacuation) string {
 		w.turn = l.turn(asked)
 		return w.turn

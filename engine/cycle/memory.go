@@ -31,6 +31,7 @@ type Memory struct {
 	Unseen  []engine.ActionRecord // moves shortly before, of whose VMs no entry says how they are
 	// released are out of quarantine, and in no journaled history.
 	released []engine.Subject
+	ordered  []engine.OperatorRecord // evacuations
 }
 
 // lookedWithin is how long after a move at most somebody looks at its VM: two of the
@@ -94,6 +95,8 @@ func Remember(r Reader) (Memory, error) {
 				m.Paused = nil
 			case "release":
 				m.released = append(m.released, rec.Subject)
+			case opEvacuate, opCancel:
+				m.ordered = takeOrder(m.ordered, rec)
 			}
 		default:
 		}
@@ -162,7 +165,7 @@ func compareIDs(a, b string) int {
 // Restore makes the loop ready to run, where an earlier process left off: open
 // actions are adopted, history and a pause go on. Call it once, before Run.
 func (l *Loop) Restore(ctx context.Context, m Memory) {
-	l.history, l.cycle, l.paused, l.released = m.History, m.Cycle, m.Paused, m.released
+	l.history, l.cycle, l.paused, l.released, l.ordered = m.History, m.Cycle, m.Paused, m.released, m.ordered
 	l.gate.restore(&m)
 	if l.paused != nil {
 		l.gate.stop("paused by " + l.paused.Who + ": " + l.paused.Reason)

@@ -140,6 +140,9 @@ func (l *Loop) Approve(ctx context.Context, hash string, count int, who string) 
 		if n := len(p.Plan.Actions); count != n && (count != 0 || len(p.Plan.Evacuates()) > 0) {
 			return fmt.Errorf("the plan has %d actions, expected were %d: look at it again", n, count)
 		}
+		if l.ordersOf(p.Plan, who) {
+			return fmt.Errorf("%s has ordered this evacuation: others must approve it", who)
+		}
 		if slices.Contains(p.Approved, who) {
 			return fmt.Errorf("%s has approved it already: %d different persons must", who, p.Approvers)
 		}

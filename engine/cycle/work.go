@@ -27,6 +27,7 @@ type work struct {
 
 	snapshot, history, said string // digests
 	plans                   []*engine.Plan
+	certificates            []engine.Certificate // of the last plan that has any, shadows apart
 	record                  engine.CycleRecord
 }
 
@@ -60,7 +61,20 @@ func (w *work) run(ctx context.Context) error {
 	if err := w.bundles(ctx); err != nil {
 		return err
 	}
+	w.progress()
 	return w.close(ctx)
+}
+
+// progress certifies what waits or is under way, in a cycle that made no plan of it.
+func (w *work) progress() {
+	if w.certificates != nil {
+		return
+	}
+	p := &engine.Plan{}
+	if w.l.pending != nil {
+		p = w.l.pending.Plan
+	}
+	w.certificates = plan.Certify(w.input(engine.Advise, ""), p)
 }
 
 // store keeps the large parts of the Input, and journals what the policies said.
@@ -172,6 +186,27 @@ func (l *Loop) approvedRest() (out []engine.ActionRecord) {
 	return out
 }
 
+// certify keeps what the plan's evacuations come to, and returns its digest: "" for
+// none.
+func (w *work) certify(ctx context.Context, in *plan.Input, p *engine.Plan, shadow bool) (string, error) {
+	cs := plan.Certify(*in, p)
+	if len(cs) == 0 {
+		return "", nil
+	}
+	if !shadow {
+		w.certificates = cs
+	}
+	b, err := engine.Encode(cs)
+	if err != nil {
+		return "", err
+	}
+	digest, err := w.l.Journal.Put(ctx, b)
+	if err != nil {
+		return "", journalError{err}
+	}
+	return digest, nil
+}
+
 // journal writes down what the plan was made from, said being the digest of the
 // decision, and the plan, of which out says already what it is.
 func (w *work) journal(ctx context.Context, in *plan.Input, p *engine.Plan, said string, out engine.PlanRecord) error {
@@ -186,7 +221,16 @@ func (w *work) journal(ctx context.Context, in *plan.Input, p *engine.Plan, said
 		return err
 	}
 	rec := engine.InputRecord{Level: out.Level, Shadow: out.Shadow, Snapshot: w.snapshot, History: w.history, Decision: said, Rest: restDigest, Ended: l.folded}
+	certificates, err := w.certify(ctx, in, p, out.Level < engine.Advise)
+	if err != nil {
+		return err
+	}
+	blobs := []string{digest}
+	if certificates != "" {
+		blobs = append(blobs, certificates)
+	}
 	out.Hash, out.Digest, out.Actions, out.Holds = p.Hash(), digest, len(p.Actions), len(p.Holds)
+	out.Certificates = certificates
 	entries := make([]engine.Entry, 0, 3)
 	for _, x := range []struct {
 		kind  engine.EntryKind
@@ -196,7 +240,7 @@ func (w *work) journal(ctx context.Context, in *plan.Input, p *engine.Plan, said
 	}{
 		{engine.EntryInput, rec, []string{w.snapshot, w.history, said, restDigest}, false},
 		{engine.EntryVetoes, in.Vetoes, nil, len(in.Vetoes) == 0},
-		{engine.EntryPlan, out, []string{digest}, false},
+		{engine.EntryPlan, out, blobs, false},
 	} {
 		if x.skip {
 			continue

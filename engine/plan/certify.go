@@ -251,7 +251,7 @@ func (x *certifier) leftovers(k int32) {
 // hold is the plan's hold of a VM that is to leave, nil where there is none.
 func (x *certifier) hold(vm engine.VMID) *engine.Hold {
 	for i := range x.p.Holds {
-		if h := &x.p.Holds[i]; h.Subject.ID == string(vm) && h.Subject.Kind == "vm" && h.Demand == x.c.Demand && h.Code != engine.HoldDeadline {
+		if h := &x.p.Holds[i]; h.Subject.ID == string(vm) && h.Subject.Kind == "vm" && h.Demand == x.c.Demand {
 			return h
 		}
 	}

@@ -12,7 +12,7 @@ import (
 
 // causes sorts the reasons of holds.
 var causes = map[engine.HoldCode]string{
-	engine.HoldRTT: engine.CauseLink, engine.HoldBandwidth: engine.CauseLink, engine.HoldConverge: engine.CauseLink,
+	engine.HoldDeadline: engine.CauseLink, engine.HoldRTT: engine.CauseLink, engine.HoldBandwidth: engine.CauseLink, engine.HoldConverge: engine.CauseLink,
 	engine.HoldCapacity: engine.CauseDestination, engine.HoldReserve: engine.CauseDestination, engine.HoldSpace: engine.CauseDestination,
 	engine.HoldNowhere: engine.CauseDestination, engine.HoldCompat: engine.CauseDestination, engine.HoldStorage: engine.CauseDestination,
 	engine.HoldObstacle: engine.CauseDevice, engine.HoldNetwork: engine.CauseNetwork, engine.HoldMAC: engine.CauseNetwork,

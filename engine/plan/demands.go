@@ -244,8 +244,12 @@ func (b *builder) leave(x *leaver) {
 	if b.delegated(x.v, dm) {
 		return
 	}
+	if b.order != nil && b.order.wait != nil && b.order.wait[x.v] {
+		b.holdVM(x.v, reason{code: engine.HoldDeadline, form: "it would be late, and keep others from leaving in time: it waits until the way is free"}, text, dm.subject, dm.why)
+		return
+	}
 	w := want{
-		v: x.v, demand: x.demand, evac: dm.evac, lax: true, sites: b.refuges(x.v, dm), cluster: engine.None, host: engine.None, avoid: engine.None,
+		v: x.v, demand: x.demand, evac: dm.evac, lax: true, tight: b.order != nil && b.order.tight, sites: b.refuges(x.v, dm), cluster: engine.None, host: engine.None, avoid: engine.None,
 		here: vm.Host >= 0 && !b.doomed[vm.Host],
 	}
 	if r := b.vmReason(&w); !r.ok() {

@@ -369,8 +369,8 @@ func (r *rescue) measure(p *haven) {
 	}
 }
 
-// option says what w takes of place p at least, if anything but room, groups and
-// rules of the moment lets it go there.
+// option says what w takes of haven p at least, if anything but groups and rules of
+// the moment lets it go there.
 func (r *rescue) option(w *want, p int32) (option, bool) {
 	b, x := r.b, &r.havens[p]
 	vm := &b.s.VMs[w.v]
@@ -392,7 +392,8 @@ func (r *rescue) option(w *want, p int32) (option, bool) {
 	return r.price(w.v, to, p, disk)
 }
 
-// possible reports whether nothing lasting keeps w from host h.
+// possible reports whether nothing lasting keeps w from host h. Room that is not
+// there now will not be there later: nothing makes way.
 func (r *rescue) possible(w *want, h int32) bool {
 	b := r.b
 	vm, host := &b.s.VMs[w.v], &b.s.Hosts[h]
@@ -407,7 +408,7 @@ func (r *rescue) possible(w *want, h int32) bool {
 		return false
 	}
 	y := b.hostReason(w, h)
-	return y.ok() || (y.stage >= stRule && y.code != engine.HoldVeto)
+	return y.ok() || (y.stage == stRule && y.code != engine.HoldVeto)
 }
 
 // price lists what the move takes at least: alone, at the full rate.

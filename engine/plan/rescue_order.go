@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"math"
 	"slices"
+
+	"heliostat/engine"
 )
 
 // An order is in which VMs leave: by key, the smallest first, and those of one app
@@ -11,7 +13,9 @@ import (
 type order struct {
 	key    []float64
 	app    []int32
-	traded bool // whatever their tier
+	traded bool   // whatever their tier
+	tight  bool   // the fullest host that holds a VM takes it, so that large ones find room
+	wait   []bool // by VM: it would be late, and keep others from leaving in time
 }
 
 // tierKey is the tier as the order sees it.
@@ -64,20 +68,69 @@ func (x *rescuer) improve(b *builder) *builder {
 	if best.all {
 		return b
 	}
-	orders := []bool{false}
-	if x.in.Config.TradeTiers {
-		orders = append(orders, true)
-	}
 	looked := b.evaluated
-	for _, traded := range orders {
-		again := attempt(*x.in, x.order(&best, traded))
+	try := func(o *order) {
+		again := attempt(*x.in, o)
 		looked += again.evaluated
 		if s := x.score(again); s.better(&best, x.in.Config.TradeTiers) {
 			b, best = again, s
 		}
 	}
+	strict := x.order(&best, false)
+	orders := []*order{strict}
+	if x.in.Config.TradeTiers {
+		orders = append(orders, x.order(&best, true))
+	}
+	for _, o := range orders {
+		try(o)
+		packed := *o
+		packed.tight = true
+		try(&packed)
+	}
+	if wait := x.waiting(b, &best); wait != nil {
+		o := order{key: strict.key, app: strict.app}
+		if b.order != nil {
+			o = *b.order
+		}
+		o.wait = wait
+		try(&o)
+	}
 	b.evaluated = looked
 	return b
+}
+
+// waiting are the VMs that would be late and whose moves keep others from leaving
+// in time: of those that are late, the first in rank are let go, as many as is best.
+func (x *rescuer) waiting(b *builder, s *score) []bool {
+	late := x.late(b)
+	best, keep := *s, -1
+	for _, n := range []int{0, len(late) / 8, len(late) / 4, len(late) / 2, len(late) * 3 / 4} {
+		if now := x.scoreOf(leaveOut(b.actions, late[n:])); now.better(&best, x.in.Config.TradeTiers) {
+			best, keep = now, n
+		}
+	}
+	if keep < 0 {
+		return nil
+	}
+	wait := make([]bool, len(x.in.Snapshot.VMs))
+	for _, i := range late[keep:] {
+		wait[b.acts[i].vm] = true
+	}
+	return wait
+}
+
+// late lists the moves of an attempt that end after the deadline, by rank.
+func (x *rescuer) late(b *builder) []int32 {
+	ends := newFluid(x.in, b.actions).run(nil)
+	var out []int32
+	for i := range b.actions {
+		for _, r := range x.all {
+			if v := b.acts[i].vm; b.actions[i].Kind == engine.Move && r.at[v] >= 0 && ends[i] > r.seconds {
+				out = append(out, int32(i))
+			}
+		}
+	}
+	return out
 }
 
 func (s *score) better(x *score, traded bool) bool {
@@ -87,8 +140,10 @@ func (s *score) better(x *score, traded bool) bool {
 	return cmp.Or(slices.Compare(s.work, x.work), cmp.Compare(s.value, x.value)) > 0
 }
 
-func (x *rescuer) score(b *builder) score {
-	f := newFluid(x.in, b.actions)
+func (x *rescuer) score(b *builder) score { return x.scoreOf(b.actions) }
+
+func (x *rescuer) scoreOf(actions []engine.Action) score {
+	f := newFluid(x.in, actions)
 	ends := f.run(nil)
 	s := score{all: true}
 	for _, r := range x.all {
@@ -145,4 +200,25 @@ func (x *rescuer) order(s *score, traded bool) *order {
 		}
 	}
 	return o
+}
+
+// leaveOut is the actions but those given, which nothing waits for.
+func leaveOut(actions []engine.Action, which []int32) []engine.Action {
+	at := nones(len(actions))
+	out := make([]engine.Action, 0, len(actions))
+	for i := range actions {
+		if slices.Contains(which, int32(i)) {
+			continue
+		}
+		a := actions[i]
+		a.Rank, a.After = int32(i), nil
+		for _, j := range actions[i].After {
+			if at[j] >= 0 {
+				a.After = append(a.After, at[j])
+			}
+		}
+		at[i] = int32(len(out))
+		out = append(out, a)
+	}
+	return out
 }
