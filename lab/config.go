@@ -139,6 +139,7 @@ type FixtureConfig struct {
 const (
 	RoleReader = "reader"
 	RoleMover  = "mover"
+	RolePower  = "power" // where there is such an account, movers leave hosts alone
 )
 
 // DefaultAccounts are used where a Config names none. They guard nothing: the
@@ -196,8 +197,8 @@ func (c *Config) Validate() error {
 		}
 	}
 	for i, a := range c.Accounts {
-		if a.Username == "" || a.Password == "" || (a.Role != RoleReader && a.Role != RoleMover) {
-			bad("accounts[%d]: needs a username, a password and a role, reader or mover", i)
+		if a.Username == "" || a.Password == "" || !slices.Contains([]string{RoleReader, RoleMover, RolePower}, a.Role) {
+			bad("accounts[%d]: needs a username, a password and a role, reader, mover or power", i)
 		}
 	}
 	return errors.Join(errs...)

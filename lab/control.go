@@ -70,7 +70,7 @@ func (c *control) handle(ctx *simulator.Context, m *simulator.Method) (mo.Refere
 		return nil, &types.ManagedObjectNotFound{Obj: m.This}
 	}
 	task := strings.HasSuffix(m.Name, "_Task")
-	if (task || slices.Contains(changing, m.Name)) && (c.v.lab.role(ctx.Session.UserName) != RoleMover || c.v.denies(ctx.Session.UserName)) {
+	if (task || slices.Contains(changing, m.Name)) && (!c.v.lab.permits(ctx.Session.UserName, m.Name) || c.v.denies(ctx.Session.UserName)) {
 		return nil, &types.NoPermission{Object: &m.This, PrivilegeId: "lab." + m.Name}
 	}
 	if task && (c.v.recorded || !redirected[m.Name] && !slices.Contains(foreign, m.Name)) {
@@ -80,6 +80,21 @@ func (c *control) handle(ctx *simulator.Context, m *simulator.Method) (mo.Refere
 		m.This = controlRef
 	}
 	return nil, nil
+}
+
+// permits reports whether an account may call a method that changes something.
+func (l *Lab) permits(user, method string) bool {
+	host := false
+	for _, names := range opNames {
+		host = host || names[0] == method
+	}
+	switch l.role(user) {
+	case RolePower:
+		return host || method == "SetField" || method == "LogUserEvent"
+	case RoleMover:
+		return !host || !slices.ContainsFunc(l.cfg.accounts(), func(a Account) bool { return a.Role == RolePower })
+	}
+	return false
 }
 
 func (l *Lab) role(user string) string {

@@ -23,6 +23,8 @@ func (a *Account) may(id string) bool {
 		return slices.Contains(a.Privileges, id) || slices.Contains(a.Privileges, "*")
 	case a.Role == RoleReader:
 		return id == "StorageProfile.View"
+	case a.Role == RolePower:
+		return slices.Contains([]string{"StorageProfile.View", "Host.Config.Maintenance", "Global.SetCustomField", "Global.LogEvent"}, id)
 	}
 	return !slices.ContainsFunc(administrative, func(x string) bool { return strings.HasPrefix(id, x) })
 }

@@ -220,7 +220,7 @@ func (c *calls) Wait(_ context.Context, key string, _ func(int32)) (execute.Task
 	return execute.Task{Key: key, State: "success"}, nil
 }
 
-func (c *calls) Session(context.Context, engine.VCenterID) (string, engine.Unix, error) {
+func (c *calls) Session(context.Context, *engine.Action) (string, engine.Unix, error) {
 	return "s1", 0, nil
 }
 func (c *calls) Check(context.Context, *engine.Action) error                { return nil }

@@ -21,6 +21,9 @@ type Config struct {
 	Reader *Account `yaml:"reader"`
 	// Mover is the account that moves and powers. Without one the daemon advises only.
 	Mover *Account `yaml:"mover"`
+	// Power is the account that puts hosts in standby and maintenance, and wakes
+	// them. Without one it is the mover.
+	Power *Account `yaml:"power"`
 	// Receiver is the account whose name and password are handed to another
 	// vCenter when a VM arrives from there. Without one it is the mover.
 	Receiver *Account `yaml:"receiver"`
@@ -71,10 +74,13 @@ func (c *Config) Validate() error {
 	if c.Reader == nil {
 		bad("reader", "is missing")
 	}
+	if c.Power != nil && c.Mover == nil {
+		bad("power", "acts beside a mover, and there is none")
+	}
 	for _, a := range []struct {
 		key string
 		a   *Account
-	}{{"reader", c.Reader}, {"mover", c.Mover}, {"receiver", c.Receiver}} {
+	}{{"reader", c.Reader}, {"mover", c.Mover}, {"power", c.Power}, {"receiver", c.Receiver}} {
 		if a.a == nil {
 			continue
 		}

@@ -143,7 +143,7 @@ func (d *daemon) sources(ctx context.Context) (*collectors.Set, error) {
 func accounts(cfg *configs.Config) []string {
 	var names []string
 	for _, v := range cfg.VCenters {
-		for _, a := range []*vsphere.Account{v.Mover, v.Receiver} {
+		for _, a := range []*vsphere.Account{v.Mover, v.Power, v.Receiver} {
 			if a != nil {
 				names = append(names, a.Username)
 			}

@@ -73,7 +73,7 @@ func (g *globals) examine(ctx context.Context) (findings, error) {
 func (f *findings) secrets(cfg *configs.Config) {
 	files := []string{cfg.Alerts.TokenFile, cfg.Policy.TokenFile}
 	for _, v := range cfg.VCenters {
-		for _, a := range []*vsphere.Account{v.Reader, v.Mover, v.Receiver} {
+		for _, a := range []*vsphere.Account{v.Reader, v.Mover, v.Power, v.Receiver} {
 			if a != nil {
 				files = append(files, a.PasswordFile)
 			}

@@ -31,23 +31,23 @@ const (
 type accountReport struct {
 	vcenter string
 	id      engine.VCenterID
-	account string // reader, mover or receiver
+	account string // reader, mover, power or receiver
 	report  access.Report
 	err     error // the vCenter did not say
 }
 
 // askPrivileges logs every account of a vCenter in, and asks what it may do.
 func askPrivileges(ctx context.Context, v vsphere.Config, hosts bool, opts vsphere.Options) []accountReport {
-	mover := []string{"mover"}
-	if hosts {
-		mover = append(mover, "power")
+	mover, power := []string{"mover"}, []string{"power"}
+	if hosts && v.Power == nil {
+		mover = append(mover, power...)
 	}
 	var out []accountReport
 	for _, a := range []struct {
 		name    string
 		account *vsphere.Account
 		roles   []string
-	}{{"reader", v.Reader, []string{"reader"}}, {"mover", v.Mover, mover}, {"receiver", v.Receiver, []string{"receiver"}}} {
+	}{{"reader", v.Reader, []string{"reader"}}, {"mover", v.Mover, mover}, {"power", v.Power, power}, {"receiver", v.Receiver, []string{"receiver"}}} {
 		if a.account == nil {
 			continue
 		}

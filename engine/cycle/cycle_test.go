@@ -82,7 +82,7 @@ func (f *fleet) fail(err error) {
 	f.err = err
 }
 
-func (f *fleet) Session(context.Context, engine.VCenterID) (string, engine.Unix, error) {
+func (f *fleet) Session(context.Context, *engine.Action) (string, engine.Unix, error) {
 	return "s", engine.At(time.Now()), nil
 }
 func (f *fleet) Check(context.Context, *engine.Action) error                { return nil }

@@ -56,11 +56,11 @@ func (t Task) Running() bool { return t.State == "queued" || t.State == "running
 // An Actuator acts on vCenters with a session of its own. All methods are safe
 // for concurrent use, honour ctx, and never retry a call that changes something.
 type Actuator interface {
-	// Session returns the key of the session that would carry a call to the
-	// vCenter, logging in first if need be. Ending that session (by key) makes
+	// Session returns the key of the session that would carry the action's call
+	// to its vCenter, logging in first if need be. Ending that session (by key) makes
 	// sure that a call it may still carry is not executed. now is what the
 	// vCenter's clock says, which dates its tasks.
-	Session(ctx context.Context, vc engine.VCenterID) (key string, now engine.Unix, err error)
+	Session(ctx context.Context, a *engine.Action) (key string, now engine.Unix, err error)
 	// EndSession ends a session that may still carry an unanswered call. Ending
 	// one that is gone is no error. Errors wrap ErrNotEnded when asking again will
 	// not help.

@@ -50,7 +50,7 @@ func newWorld() *world {
 	return &world{host: map[engine.VMID]engine.HostID{}, tasks: map[string]*job{}, starts: map[engine.VMID]int{}, ended: map[string]bool{}, took: time.Minute}
 }
 
-func (w *world) Session(context.Context, engine.VCenterID) (string, engine.Unix, error) {
+func (w *world) Session(context.Context, *engine.Action) (string, engine.Unix, error) {
 	return "s1", engine.At(time.Now()), nil
 }
 

@@ -60,7 +60,7 @@ type relogged struct {
 	logins int
 }
 
-func (r *relogged) Session(context.Context, engine.VCenterID) (string, engine.Unix, error) {
+func (r *relogged) Session(context.Context, *engine.Action) (string, engine.Unix, error) {
 	r.logins++
 	return fmt.Sprintf("s%d", r.logins), engine.At(time.Now()), nil
 }

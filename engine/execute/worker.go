@@ -121,7 +121,7 @@ func (w *worker) revalidate(ctx context.Context, checked error) bool {
 	}
 	if err == nil {
 		doing = "open session"
-		w.rec.Session, w.rec.Clock, err = w.act.Session(ctx, a.From.VCenter)
+		w.rec.Session, w.rec.Clock, err = w.act.Session(ctx, a)
 	}
 	switch {
 	case err == nil:

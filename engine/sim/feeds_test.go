@@ -122,7 +122,7 @@ func (e eyes) Collect(ctx context.Context, now time.Time, resolve cycle.Resolve)
 
 // The town's actuator: every move succeeds after a minute.
 
-func (t *town) Session(context.Context, engine.VCenterID) (string, engine.Unix, error) {
+func (t *town) Session(context.Context, *engine.Action) (string, engine.Unix, error) {
 	return "s", engine.At(time.Now()), nil
 }
 func (t *town) EndSession(context.Context, engine.VCenterID, string) error { return nil }

@@ -92,8 +92,10 @@ func TestCheck(t *testing.T) {
 		"a reader without policies": {lab.Account{Role: lab.RoleReader, Privileges: []string{}}, []string{"reader"}, "storage_policies none StorageProfile.View|"},
 		"a reader that is to move":  {lab.Account{Role: lab.RoleReader, Privileges: without("Resource.HotMigrate")}, []string{"mover"}, "move all Resource.HotMigrate|"},
 		"a mover alone":             {lab.Account{Role: lab.RoleMover, Privileges: move}, []string{"mover", "power"}, "power hosts Host.Config.Maintenance|"},
-		"no marks, no host actions": {lab.Account{Role: lab.RoleMover, Privileges: append(without("Global.SetCustomField"), "Host.Config.Maintenance")}, []string{"power"}, "power hosts Global.SetCustomField, tell none Global.SetCustomField|"},
+		"no marks, no host actions": {lab.Account{Role: lab.RoleMover, Privileges: append(without("Global.SetCustomField"), "Host.Config.Maintenance")}, []string{"mover", "power"}, "power hosts Global.SetCustomField, tell none Global.SetCustomField|"},
 		"the lab's mover":           {lab.Account{Role: lab.RoleMover}, []string{"mover", "power", "receiver", "fencer"}, "|"},
+		"the lab's power":           {lab.Account{Role: lab.RolePower}, []string{"power"}, "|"},
+		"a power that is to move":   {lab.Account{Role: lab.RolePower}, []string{"power", "fencer"}, "fence none Sessions.TerminateSession|"},
 		"an administrator":          {lab.Account{Role: lab.RoleMover, Privileges: []string{"*"}}, []string{"mover"}, "|" + strings.Join(read().Never, " ")},
 	} {
 		t.Run(name, func(t *testing.T) {

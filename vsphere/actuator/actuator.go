@@ -44,6 +44,7 @@ type end struct {
 	cfg     vsphere.Config
 	opts    vsphere.Options
 	session *vsphere.Session
+	power   *end // the same vCenter, as seen by the account for hosts; nil when that is this one
 	acts    bool // the account may change something
 	watch   taskWatch
 	checks  chan struct{} // holds one for each check under way
@@ -67,15 +68,36 @@ func New(ctx context.Context, configs []vsphere.Config, opts Options) (*Actuator
 		if account == nil {
 			account = cfg.Reader
 		}
-		s, err := vsphere.Dial(ctx, cfg, account, opts.Session)
+		e, err := dial(ctx, cfg, account, opts.Session)
+		if err == nil {
+			a.ends = append(a.ends, e)
+			if cfg.Power != nil {
+				e.power, err = dial(ctx, cfg, cfg.Power, opts.Session)
+			}
+		}
 		if err != nil {
 			return nil, errors.Join(err, a.Close())
 		}
-		e := &end{cfg: cfg, opts: opts.Session, session: s, acts: cfg.Mover != nil, checks: make(chan struct{}, checksAtOnce)}
-		e.watch.end = e
-		a.ends = append(a.ends, e)
 	}
 	return a, nil
+}
+
+func dial(ctx context.Context, cfg vsphere.Config, account *vsphere.Account, opts vsphere.Options) (*end, error) {
+	s, err := vsphere.Dial(ctx, cfg, account, opts)
+	if err != nil {
+		return nil, err
+	}
+	e := &end{cfg: cfg, opts: opts, session: s, acts: cfg.Mover != nil, checks: make(chan struct{}, checksAtOnce)}
+	e.watch.end = e
+	return e, nil
+}
+
+// of is the end as seen by the account that carries out actions of a kind.
+func (e *end) of(kind engine.ActionKind) *end {
+	if kind != engine.Move && e.power != nil {
+		return e.power
+	}
+	return e
 }
 
 // Close ends the sessions.
@@ -84,6 +106,9 @@ func (a *Actuator) Close() error {
 	for _, e := range a.ends {
 		e.watch.stop()
 		errs = append(errs, e.session.Close())
+		if e.power != nil {
+			errs = append(errs, e.power.session.Close())
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -131,8 +156,9 @@ func (a *Actuator) end(ctx context.Context, vc engine.VCenterID) (*end, error) {
 
 var errUnknown = errors.New("no vCenter with this instance UUID answers")
 
-// acting finds the vCenter and connects with the account that may change something.
-func (a *Actuator) acting(ctx context.Context, vc engine.VCenterID) (*end, *vsphere.Conn, error) {
+// acting finds the vCenter and connects with the account that carries out actions
+// of the kind.
+func (a *Actuator) acting(ctx context.Context, vc engine.VCenterID, kind engine.ActionKind) (*end, *vsphere.Conn, error) {
 	e, err := a.end(ctx, vc)
 	if err != nil {
 		return nil, nil, err
@@ -140,24 +166,26 @@ func (a *Actuator) acting(ctx context.Context, vc engine.VCenterID) (*end, *vsph
 	if !e.acts {
 		return nil, nil, fmt.Errorf("vCenter %s: %w", e.cfg.Name, execute.ErrNoCredentials)
 	}
-	c, err := e.conn(ctx)
+	c, err := e.of(kind).conn(ctx)
 	return e, c, err
 }
 
-// looking finds the vCenter and connects to it.
-func (a *Actuator) looking(ctx context.Context, vc engine.VCenterID) (*end, *vsphere.Conn, error) {
+// looking finds the vCenter and connects to it, with the account whose tasks those
+// of the kind are.
+func (a *Actuator) looking(ctx context.Context, vc engine.VCenterID, kind engine.ActionKind) (*end, *vsphere.Conn, error) {
 	e, err := a.end(ctx, vc)
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := e.conn(ctx)
+	c, err := e.of(kind).conn(ctx)
 	return e, c, err
 }
 
 // Session implements [execute.Actuator]. It makes sure that the vCenter still
 // knows the session whose key it returns.
-func (a *Actuator) Session(ctx context.Context, vc engine.VCenterID) (string, engine.Unix, error) {
-	_, c, err := a.acting(ctx, vc)
+func (a *Actuator) Session(ctx context.Context, act *engine.Action) (string, engine.Unix, error) {
+	vc := act.From.VCenter
+	_, c, err := a.acting(ctx, vc, act.Kind)
 	if err != nil {
 		return "", 0, err
 	}
@@ -169,12 +197,17 @@ func (a *Actuator) Session(ctx context.Context, vc engine.VCenterID) (string, en
 }
 
 // EndSession implements [execute.Actuator]. Our own session of now is logged
-// out of; an earlier one is terminated, which the account must be allowed to
-// (Sessions.TerminateSession).
+// out of; an earlier one is terminated, which the mover must be allowed to
+// (Sessions.TerminateSession), whichever account's it was.
 func (a *Actuator) EndSession(ctx context.Context, vc engine.VCenterID, key string) error {
-	_, c, err := a.acting(ctx, vc)
+	e, c, err := a.acting(ctx, vc, engine.Move)
 	if err != nil {
 		return err
+	}
+	if e.power != nil {
+		if p, err := e.power.conn(ctx); err == nil && p.Key == key {
+			c = p
+		}
 	}
 	manager := *c.ServiceContent.SessionManager
 	if c.Key == key {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"heliostat/engine"
@@ -176,6 +177,67 @@ func TestHostActions(t *testing.T) {
 	})
 }
 
+// Hosts have an account of their own where there is one: the vCenter refuses them
+// to the mover, and everything else to that account.
+func TestAccountForHosts(t *testing.T) {
+	cfg := labConfig()
+	cfg.Accounts = append(slices.Clone(lab.DefaultAccounts), lab.Account{Username: "power@lab", Password: "power", Role: lab.RolePower})
+	bubbleOf(t, cfg, nil, func(t *testing.T, r *rig) {
+		p, _ := r.host(t, "fra-esx04.lab")
+		began := engine.At(r.lab.Now())
+		for i, kind := range []engine.ActionKind{engine.EnterMaintenance, engine.ExitMaintenance, engine.Standby, engine.Wakeup} {
+			a := &engine.Action{ID: "c1-0", Kind: kind, Name: "fra-esx04.lab", From: p}
+			if task, _ := r.do(t, a); task.State != "success" || task.User != "power@lab" {
+				t.Fatalf("%s: %+v", a, task)
+			}
+			if err := r.act.Mark(t.Context(), a, "a test"); err != nil {
+				t.Errorf("%s: mark: %v", a, err)
+			}
+			if list, err := r.act.Tasks(t.Context(), a, began); err != nil || len(list) != i+1 || !list[i].Ours {
+				t.Errorf("%s: history %+v, %v", a, list, err)
+			}
+		}
+		move := r.move(t, lab.VMName("hou", 0), "hou-esx03.lab")
+		if task, _ := r.do(t, move); task.State != "success" || task.User != "mover@lab" {
+			t.Errorf("move: %+v", task)
+		}
+		sleeps := &engine.Action{ID: "c1-1", Kind: engine.Standby, Name: "fra-esx04.lab", From: p}
+		_, power, err := r.act.acting(t.Context(), move.From.VCenter, engine.Standby)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := hostCall(t.Context(), r.conn(t, p.VCenter), sleeps); !denied(err) {
+			t.Errorf("the mover puts a host in standby: %v", err)
+		}
+		if _, err := methods.RelocateVM_Task(t.Context(), power, &types.RelocateVM_Task{This: ref(move)}); !denied(err) {
+			t.Errorf("the account for hosts moves a VM: %v", err)
+		}
+		// Each action is carried by the session that is journaled with it, and that is ended.
+		keys := map[string]bool{}
+		for _, a := range []*engine.Action{sleeps, {Kind: engine.Move, From: p}} {
+			key, _, err := r.act.Session(t.Context(), a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			keys[key] = true
+			if err := r.act.EndSession(t.Context(), p.VCenter, key); err != nil {
+				t.Error(err)
+			}
+			if again, _, err := r.act.Session(t.Context(), a); err != nil || again == key {
+				t.Errorf("after its end: session %q, %v", again, err)
+			}
+		}
+		if len(keys) != 2 {
+			t.Errorf("sessions %v", keys)
+		}
+	})
+}
+
+func denied(err error) bool {
+	_, ok := vsphere.Fault(err).(*types.NoPermission)
+	return ok
+}
+
 // TestHundredTasks watches a hundred tasks of one vCenter with one collector,
 // through the loss of the session.
 func TestHundredTasks(t *testing.T) {
@@ -215,7 +277,7 @@ func TestHundredTasks(t *testing.T) {
 		if n := made.Load(); n != 1 {
 			t.Errorf("%d collectors for %d tasks", n, len(keys))
 		}
-		key, _, err := r.act.Session(t.Context(), vc)
+		key, _, err := r.act.Session(t.Context(), &engine.Action{From: engine.Place{VCenter: vc}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -286,7 +348,7 @@ func TestLostAnswer(t *testing.T) {
 			}
 			return lab.Fault{}
 		})
-		key, _, err := r.act.Session(t.Context(), a.From.VCenter)
+		key, _, err := r.act.Session(t.Context(), a)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -301,7 +363,7 @@ func TestLostAnswer(t *testing.T) {
 		if err := errors.Join(r.act.EndSession(t.Context(), a.From.VCenter, key), r.act.EndSession(t.Context(), a.From.VCenter, key)); err != nil {
 			t.Errorf("end the session twice: %v", err)
 		}
-		if again, _, err := r.act.Session(t.Context(), a.From.VCenter); err != nil || again == key {
+		if again, _, err := r.act.Session(t.Context(), a); err != nil || again == key {
 			t.Errorf("session afterwards: %q, %v", again, err)
 		}
 		list, err := r.act.Tasks(t.Context(), a, engine.At(r.lab.Now())-60)
@@ -321,7 +383,7 @@ func TestNoCredentials(t *testing.T) {
 		if s, err := r.act.Look(t.Context(), a); err != nil || !s.Source {
 			t.Errorf("look: %+v, %v", s, err)
 		}
-		_, _, err := r.act.Session(t.Context(), a.From.VCenter)
+		_, _, err := r.act.Session(t.Context(), a)
 		_, err2 := r.act.Submit(t.Context(), "", a)
 		if err3 := r.act.Mark(t.Context(), a, "x"); !errors.Is(err, execute.ErrNoCredentials) || !errors.Is(err2, execute.ErrNoCredentials) || !errors.Is(err3, execute.ErrNoCredentials) {
 			t.Errorf("session: %v; submit: %v; mark: %v", err, err2, err3)
@@ -353,7 +415,7 @@ func TestFailedTask(t *testing.T) {
 func TestCallKeepsToItsSession(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, r *rig) {
 		a := r.move(t, lab.VMName("hou", 1), "hou-esx03.lab")
-		old, _, err := r.act.Session(t.Context(), a.From.VCenter)
+		old, _, err := r.act.Session(t.Context(), a)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -363,7 +425,7 @@ func TestCallKeepsToItsSession(t *testing.T) {
 		if _, err := r.act.Submit(t.Context(), old, a); !errors.Is(err, execute.ErrRejected) {
 			t.Errorf("a call with a session that has ended: %v", err)
 		}
-		now, _, err := r.act.Session(t.Context(), a.From.VCenter)
+		now, _, err := r.act.Session(t.Context(), a)
 		if err != nil || now == old {
 			t.Fatalf("session %s after %s: %v", now, old, err)
 		}

@@ -31,7 +31,7 @@ func (a *Actuator) Check(ctx context.Context, act *engine.Action) error {
 	if act.Kind != engine.Move {
 		return nil
 	}
-	e, c, err := a.acting(ctx, act.From.VCenter)
+	e, c, err := a.acting(ctx, act.From.VCenter, act.Kind)
 	if err != nil {
 		return fmt.Errorf("check %s: %w", act.ID, err)
 	}

@@ -15,7 +15,7 @@ import (
 
 // lookHost reads how a host stands.
 func (a *Actuator) lookHost(ctx context.Context, act *engine.Action) (execute.Sight, error) {
-	_, c, err := a.looking(ctx, act.From.VCenter)
+	_, c, err := a.looking(ctx, act.From.VCenter, act.Kind)
 	if err != nil {
 		return execute.Sight{}, fmt.Errorf("look at host %s: %w", act.Name, err)
 	}

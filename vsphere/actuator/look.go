@@ -17,7 +17,7 @@ func (a *Actuator) Look(ctx context.Context, act *engine.Action) (execute.Sight,
 	if act.Kind != engine.Move {
 		return a.lookHost(ctx, act)
 	}
-	_, c, err := a.looking(ctx, act.From.VCenter)
+	_, c, err := a.looking(ctx, act.From.VCenter, act.Kind)
 	if err != nil {
 		return execute.Sight{}, fmt.Errorf("look at %s: %w", act.Name, err)
 	}
@@ -28,7 +28,7 @@ func (a *Actuator) Look(ctx context.Context, act *engine.Action) (execute.Sight,
 	if !act.Across {
 		return judge(act, src, arrived(act, src)), nil
 	}
-	_, c, err = a.looking(ctx, act.To.VCenter)
+	_, c, err = a.looking(ctx, act.To.VCenter, act.Kind)
 	if err != nil {
 		return execute.Sight{}, fmt.Errorf("look at %s: %w", act.Name, err)
 	}

@@ -25,7 +25,11 @@ func (a *Actuator) Mark(ctx context.Context, act *engine.Action, text string) er
 	if act.Kind == engine.Move {
 		vc = act.To.VCenter
 	}
-	_, c, err := a.acting(ctx, vc)
+	_, definer, err := a.acting(ctx, vc, engine.Move)
+	if err != nil {
+		return fmt.Errorf("mark %s: %w", act.Name, err)
+	}
+	_, c, err := a.acting(ctx, vc, act.Kind)
 	if err != nil {
 		return fmt.Errorf("mark %s: %w", act.Name, err)
 	}
@@ -39,9 +43,9 @@ func (a *Actuator) Mark(ctx context.Context, act *engine.Action, text string) er
 		}
 		entity = *vm
 	}
-	err = errors.Join(logEvent(ctx, c, entity, text), setField(ctx, c, entity, reasonField, text))
+	err = errors.Join(logEvent(ctx, c, entity, text), setField(ctx, c, definer, entity, reasonField, text))
 	if act.Kind != engine.Move {
-		err = errors.Join(err, setField(ctx, c, entity, markField, mark(act)))
+		err = errors.Join(err, setField(ctx, c, definer, entity, markField, mark(act)))
 	}
 	if err != nil {
 		return fmt.Errorf("mark %s: %w", act.Name, err)
@@ -75,13 +79,13 @@ func logEvent(ctx context.Context, c *vsphere.Conn, entity types.ManagedObjectRe
 }
 
 // setField sets a custom attribute, defining it first where it does not exist. It
-// needs Global.SetCustomField, and Global.ManageCustomFields to define it.
-func setField(ctx context.Context, c *vsphere.Conn, entity types.ManagedObjectReference, name, value string) error {
+// needs Global.SetCustomField, and the definer Global.ManageCustomFields.
+func setField(ctx context.Context, c, definer *vsphere.Conn, entity types.ManagedObjectReference, name, value string) error {
 	m := c.ServiceContent.CustomFieldsManager
 	if m == nil {
 		return errors.New("the vCenter has no custom attributes")
 	}
-	key, err := defineField(ctx, c, *m, entity.Type, name)
+	key, err := defineField(ctx, definer, *m, entity.Type, name)
 	if err != nil {
 		return err
 	}

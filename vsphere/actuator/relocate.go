@@ -22,7 +22,7 @@ func (a *Actuator) relocateSpec(ctx context.Context, src *vsphere.Conn, act *eng
 	var there *end
 	dst := src
 	if act.Across {
-		if there, dst, err = a.looking(ctx, act.To.VCenter); err != nil {
+		if there, dst, err = a.looking(ctx, act.To.VCenter, act.Kind); err != nil {
 			return nil, err
 		}
 	}

@@ -50,8 +50,14 @@ type rig struct {
 // bubble runs test in virtual time. change may alter the vCenters' configurations.
 func bubble(t *testing.T, change func([]vsphere.Config), test func(t *testing.T, r *rig)) {
 	t.Helper()
+	bubbleOf(t, labConfig(), change, test)
+}
+
+// bubbleOf is bubble with another lab.
+func bubbleOf(t *testing.T, cfg lab.Config, change func([]vsphere.Config), test func(t *testing.T, r *rig)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		l, err := lab.New(labConfig())
+		l, err := lab.New(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -66,10 +72,14 @@ func bubble(t *testing.T, change func([]vsphere.Config), test func(t *testing.T,
 			c := vsphere.Config{Name: e.Name, URL: e.URL, Thumbprint: e.Thumbprint}
 			for _, a := range e.Accounts {
 				passwords[a.Username] = a.Password
-				if a.Role == lab.RoleMover {
-					c.Mover = &vsphere.Account{Username: a.Username, PasswordFile: "-"}
-				} else {
-					c.Reader = &vsphere.Account{Username: a.Username, PasswordFile: "-"}
+				account := &vsphere.Account{Username: a.Username, PasswordFile: "-"}
+				switch a.Role {
+				case lab.RoleMover:
+					c.Mover = account
+				case lab.RolePower:
+					c.Power = account
+				default:
+					c.Reader = account
 				}
 			}
 			cfgs = append(cfgs, c)
@@ -122,7 +132,7 @@ func (r *rig) place(t *testing.T, h lab.WorldHost) engine.Place {
 
 func (r *rig) conn(t *testing.T, vc engine.VCenterID) *vsphere.Conn {
 	t.Helper()
-	_, c, err := r.act.looking(t.Context(), vc)
+	_, c, err := r.act.looking(t.Context(), vc, engine.Move)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ var errSession = errors.New("the session that was to carry the call has ended")
 // Submit implements [execute.Actuator]. Everything up to the one call that
 // changes something only reads: its errors mean that nothing was started.
 func (a *Actuator) Submit(ctx context.Context, session string, act *engine.Action) (string, error) {
-	_, c, err := a.acting(ctx, act.From.VCenter)
+	_, c, err := a.acting(ctx, act.From.VCenter, act.Kind)
 	if err == nil && session != "" && session != c.Key {
 		err = errSession
 	}

@@ -53,7 +53,7 @@ func taskOf(c *vsphere.Conn, info *types.TaskInfo) execute.Task {
 
 // Tasks implements [execute.Actuator].
 func (a *Actuator) Tasks(ctx context.Context, act *engine.Action, since engine.Unix) ([]execute.Task, error) {
-	_, c, err := a.looking(ctx, act.From.VCenter)
+	_, c, err := a.looking(ctx, act.From.VCenter, act.Kind)
 	if err != nil {
 		return nil, fmt.Errorf("tasks of %s: %w", act.Name, err)
 	}
@@ -78,7 +78,7 @@ func (a *Actuator) Tasks(ctx context.Context, act *engine.Action, since engine.U
 
 // tasksThere lists the tasks at the destination, once the VM shows there.
 func (a *Actuator) tasksThere(ctx context.Context, act *engine.Action, since engine.Unix) ([]execute.Task, error) {
-	_, c, err := a.looking(ctx, act.To.VCenter)
+	_, c, err := a.looking(ctx, act.To.VCenter, act.Kind)
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ var errTaskGone = errors.New("the vCenter no longer knows the task")
 // Wait implements [execute.Actuator].
 func (a *Actuator) Wait(ctx context.Context, key string, progress func(percent int32)) (execute.Task, error) {
 	vc, moid := engine.SplitRef(key)
-	e, _, err := a.looking(ctx, vc)
+	e, _, err := a.looking(ctx, vc, engine.Move)
 	if err != nil {
 		return execute.Task{}, fmt.Errorf("wait for task %s: %w", key, err)
 	}
