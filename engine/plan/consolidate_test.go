@@ -193,3 +193,109 @@ func TestWorkers(t *testing.T) {
 		}
 	}
 }
+
+// consolidated is a fleet in which every host may sleep and nothing is rationed.
+func consolidated(seed uint64) (*engine.Snapshot, *opinions) {
+	s := sim.Fleet(seed, sim.FleetConfig{Sites: 2, Hosts: 48, VMs: 500, HostsPerCluster: 12, RulePct: 60, ObstaclePct: 2, LoadPct: 50})
+	generations(s)
+	return s, idle(s)
+}
+
+// TestIdempotent: plan, carry out, plan again: nothing.
+func TestIdempotent(t *testing.T) {
+	for seed := range uint64(20) {
+		s, o := consolidated(seed)
+		w := sim.NewWorld(s, engine.DefaultLimits())
+		for round := range 2 {
+			in := Input{Cycle: uint64(round), Now: w.Now, Seed: uint64(round), Level: engine.Enforce, Snapshot: w.Snapshot, Decision: &o.Decision, History: w.History, Config: rested()}
+			p := Build(in)
+			if err := Check(in, p); err != nil {
+				t.Fatalf("seed %d, round %d: %v", seed, round, err)
+			}
+			if round == 0 && count(p, engine.Standby) == 0 {
+				t.Fatalf("seed %d: no host sleeps", seed)
+			}
+			if round == 1 && len(p.Actions) > 0 {
+				t.Errorf("seed %d: plans again:\n%s", seed, renderPlan(p))
+			}
+			if _, err := w.Carry(p); err != nil {
+				t.Fatalf("seed %d, round %d: %v", seed, round, err)
+			}
+		}
+	}
+}
+
+// TestRelabelledSaving: with other names for the VMs the plan saves as much, up to
+// a hundredth of what could be saved.
+func TestRelabelledSaving(t *testing.T) {
+	for seed := range uint64(20) {
+		s, o := consolidated(seed)
+		s.Rules = nil // they name VMs by index
+		in, other := input(s, o), input(relabel(s), o)
+		in.Config, other.Config = rested(), rested()
+		x, y := Build(in).Effect.Power, Build(other).Effect.Power
+		if x.Start != y.Start || x.Bound != y.Bound || max(x.Planned, y.Planned)-min(x.Planned, y.Planned) > (x.Start-x.Bound)/100 {
+			t.Errorf("seed %d: %+v, relabelled %+v", seed, x, y)
+		}
+	}
+}
+
+// TestRests: a VM does not go back within the time in which its move was to pay
+// back, though the configuration would let it return at once; and a host that was
+// woken stays on until idling has cost as much as another standby and wake.
+func TestRests(t *testing.T) {
+	s, o := consolidated(1)
+	in := input(s, o)
+	in.Config = rested()
+	in.Config.PaybackS = 3600
+	in.Config.PowerCycleMicro = 1
+	first := Build(in)
+	standby, wait := 0, int64(0)
+	for i := range first.Actions {
+		a := &first.Actions[i]
+		if a.Kind == engine.Move {
+			continue
+		}
+		h, _ := s.FindHost(a.HostOf())
+		standby++
+		for k := range in.History.Hosts {
+			if in.History.Hosts[k].ID == a.HostOf() {
+				in.History.Hosts[k].ChangeAt = in.Now - 600
+			}
+		}
+		wait = max(wait, compile(in).powerRest(h))
+	}
+	if standby == 0 || wait >= 600 {
+		t.Fatalf("%d hosts sleep, and a host rests for %d s", standby, wait)
+	}
+	if n := count(Build(in), engine.Standby); n != standby {
+		t.Errorf("%d hosts sleep of %d that have rested", n, standby)
+	}
+	in.Config.PowerCycleMicro = 20_000 // 150 W at 0.2 EUR/kWh take 40 minutes to cost that
+	tired := Build(in)
+	for i := range tired.Actions {
+		if a := &tired.Actions[i]; a.Kind == engine.Standby && in.History.Host(a.HostOf()).ChangeAt != 0 {
+			t.Errorf("%s, ten minutes after it was woken", a)
+		}
+	}
+
+	in = input(s, o)
+	in.Config = rested()
+	for i := range first.Actions {
+		a := &first.Actions[i]
+		if a.Kind != engine.Move {
+			continue
+		}
+		for k := range in.History.VMs {
+			if x := &in.History.VMs[k]; x.ID == a.VM {
+				x.MovedAt, x.LeftHost, x.LeftSite = in.Now-600, a.To.Host, a.To.Site
+			}
+		}
+	}
+	p := Build(in)
+	for i := range p.Actions {
+		if a := &p.Actions[i]; a.Kind == engine.Move && in.History.VM(a.VM).LeftHost == a.To.Host {
+			t.Errorf("%s returns to where it was ten minutes ago", a)
+		}
+	}
+}

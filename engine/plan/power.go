@@ -223,8 +223,8 @@ func (b *builder) staysBehind(c int32) bool {
 
 // powerReason applies cool-down, budgets and what else happens in the cluster.
 func (b *builder) powerReason(c, h int32) reason {
-	if x := b.ofHost(h); x.ChangeAt != 0 && int64(b.in.Now-x.ChangeAt) < b.c.PowerCooldownS {
-		return reason{code: engine.HoldCooldown, form: "its state changed %[3]d s ago, it may change again after %[4]d s", a: int64(b.in.Now - x.ChangeAt), b: b.c.PowerCooldownS}
+	if x, rest := b.ofHost(h), b.powerRest(h); x.ChangeAt != 0 && int64(b.in.Now-x.ChangeAt) < rest {
+		return reason{code: engine.HoldCooldown, form: "its state changed %[3]d s ago, it may change again after %[4]d s", a: int64(b.in.Now - x.ChangeAt), b: rest}
 	}
 	for _, x := range b.s.HostsOf(c) {
 		// Never drain and wake in one cluster at once.
@@ -239,4 +239,17 @@ func (b *builder) powerReason(c, h int32) reason {
 		return reason{code: engine.HoldBudget, form: "this day's %[3]d standby actions are used up", a: int64(b.c.PowerPerDay)}
 	}
 	return reason{}
+}
+
+// powerRest is how long a host stays as it is after a change: the cool-down, and
+// until idling has cost as much as another standby and wake. Who waits that long
+// never pays more than twice what knowing the future would have cost. Source:
+// Karlin et al., "Competitive Snoopy Caching", Algorithmica 1988 (ski rental).
+func (b *builder) powerRest(h int32) int64 {
+	host := &b.s.Hosts[h]
+	idle := b.energyPerH(host.Site, int64(max(host.IdleW, 0))*1000)
+	if idle <= 0 {
+		return b.c.PowerCooldownS
+	}
+	return max(b.c.PowerCooldownS, b.c.PowerCycleMicro*3600/idle)
 }
