@@ -55,7 +55,7 @@ func (w *fleet) observe(m *moment) *engine.Snapshot {
 	for v := range s.VMs {
 		w.shelter(s, int32(v))
 	}
-	w.loads(m, s)
+	w.loads(s)
 	w.space(r, s)
 	s.Rules = sim.RulesLeft(s)
 	w.recorded, w.s = r, copyOf(s)
@@ -179,7 +179,7 @@ func (w *fleet) shelter(s *engine.Snapshot, v int32) {
 }
 
 // loads gives each host that runs what its hypervisor and its VMs take.
-func (w *fleet) loads(m *moment, s *engine.Snapshot) {
+func (w *fleet) loads(s *engine.Snapshot) {
 	for h := range s.Hosts {
 		x := &s.Hosts[h]
 		if own := w.own[x.ID]; x.Power == engine.HostOn && x.Seen() {
