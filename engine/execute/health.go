@@ -50,14 +50,12 @@ func (w *worker) observe(ctx context.Context) {
 	if ctx.Err() != nil || !w.write(ctx, engine.EntryHealth, rec) || rec.Well {
 		return
 	}
-	msg := "unhealthy after its move"
+	about := []slog.Attr{slog.String("action", a.ID), slog.String("what", a.String()), slog.String("detail", rec.Detail)}
 	if rec.Unknown {
-		msg = "cannot tell how a VM is after its move"
-	}
-	w.log.LogAttrs(ctx, slog.LevelWarn, msg, slog.String("action", a.ID), slog.String("what", a.String()), slog.String("detail", rec.Detail))
-	if rec.Unknown {
+		w.log.LogAttrs(ctx, slog.LevelWarn, "cannot tell how a VM is after its move", about...)
 		return
 	}
+	w.log.LogAttrs(ctx, slog.LevelWarn, "unhealthy after its move", about...)
 	w.rec.Error = "after the move " + rec.Detail
 	w.send(ctx, Report{id: a.ID, rec: w.rec, unwell: true})
 }
@@ -72,8 +70,9 @@ func (w *worker) examine(ctx context.Context) (wrong string, unknown bool) {
 	if time.Since(ended) > looks*w.cfg.Health {
 		return "nobody looked at it in time: the daemon was not there", true
 	}
-	for n := range time.Duration(looks) {
-		sleep(ctx, time.Until(ended.Add((n+1)*w.cfg.Health)))
+	for at := ended; at.Before(ended.Add(looks * w.cfg.Health)); {
+		at = at.Add(w.cfg.Health)
+		sleep(ctx, time.Until(at))
 		sight, err := w.act.Look(ctx, &w.rec.Action)
 		switch {
 		case err != nil:
