@@ -78,7 +78,7 @@ func compile(ctx context.Context, f *files) (*compiled, error) {
 	}
 	c := untyped()
 	if !f.examined {
-		faults = append(faults, checkRoot(mods, f)...)
+		faults = append(faults, checkRoot(mods)...)
 		faults = append(faults, f.checkParams(ctx)...)
 		faults = append(faults, f.checkHeads()...)
 		c = f.newCompiler()
@@ -108,9 +108,9 @@ func compile(ctx context.Context, f *files) (*compiled, error) {
 	return out, nil
 }
 
-// checkRoot finds the root annotations, checks them, and adds to their schemas
+// checkRoot finds the root annotations, checks them, and names among their schemas
 // those of the bundle's own data.
-func checkRoot(mods map[string]*ast.Module, f *files) Faults {
+func checkRoot(mods map[string]*ast.Module) Faults {
 	const want = "the root package placement needs METADATA of scope subpackages with contract: 1 and the schemas input: schema.input, data.fleet: schema.fleet"
 	for _, name := range slices.Sorted(maps.Keys(mods)) {
 		m := mods[name]

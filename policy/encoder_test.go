@@ -316,6 +316,7 @@ func TestWhatPoliciesSee(t *testing.T) {
 
 // cpuTime is what this process has computed so far, on all processors.
 func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		b.Fatal(err)

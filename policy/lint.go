@@ -117,7 +117,7 @@ func (d *Draft) tested() map[string]bool {
 	}
 	out := map[string]bool{}
 	c := d.whole.newCompiler()
-	if len(checkRoot(mods, d.whole)) == 0 {
+	if len(checkRoot(mods)) == 0 {
 		c.Compile(mods)
 	}
 	for label, m := range c.Modules {

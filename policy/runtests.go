@@ -114,7 +114,7 @@ func runTests(ctx context.Context, f, own *files, pattern string) (*TestReport, 
 // collectTests runs the tests among the modules, which are copies, on the data of f.
 // cov may be nil.
 func (f *files) collectTests(ctx context.Context, mods map[string]*ast.Module, cov *cover.Cover, pattern string) ([]TestResult, error) {
-	if faults := checkRoot(mods, f); len(faults) > 0 {
+	if faults := checkRoot(mods); len(faults) > 0 {
 		return nil, faults.err()
 	}
 	store := inmem.NewFromObject(map[string]any{"params": f.params, "facts": f.facts, "fleet": map[string]any{}})

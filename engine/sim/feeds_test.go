@@ -195,9 +195,11 @@ func (t *town) Review(context.Context, engine.View, *engine.Plan) (engine.Review
 
 func (t *town) Append(context.Context, ...engine.Entry) error   { return nil }
 func (t *town) Put(_ context.Context, b []byte) (string, error) { return engine.DigestBytes(b), nil }
+
 func (t *town) PutLike(_ context.Context, b []byte, base string) (digest, next string, err error) {
 	return engine.DigestBytes(b), base, nil
 }
+
 func (t *town) set(liar string, want bool, lie func(o, last *engine.Observation)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
