@@ -99,6 +99,8 @@ type scratch struct {
 
 	free     []int64 // of the host looked at, by datastore: MiB above what is to stay free
 	disks    []int32
+	cpus     []int64 // of the hosts of one cluster
+	mems     []int64
 	order    []int32
 	siteKeys []siteKey
 }

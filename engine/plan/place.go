@@ -55,7 +55,7 @@ func (b *builder) limits(r *room, c int32, counts func(h int32, lax bool) bool) 
 	}
 	r.hosts, r.ownCPU, r.ownMem = 0, 0, 0
 	for k, lost := range [2]int32{need, max(ha, int32(len(x.FailOn)))} {
-		var cpus, mems []int64
+		cpus, mems := b.mark.cpus[:0], b.mark.mems[:0]
 		for _, h := range b.s.HostsOf(c) {
 			if !counts(h, k == 1) {
 				continue
@@ -69,18 +69,29 @@ func (b *builder) limits(r *room, c int32, counts func(h int32, lax bool) bool) 
 				r.ownCPU, r.ownMem = r.ownCPU+int64(cpu), r.ownMem+int64(mem)
 			}
 		}
+		b.mark.cpus, b.mark.mems = cpus, mems
 		cpuPct, memPct := b.pct(k == 1)
-		r.cpu[k] = min(without(cpus, lost)*int64(cpuPct), without(cpus, 0)*cpuHA) / 100
-		r.mem[k] = min(without(mems, lost)*int64(memPct), without(mems, 0)*memHA) / 100
+		allCPU, allMem := without(cpus, 0), without(mems, 0)
+		r.cpu[k] = min(without(cpus, lost)*int64(cpuPct), allCPU*cpuHA) / 100
+		r.mem[k] = min(without(mems, lost)*int64(memPct), allMem*memHA) / 100
 	}
 }
 
-// without sums all but the n largest.
+// without sums all but the n largest; the order of x is lost.
 func without(x []int64, n int32) int64 {
-	slices.SortFunc(x, func(a, b int64) int { return cmp.Compare(b, a) })
+	for range min(int(n), len(x)) {
+		largest := 0
+		for i := range x {
+			if x[i] > x[largest] {
+				largest = i
+			}
+		}
+		x[largest] = x[len(x)-1]
+		x = x[:len(x)-1]
+	}
 	var sum int64
-	for i := min(int(n), len(x)); i < len(x); i++ {
-		sum += x[i]
+	for _, v := range x {
+		sum += v
 	}
 	return sum
 }
