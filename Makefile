@@ -60,6 +60,7 @@ bench: go-is-there ## benchmarks, and a cold and a warm cycle of 15,000 hosts an
 	@test -n "$(BENCH_DATA)" || echo "For the published instances, too: make bench BENCH_DATA=DIR, a folder with roadef2012 and cloudbalancing in it; see docs/benchmarks.md"
 	@for f in $(if $(BENCH_DATA),$(wildcard $(BENCH_DATA)/roadef2012/model_*)); do i=$${f##*/model_}; $(GO) run ./bench/roadef -data $(BENCH_DATA)/roadef2012 -instance $${i%%.*} -time $(BENCH_TIME); done
 	@for f in $(if $(BENCH_DATA),$(wildcard $(BENCH_DATA)/cloudbalancing/*.json)); do i=$${f##*/}; $(GO) run ./bench/cloudbalancing -data $(BENCH_DATA)/cloudbalancing -instance $${i%.json} -time $(BENCH_TIME); done
+	@$(GO) run ./bench/evacuation -short -data $(if $(BENCH_DATA),$(BENCH_DATA)/evacuation,bench/evacuation)
 
 protocol: go-is-there ## runs with lost calls and crashes: ours, and a naive control
 	@$(GO) run ./bench/protocol -runs 200 -v

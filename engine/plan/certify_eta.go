@@ -34,9 +34,10 @@ func (x *certifier) eta() {
 	ratios := x.ratios()
 	x.c.ETA.Learned = x.learned()
 	// About as many events for a large plan as for a small one.
-	trials := min(max(40_000/len(x.f.acts), 20), 200)
+	trials := min(max(8_000/len(x.f.acts), 20), 200)
 	ends := make([]float64, 0, trials)
 	draw := make([]float64, len(ratios))
+	width := x.width(ratios)
 	for n := range trials {
 		random := checkRandom(x.in.Seed, uint64(n))
 		for i := range draw {
@@ -46,7 +47,10 @@ func (x *certifier) eta() {
 			}
 		}
 		latest := 0.0
-		times := x.f.run(func(int32) float64 { return draw[random(int64(len(draw)))] })
+		times := x.f.run(func(int32) float64 {
+			// Smoothed, since so few values have gaps and ends that the truth has not.
+			return max(draw[random(int64(len(draw)))]+float64(width*(float64(random(2001)-1000)/1000)), draw[0]/10)
+		})
 		for _, a := range x.act {
 			if a >= 0 {
 				latest = max(latest, times[a])
@@ -55,7 +59,25 @@ func (x *certifier) eta() {
 		ends = append(ends, latest)
 	}
 	slices.Sort(ends)
+	if x.c.ETA.Learned >= fewErrors {
+		x.c.ETA.At = at(quantile(ends, 0.5))
+	}
 	x.c.ETA.From, x.c.ETA.To = at(quantile(ends, 0.05)), at(quantile(ends, 0.95))
+}
+
+// width is by how much a remembered value is smoothed: the rule of thumb for the
+// width of a kernel (Silverman), none where nothing was learned.
+func (x *certifier) width(ratios []float64) float64 {
+	n := float64(len(ratios))
+	if x.c.ETA.Learned < fewErrors {
+		return 0
+	}
+	var sum, squares float64
+	for _, r := range ratios {
+		sum += r
+		squares += float64(r * r)
+	}
+	return math.Sqrt(max(squares/n-float64(sum/n*(sum/n)), 0)) * math.Pow(n, -0.2)
 }
 
 func (x *certifier) learned() int {

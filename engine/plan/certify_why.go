@@ -142,7 +142,7 @@ func (x *certifier) faster() []speedUp {
 		if !late[int32(k)] {
 			continue
 		}
-		for _, pct := range []int64{110, 125, 150, 200, 300, 400, 800} {
+		for _, pct := range []int64{125, 150, 200, 400} {
 			in, links := *x.in, slices.Clone(x.b.s.Links)
 			links[k].Mbps = int32(int64(links[k].Mbps) * pct / 100)
 			in.Snapshot = withLinks(x.b.s, links)

@@ -77,9 +77,8 @@ func (f *fluid) plumb(i int32, a *engine.Action, links int32) {
 		f.fixed[i] = float64(a.Estimate.Seconds)
 		return
 	}
-	fit := f.fit(a)
-	f.fixed[i] = fit.SetupS
-	f.mbit[i] = float64(a.Estimate.MemoryMiB+a.Estimate.DiskMiB) * mbitPerMiB * fit.Slow * float64(f.c.in.Config.Cost.EfficiencyPct) / 100
+	fit := fitOf(f.c.in, a)
+	f.fixed[i], f.mbit[i] = fit.SetupS, fit.mbit(f.c.in, a)
 	f.pipes[i] = append(f.pipes[i], from)
 	if to != from {
 		f.pipes[i] = append(f.pipes[i], to)
@@ -97,12 +96,19 @@ func (f *fluid) plumb(i int32, a *engine.Action, links int32) {
 	}
 }
 
-// fit is what moves of its kind have taught, or the model.
-func (f *fluid) fit(a *engine.Action) engine.MoveFit {
-	if x := f.c.in.History.Fit(a.From.Site, a.To.Site, a.Estimate.Storage); x != nil {
-		return *x
+// A kindFit is what moves of a kind have taught, or the model.
+type kindFit struct{ engine.MoveFit }
+
+func fitOf(in *Input, a *engine.Action) kindFit {
+	if x := in.History.Fit(a.From.Site, a.To.Site, a.Estimate.Storage); x != nil {
+		return kindFit{*x}
 	}
-	return engine.NewMoveFit(f.c.in.Config.Cost)
+	return kindFit{engine.NewMoveFit(in.Config.Cost)}
+}
+
+// mbit is the payload of a move at the efficiency that is configured.
+func (k *kindFit) mbit(in *Input, a *engine.Action) float64 {
+	return float64(a.Estimate.MemoryMiB+a.Estimate.DiskMiB) * mbitPerMiB * k.Slow * float64(in.Config.Cost.EfficiencyPct) / 100
 }
 
 // A stream is an action under way.

@@ -54,7 +54,7 @@ func (b *builder) expect() {
 		if a.Kind != engine.Move || math.IsInf(ends[i], 1) {
 			continue
 		}
-		e, fit := &a.Estimate, f.fit(a)
+		e, fit := &a.Estimate, fitOf(&b.in, a)
 		lasts := ends[i] - starts[i]
 		e.ExpectS = int64(math.Ceil(lasts))
 		e.LowS, e.HighS = fit.Within(e.ExpectS)

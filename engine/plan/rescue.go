@@ -21,14 +21,14 @@ type rescue struct {
 	b        *builder
 	k        int32 // of the demand
 	seconds  float64
-	vms      []int32 // that run there, agents apart; ascending
-	at       []int32 // by VM: index in vms, None
-	rank     []int32 // by index: 0 for the highest tier
-	tiers    []int32 // by rank
-	app      []int32 // by index: the least index of those that depend on one another
-	lost     []bool  // by index: a gateway of it goes down with the place
-	inFlight []bool  // by index: on its way out
-	homes    engine.SiteMask
+	vms      []int32  // that run there, agents apart; ascending
+	at       []int32  // by VM: index in vms, None
+	rank     []int32  // by index: 0 for the highest tier
+	tiers    []int32  // by rank
+	app      []int32  // by index: the least index of those that depend on one another
+	lost     []bool   // by index: a gateway of it goes down with the place
+	inFlight []bool   // by index: on its way out
+	least    [2]int64 // MiB and MHz that every one of them needs
 
 	havens  []haven
 	placeOf []int32 // by host: index in places, None
@@ -96,7 +96,7 @@ func (b *builder) rescues() []int32 {
 
 // rescue prepares the bounds of demand k of a survey.
 func (b *builder) rescue(k int32) *rescue {
-	r := &rescue{b: b, k: k, seconds: float64(max(b.demands[k].deadline-b.in.Now, 0)), at: nones(len(b.s.VMs))}
+	r := &rescue{b: b, k: k, seconds: float64(max(b.demands[k].deadline-b.in.Now, 0)), at: nones(len(b.s.VMs)), least: [2]int64{math.MaxInt64, math.MaxInt64}}
 	for i := range b.s.VMs {
 		vm := &b.s.VMs[i]
 		if vm.Power != engine.VMOn || vm.Obstacles&engine.ObAgent != 0 || b.demandOf(int32(i)) != k {
@@ -104,9 +104,8 @@ func (b *builder) rescue(k int32) *rescue {
 		}
 		r.at[i] = int32(len(r.vms))
 		r.vms = append(r.vms, int32(i))
-		if vm.Host >= 0 {
-			r.homes = r.homes.With(b.s.Hosts[vm.Host].Site)
-		}
+		foot := &b.st.Foot[i]
+		r.least = [2]int64{min(r.least[0], int64(foot.MiB)), min(r.least[1], int64(foot.CPUMHz))}
 		to := b.dest[i]
 		r.inFlight = append(r.inFlight, b.openVM[i] && to >= 0 && !b.doomed[to])
 	}
@@ -341,9 +340,13 @@ func (r *rescue) measure(p *haven) {
 	byCluster := map[int32][2]int64{}
 	for _, h := range p.hosts {
 		x := &b.s.Hosts[h]
+		mem, cpu := int64(x.MemoryMiB)*int64(memPct)/100-int64(b.st.Mem[h]), int64(x.CPUMHz)*int64(cpuPct)/100-int64(b.st.CPU[h])
+		if mem < r.least[0] || cpu < r.least[1] {
+			continue // not even the smallest fits: neither room nor slots of it are of use
+		}
 		free := byCluster[x.Cluster]
-		free[0] += max(0, int64(x.MemoryMiB)*int64(memPct)/100-int64(b.st.Mem[h]))
-		free[1] += max(0, int64(x.CPUMHz)*int64(cpuPct)/100-int64(b.st.CPU[h]))
+		free[0] += mem
+		free[1] += cpu
 		byCluster[x.Cluster] = free
 		p.slots += int64(b.c.Limits.HostUnits)
 		p.nics += int64(max(x.NICMbps, 0))
@@ -424,9 +427,13 @@ func (r *rescue) price(v, to, p int32, disk int64) (option, bool) {
 	if rate <= 0 {
 		return option{}, false
 	}
-	e := b.c.Cost.Estimate(vm, rate, rtt, disk)
-	mbit := float64(e.MemoryMiB+e.DiskMiB) * mbitPerMiB
-	secs := float64(b.c.Cost.SetupS) + mbit/(float64(rate)*r.efficiency())
+	a := engine.Action{Estimate: b.learnt(v, b.s.Hosts[to].Site, disk > 0, rate, rtt, disk)}
+	if from := b.s.VMSite(v); from >= 0 {
+		a.From.Site, a.To.Site = b.s.Sites[from].ID, b.s.Sites[b.s.Hosts[to].Site].ID
+	}
+	fit := fitOf(&b.in, &a)
+	mbit := fit.mbit(&b.in, &a)
+	secs := fit.SetupS + mbit/(float64(rate)*r.efficiency())
 	if secs > r.seconds {
 		return option{}, false
 	}

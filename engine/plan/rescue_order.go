@@ -87,20 +87,31 @@ func (x *rescuer) improve(b *builder) *builder {
 		packed.tight = true
 		try(&packed)
 	}
-	if wait := x.waiting(b, &best); wait != nil {
+	for range 3 { // what waits makes room, and what takes that may be late again
+		wait := x.waiting(b, &best)
+		if wait == nil {
+			break
+		}
 		o := order{key: strict.key, app: strict.app}
 		if b.order != nil {
 			o = *b.order
+			for v, yes := range o.wait {
+				wait[v] = wait[v] || yes
+			}
 		}
 		o.wait = wait
-		try(&o)
+		before := b
+		if try(&o); b == before {
+			break
+		}
 	}
 	b.evaluated = looked
 	return b
 }
 
 // waiting are the VMs that would be late and whose moves keep others from leaving
-// in time: of those that are late, the first in rank are let go, as many as is best.
+// in time: of those that are late, the first in rank are let go, as many as is best,
+// and then one by one what still fits.
 func (x *rescuer) waiting(b *builder, s *score) []bool {
 	late := x.late(b)
 	best, keep := *s, -1
@@ -112,8 +123,19 @@ func (x *rescuer) waiting(b *builder, s *score) []bool {
 	if keep < 0 {
 		return nil
 	}
+	late = late[keep:]
+	// About as much work for a large plan as for a small one.
+	tries := min(max(4_000/len(b.actions), 4), 40)
+	for k := 0; k < len(late) && tries > 0; tries-- {
+		fewer := slices.Delete(slices.Clone(late), k, k+1)
+		if now := x.scoreOf(leaveOut(b.actions, fewer)); now.better(&best, x.in.Config.TradeTiers) {
+			best, late = now, fewer
+		} else {
+			k++
+		}
+	}
 	wait := make([]bool, len(x.in.Snapshot.VMs))
-	for _, i := range late[keep:] {
+	for _, i := range late {
 		wait[b.acts[i].vm] = true
 	}
 	return wait
