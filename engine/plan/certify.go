@@ -227,7 +227,7 @@ func (x *certifier) leftovers(k int32) {
 	}
 	for i := range x.b.s.VMs {
 		vm := &x.b.s.VMs[i]
-		what := ""
+		var what string
 		switch {
 		case x.r.at[i] >= 0 || x.b.demandOf(int32(i)) != k || moves[vm.ID]:
 			continue

@@ -494,7 +494,7 @@ func (r *rescue) prune() {
 				peak[u.row] = max(peak[u.row], u.amount)
 			}
 		}
-		for row, x := range peak { //nolint:revive // sums of positive numbers, compared with room to spare
+		for row, x := range peak { // each row once, so that the order does not matter
 			most[row] += x
 		}
 	}
