@@ -27,7 +27,7 @@ func (r *report) table(out io.Writer) error {
 		}
 		b.WriteString("\n")
 	}
-	b.WriteString(r.planner.text())
+	b.WriteString(r.text())
 	_, err := b.WriteTo(out)
 	return err
 }

@@ -186,6 +186,10 @@ func printPlan(w io.Writer, in plan.Input, p *engine.Plan) error {
 		line("  not seen: %s: %s (%s)", gap.Subject, gap.Reason, gap.Source)
 	}
 	writeActions(&b, p, hostNamer(s))
+	if x := p.Effect.Power; x.Start > x.Bound {
+		line("power where hosts may sleep: %.4f EUR/h now, %.4f with this plan, at least %.4f: %.1f %% of the possible saving, cost at most %.2f %% above the least",
+			float64(x.Start)/1e6, float64(x.Planned)/1e6, float64(x.Bound)/1e6, x.SharePct(), x.GapPct())
+	}
 	for _, c := range plan.Certify(in, p) {
 		b.WriteString("\n")
 		writeCertificate(&b, &c)

@@ -17,12 +17,13 @@ import (
 
 // Build makes a plan. It is pure: equal inputs give equal plans, byte for byte.
 //
-// It is greedy and never credits a departure to a later arrival: in the state
-// where every planned move has started and none has ended, every host,
-// datastore and cluster still holds what it must. So any order and any overlap
-// of the plan's actions is safe, and the only edges are from moves to the
-// change of state of the host that they empty, and from a wake to the moves
-// that need the host.
+// It never credits a departure to a later arrival, unless that waits for it: in
+// the state where every planned move has started that waits for none, and none has
+// ended, every host, datastore and cluster still holds what it must. So any order
+// and any overlap of the plan's actions is safe that its edges allow. These are
+// from moves to the change of state of the host that they empty, from a wake to the
+// moves that need the host, and from VMs that make room on a host that stays on to
+// all that come there later for the same purpose.
 //
 // The stages bind in this order: global stops, demands (evacuations and
 // maintenance), repair of what is violated, wishes for places, wakes,

@@ -93,7 +93,7 @@ func judge(d *domain, at []int) int64 {
 		}
 		empty[h] = false
 		for _, m := range d.mates[v] {
-			if at[m] == h && !(h == int(d.home[v]) && h == int(d.home[m])) {
+			if at[m] == h && (h != int(d.home[v]) || h != int(d.home[m])) {
 				return -1
 			}
 		}
