@@ -116,7 +116,8 @@ func (j *Journal) place(digest string, b []byte, base string) (next string, err 
 		return "", err
 	}
 	if !there {
-		name, content := "", []byte(nil)
+		var name string
+		var content []byte
 		if next, name, content, err = j.compress(digest, b, base); err == nil {
 			err = j.write(name, content)
 		}
@@ -144,8 +145,9 @@ func (j *Journal) rests(digest string) (on string, there bool, err error) {
 	if err != nil || base == "" {
 		return digest, false, err
 	}
-	if name, err = blobName(base); err != nil {
-		return digest, false, nil // damaged: it is as good as gone
+	name, damaged := blobName(base)
+	if damaged != nil {
+		return digest, false, nil //nolint:nilerr // without a base it is as good as gone
 	}
 	there, err = exists(j.root, name)
 	return base, there, err

@@ -285,15 +285,15 @@ func TestPruneKeepsBases(t *testing.T) {
 		if _, err := j.Prune(t.Context(), x.keep, "me"); err != nil {
 			t.Fatal(err)
 		}
-		left := ""
+		var left strings.Builder
 		for d, digest := range digests {
 			if b, err := j.Get(digest); err == nil && bytes.Equal(b, values[d]) {
-				left += fmt.Sprint(d)
+				fmt.Fprint(&left, d)
 			} else if !errors.Is(err, fs.ErrNotExist) {
 				t.Error(err)
 			}
 		}
-		if left != x.left {
+		if left := left.String(); left != x.left {
 			t.Errorf("what is kept for %v: %s, want %s", x.keep, left, x.left)
 		}
 		if r, err := j.Verify(t.Context()); err != nil || r.Pruned != x.gone {
