@@ -71,7 +71,7 @@ func TestPolicyRevisions(t *testing.T) {
 	t.Parallel()
 	r := startLab(t, "--speed", "1000")
 	file := r.withGather(t, "tyo-b-db002")
-	r.edit(t, "policy:\n", "policy:\n  validate: {time: 30s, approve_above: 0.5}\n")
+	r.edit(t, "policy:\n", "policy:\n  validate: {memory_mib: 512, time: 1m, approve_above: 0.5}\n")
 	r.run(t)
 	before := r.status(t)
 
@@ -79,7 +79,7 @@ func TestPolicyRevisions(t *testing.T) {
 		return gather("tyo-b-db002") + "\n# METADATA\n# entrypoint: true\n# custom:\n#   reads: cluster\n" + text + "\n"
 	}
 	for name, x := range map[string]struct{ text, want string }{
-		"memory":        {rule("pin contains {\"vm\": vm.id, \"reason\": \"large\"} if {\n\tsome vm in input.vms\n\tcount(numbers.range(1, 4000000000)) == 0\n}"), "takes more than 1536 MiB of memory"},
+		"memory":        {rule("pin contains {\"vm\": vm.id, \"reason\": \"large\"} if {\n\tsome vm in input.vms\n\tcount(numbers.range(1, 4000000000)) == 0\n}"), "takes more than 512 MiB of memory"},
 		"contradiction": {rule("allow_sites contains {\"vm\": vm.id, \"sites\": [site], \"reason\": \"at home\"} if {\n\tsome vm in input.vms\n\tsome site in {\"houston\", \"tokyo\"}\n}"), "gather.allow_sites contradicts gather.allow_sites"},
 	} {
 		write(t, file, x.text)

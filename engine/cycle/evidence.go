@@ -214,7 +214,9 @@ func (w *work) serve() {
 			return
 		}
 	}
-	l.served = append(l.served, w.turn)
+	if !slices.Contains(l.served, w.turn) {
+		l.served = append(l.served, w.turn)
+	}
 }
 
 // judge lays the rails over what the policies said.

@@ -405,7 +405,7 @@ func TestRails(t *testing.T) {
 			rails.Tiers.Autonomous, rails.Tiers.Evidence = true, 1
 			say := evacuate("a")
 			x := newScene(t, town, newBook(), rails, say)
-			x.Config.ReturnS = 3600
+			x.Config.ReturnS, x.Config.PaybackS = 3600, 3600
 			town.see(func(s *engine.Snapshot) { storm(s, "a") })
 			_ = x.with(t, func(ctx context.Context) {
 				time.Sleep(90 * time.Second)

@@ -186,10 +186,16 @@ func (x *fluidRun) begin(i int32) {
 	x.on = append(x.on, stream{act: i, wait: x.fixed[i] * k, left: x.mbit[i] * k})
 }
 
+const (
+	never     = 1e9  // seconds: later than any deadline
+	boundless = 1e12 // Mbit/s
+)
+
 // step goes to the next moment at which something changes, and returns the actions
 // that end there.
 func (x *fluidRun) step() []int32 {
 	x.share()
+	x.done = x.done[:0]
 	dt := math.Inf(1)
 	for k := range x.on {
 		s := &x.on[k]
@@ -202,9 +208,17 @@ func (x *fluidRun) step() []int32 {
 			dt = 0
 		}
 	}
+	if !(dt <= never) { // nothing moves: what waits for a pipe without any width does so for ever
+		x.now = never
+		for _, s := range x.on {
+			x.ends[s.act] = never
+			x.done = append(x.done, s.act)
+		}
+		x.on = x.on[:0]
+		return x.done
+	}
 	x.now += dt
 	const grain = 1e-6 // Mbit or seconds: what is left of rounding
-	x.done = x.done[:0]
 	keep := x.on[:0]
 	for _, s := range x.on {
 		if s.wait > 0 {
@@ -268,6 +282,12 @@ func (x *fluidRun) share() {
 				x.free[p] -= least
 				x.count[p]--
 			}
+		}
+		if len(keep) == len(x.open) { // bound by no pipe
+			for _, k := range keep {
+				x.on[k].rate = boundless
+			}
+			break
 		}
 		x.open = keep
 	}
