@@ -315,7 +315,7 @@ func (b *builder) movesOff(v, h int32) (bool, reason) {
 // would have it, VMs that must make room there moved before it, or to any other
 // host of the cluster. It returns what the moves cost.
 func (b *builder) sendOff(x *sleeper, v int32, depth int) (int64, reason) {
-	w := want{v: v, demand: engine.None, tight: true, inside: true, after: true, room: !b.drained[b.st.Host[v]], cluster: engine.None, host: b.aim[v], avoid: b.leftRecently(v)}
+	w := want{v: v, demand: engine.None, tight: true, inside: true, after: true, room: !b.drained[b.st.Host[v]], cluster: engine.None, host: b.aim[v], avoid: b.leftForGain(v)}
 	cost, h, r := int64(0), engine.None, reason{code: engine.HoldNowhere}
 	if w.host >= 0 {
 		h, r = b.find(&w)

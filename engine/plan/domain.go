@@ -292,7 +292,7 @@ func (m *masks) from(i int) hostSet {
 func (m *masks) of(v int32, i int) hostSet {
 	b := m.d.b
 	vm := &b.s.VMs[v]
-	w := want{v: v, demand: engine.None, inside: true, cluster: engine.None, host: engine.None, avoid: b.leftRecently(v)}
+	w := want{v: v, demand: engine.None, inside: true, cluster: engine.None, host: engine.None, avoid: b.leftForGain(v)}
 	to := m.from(i)
 	for k := range vm.NICs {
 		n := vm.NICs[k].Network

@@ -327,7 +327,7 @@ func (b *builder) openReason(w *want, h int32) reason {
 		return reason{code: engine.HoldDRS, stage: stHost, form: "cluster %[1]s places VMs inside itself", where: b.s.Clusters[b.s.Hosts[h].Cluster].Name}
 	}
 	if h == w.avoid {
-		return reason{code: engine.HoldCooldown, stage: stHost, form: "it left %[1]s less than %[3]d s ago", where: b.s.Hosts[h].Name, a: b.noReturn()}
+		return reason{code: engine.HoldCooldown, stage: stHost, form: "it left %[1]s %[3]d s ago", where: b.s.Hosts[h].Name, a: int64(b.in.Now - b.ofVM(w.v).MovedAt)}
 	}
 	if b.drained[h] || (b.doomed[h] && h != b.s.VMs[w.v].Host) {
 		return reason{code: engine.HoldNowhere, stage: stNowhere, form: "every other host is being emptied as well"}

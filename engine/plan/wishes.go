@@ -276,21 +276,24 @@ func (b *builder) coolReason(v, site int32) reason {
 	switch {
 	case age < b.c.CooldownS:
 		return reason{code: engine.HoldCooldown, stage: stAllowed, form: "it moved %[3]d s ago, it may move again after %[4]d s", a: age, b: b.c.CooldownS}
-	case x.LeftSite == b.s.Sites[site].ID && site != b.s.VMSite(v) && age < b.noReturn():
-		return reason{code: engine.HoldCooldown, stage: stAllowed, form: "it left %[1]s %[3]d s ago, it may return after %[4]d s", where: string(x.LeftSite), a: age, b: b.noReturn()}
+	case x.LeftSite == b.s.Sites[site].ID && site != b.s.VMSite(v) && age < b.c.ReturnS:
+		return reason{code: engine.HoldCooldown, stage: stAllowed, form: "it left %[1]s %[3]d s ago, it may return after %[4]d s", where: string(x.LeftSite), a: age, b: b.c.ReturnS}
 	}
 	return reason{}
 }
 
-// noReturn is how long a VM does not go back to where it came from: as configured,
-// and at least as long as its move may have taken to pay back. Going there and
-// back within that time costs twice and brings nothing.
-func (b *builder) noReturn() int64 { return max(b.c.ReturnS, b.c.PaybackS) }
-
 // leftRecently is the host that v left too recently to return to, or None.
-func (b *builder) leftRecently(v int32) int32 {
+func (b *builder) leftRecently(v int32) int32 { return b.leftWithin(v, b.c.ReturnS) }
+
+// leftForGain is the same for a move that is to save power: its way there may not
+// have paid back yet, and there and back costs twice and brings nothing.
+func (b *builder) leftForGain(v int32) int32 {
+	return b.leftWithin(v, max(b.c.ReturnS, b.c.PaybackS))
+}
+
+func (b *builder) leftWithin(v int32, s int64) int32 {
 	x := b.ofVM(v)
-	if x.MovedAt == 0 || int64(b.in.Now-x.MovedAt) >= b.noReturn() {
+	if x.MovedAt == 0 || int64(b.in.Now-x.MovedAt) >= s {
 		return engine.None
 	}
 	h, _ := b.s.FindHost(x.LeftHost)
