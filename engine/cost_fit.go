@@ -24,7 +24,7 @@ type MoveFit struct {
 
 	Moves int64   `json:"moves"` // learnt from
 	At    Unix    `json:"at"`    // of the last
-	Real  []int32 `json:"real"`  // of each of the last moves: real over predicted duration x 1000, newest first
+	Real  []int32 `json:"actual"`  // of each of the last moves: actual over predicted duration x 1000, newest first
 }
 
 const (
@@ -122,18 +122,18 @@ func firstDoubt() [3]float64 {
 }
 
 // Learn is one step of recursive least squares on relative errors: a move whose
-// bytes take line seconds at the expected rate took real seconds. Products are
+// bytes take line seconds at the expected rate took the actual ones. Products are
 // converted by themselves so that no machine fuses them with a sum, and every one
 // computes the same.
-func (f *MoveFit) Learn(line, real float64) {
+func (f *MoveFit) Learn(line, actual float64) {
 	said := f.SetupS + float64(f.Slow*line)
-	f.Real = slices.Insert(slices.Clone(f.Real), 0, int32(min(math.Round(1000*real/max(said, 1)), 1_000_000)))
+	f.Real = slices.Insert(slices.Clone(f.Real), 0, int32(min(math.Round(1000*actual/max(said, 1)), 1_000_000)))
 	f.Real = f.Real[:min(len(f.Real), maxReal)]
 	f.Moves++
 	if f.elsewhere() {
 		f.Var = firstDoubt()
 	}
-	off, sd := real-said, max(noise*said, noiseS)
+	off, sd := actual-said, max(noise*said, noiseS)
 	r := float64(sd*sd) * max(1, math.Abs(off)/max(outlier*said, noiseS))
 	p := f.Var
 	a, b := p[0]+float64(p[1]*line), p[1]+float64(p[2]*line)

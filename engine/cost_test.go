@@ -24,11 +24,11 @@ func TestFitFindsWhatIsHidden(t *testing.T) {
 	h := &History{}
 	for i := range 60 {
 		mib := int64(500 + 977*i%6000)
-		real := took(mib)
+		actual := took(mib)
 		if i%12 == 11 {
-			real *= 5 // one that got stuck
+			actual *= 5 // one that got stuck
 		}
-		h = Fold(h, &Snapshot{At: Unix(i)}, []ActionRecord{moved("b", mib, real)}, Thresholds{})
+		h = Fold(h, &Snapshot{At: Unix(i)}, []ActionRecord{moved("b", mib, actual)}, Thresholds{})
 	}
 	f := h.Fit("a", "b", "")
 	if f == nil {
@@ -130,15 +130,15 @@ func TestNineOfTenAreWithin(t *testing.T) {
 	}
 	for i := range 4000 {
 		line := 5 + 40*roll()
-		real := (2 + 1.1*line) * (0.8 + 0.4*roll())
+		actual := (2 + 1.1*line) * (0.8 + 0.4*roll())
 		const fine = 1000 // Within counts whole seconds
 		if low, high := f.Within(int64(fine * (f.SetupS + f.Slow*line))); i > 100 {
 			all++
-			if real*fine >= float64(low) && real*fine <= float64(high) {
+			if actual*fine >= float64(low) && actual*fine <= float64(high) {
 				inside++
 			}
 		}
-		f.Learn(line, real)
+		f.Learn(line, actual)
 	}
 	if share := 100 * float64(inside) / float64(all); share < 88 || share > 92 {
 		t.Errorf("%.1f %% of %d moves ended within the interval, want 88 to 92", share, all)

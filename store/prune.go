@@ -244,9 +244,9 @@ func (j *Journal) policiesAt(cut uint64) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i := len(entries) - 1; i >= 0; i-- {
-		if entries[i].Seq <= cut {
-			return entries[i].Blobs, nil
+	for _, e := range slices.Backward(entries) {
+		if e.Seq <= cut {
+			return e.Blobs, nil
 		}
 	}
 	return nil, nil

@@ -31,6 +31,7 @@ type daemon struct {
 	snapshot *engine.Snapshot
 	history  *engine.History
 	cycle    uint64
+	bases    map[string]string // by part: the value that the next is laid against
 }
 
 // runFleet makes a fleet and runs cycles on it.
@@ -83,7 +84,7 @@ func open(ctx context.Context, dir string, s *engine.Snapshot) (*daemon, error) 
 	for _, name := range shipped.Policies {
 		cfg.Modes[name] = engine.Enforce
 	}
-	d := &daemon{dir: dir, config: plan.DefaultConfig(), snapshot: s, history: remembered(s)}
+	d := &daemon{dir: dir, config: plan.DefaultConfig(), snapshot: s, history: remembered(s), bases: map[string]string{}}
 	d.config.Modes = plan.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
 	if d.policies, err = policy.NewService(ctx, rego.FS, cfg, slog.New(slog.DiscardHandler)); err != nil {
 		return nil, err
@@ -177,12 +178,17 @@ func (d *daemon) keep(ctx context.Context, c *oneCycle, w *watch, name string, v
 		return err
 	}
 	c.add(w.lap("encode " + name))
-	digest, err := d.journal.Put(ctx, b)
+	digest, next, err := d.journal.PutLike(ctx, b, d.bases[name])
 	if err != nil {
 		return err
 	}
+	d.bases[name] = next
 	c.add(w.lap("put " + name))
-	info, err := os.Stat(fmt.Sprintf("%s/blobs/%s/%s.zst", d.dir, digest[:2], digest))
+	ending := "delta"
+	if next == digest {
+		ending = "zst"
+	}
+	info, err := os.Stat(fmt.Sprintf("%s/blobs/%s/%s.%s", d.dir, digest[:2], digest, ending))
 	if err != nil {
 		return fmt.Errorf("size of %s: %w", name, err)
 	}

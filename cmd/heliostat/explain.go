@@ -71,9 +71,9 @@ type explanation struct {
 	Said     []said                `json:"said"`
 	Actions  []engine.Action       `json:"actions"`
 	Holds    []engine.Hold         `json:"holds"`
-	Recent   []engine.ActionRecord `json:"recent"`            // newest first
+	Recent   []engine.ActionRecord `json:"recent"`               // newest first
 	Evacuate *engine.Certificate   `json:"evacuation,omitempty"` // of a site with a deadline
-	Nearest  *whatif.Answer        `json:"nearest,omitempty"` // of a VM that stays: the site that it would soonest move to
+	Nearest  *whatif.Answer        `json:"nearest,omitempty"`    // of a VM that stays: the site that it would soonest move to
 
 	host func(engine.HostID) string // names a host
 }

@@ -72,6 +72,7 @@ func TestPolicyRevisions(t *testing.T) {
 	r := startLab(t, "--speed", "1000")
 	file := r.withGather(t, "tyo-b-db002")
 	r.edit(t, "policy:\n", "policy:\n  validate: {memory_mib: 512, time: 1m, approve_above: 0.5}\n")
+	r.edit(t, "every: 1s", "every: 30s") // what the policies may take, on a slow machine too
 	r.run(t)
 	before := r.status(t)
 
