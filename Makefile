@@ -57,10 +57,13 @@ soak: build ## 1,000 simulated days with faults, judged at every event: minutes 
 bench: go-is-there ## benchmarks, and a cold and a warm cycle of 15,000 hosts and 150,000 VMs
 	$(GO) test -run '^$$' -bench . -benchmem ./engine/... ./policy/... ./store/... ./collectors/...
 	$(GO) run ./bench/fleet -cycles 2
-	@test -n "$(BENCH_DATA)" || echo "For the published instances, too: make bench BENCH_DATA=DIR, a folder with roadef2012 and cloudbalancing in it; see docs/benchmarks.md"
+	@test -n "$(BENCH_DATA)" || echo "For the published instances, too: make bench BENCH_DATA=DIR, a folder with roadef2012, cloudbalancing, migrations, planetlab and bitbrains in it; see docs/benchmarks.md"
 	@for f in $(if $(BENCH_DATA),$(wildcard $(BENCH_DATA)/roadef2012/model_*)); do i=$${f##*/model_}; $(GO) run ./bench/roadef -data $(BENCH_DATA)/roadef2012 -instance $${i%%.*} -time $(BENCH_TIME); done
 	@for f in $(if $(BENCH_DATA),$(wildcard $(BENCH_DATA)/cloudbalancing/*.json)); do i=$${f##*/}; $(GO) run ./bench/cloudbalancing -data $(BENCH_DATA)/cloudbalancing -instance $${i%.json} -time $(BENCH_TIME); done
 	@$(GO) run ./bench/evacuation -short -data $(if $(BENCH_DATA),$(BENCH_DATA)/evacuation,bench/evacuation)
+	@for d in $(if $(BENCH_DATA),$(wildcard $(BENCH_DATA)/migrations)); do $(GO) run ./bench/migrations -data $$d; done
+	@for f in $(if $(BENCH_DATA),$(wildcard $(BENCH_DATA)/planetlab/*.csv.gz)); do i=$${f##*/}; $(GO) run ./bench/planetlab -data $(BENCH_DATA)/planetlab -day $${i%%.*}; done
+	@for d in $(if $(BENCH_DATA),$(wildcard $(BENCH_DATA)/bitbrains)); do $(GO) run ./bench/bitbrains -data $$d -days 7; done
 
 protocol: go-is-there ## runs with lost calls and crashes: ours, and a naive control
 	@$(GO) run ./bench/protocol -runs 200 -v

@@ -24,7 +24,7 @@ type MoveFit struct {
 
 	Moves int64   `json:"moves"` // learnt from
 	At    Unix    `json:"at"`    // of the last
-	Real  []int32 `json:"actual"`  // of each of the last moves: actual over predicted duration x 1000, newest first
+	Real  []int32 `json:"real"`  // of each of the last moves: real over predicted duration x 1000, newest first
 }
 
 const (
