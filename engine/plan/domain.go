@@ -200,7 +200,7 @@ func (d *domain) readVMs() {
 			}
 			f := b.st.Foot[v]
 			rate := b.rate(h, h, false, false)
-			e := b.c.Cost.Estimate(&b.s.VMs[v], rate, 0, 0)
+			e := b.learnt(v, b.s.Hosts[h].Site, false, rate, 0, 0)
 			n := int32(len(d.vms))
 			d.vms, d.size4 = append(d.vms, v), append(d.size4, load{f.CPUMHz, f.MiB, f.VCPUs})
 			d.mhz, d.cost = append(d.mhz, int64(max(b.s.VMs[v].UsedMHz, 0))), append(d.cost, b.moveCost(v, h, h, &e, rate)*1000)

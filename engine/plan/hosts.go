@@ -100,7 +100,7 @@ func (b *builder) delegate(h int32) (secs, cost int64) {
 			continue
 		}
 		rate := b.rate(h, h, false, false)
-		e := b.c.Cost.Estimate(&b.s.VMs[v], rate, 0, 0)
+		e := b.learnt(v, b.s.Hosts[h].Site, false, rate, 0, 0)
 		secs += e.Seconds
 		longest = max(longest, e.Seconds)
 		cost += b.moveCost(v, h, h, &e, rate)
