@@ -68,6 +68,9 @@ func TestPolicyEdit(t *testing.T) {
 // memory and one that contradicts itself, wait with one that changes much, and go
 // back to what was in force before.
 func TestPolicyRevisions(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector takes more memory than the process that tries policies may have")
+	}
 	t.Parallel()
 	r := startLab(t, "--speed", "1000")
 	file := r.withGather(t, "tyo-b-db002")
