@@ -22,6 +22,12 @@
 // when to change the world through an interface that vsphere/actuator
 // implements. The rules are checked by depguard in .golangci.yml.
 //
+// Beside the line stand those that ask it questions: engine/whatif builds plans
+// again with one thing changed, engine/backtest plays another policy over what the
+// journal holds, engine/sim carries plans out in memory. engine/search is a
+// combinatorial core without a word of vSphere, which the benchmarks of published
+// instances run on.
+//
 // # Identity and place
 //
 // A VM's ID is its instance UUID. Where it stands in a vCenter (vCenter, moid)
