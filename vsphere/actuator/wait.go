@@ -16,12 +16,13 @@ import (
 // A taskWatch watches all tasks of one vCenter that somebody waits for, with one
 // property collector. It runs only while somebody waits.
 type taskWatch struct {
-	end   *end
+	end     *end
 	loops sync.WaitGroup
 
 	mu      sync.Mutex
 	waiters map[types.ManagedObjectReference]*waiter
 	loop    *taskLoop // nil when nobody waits
+	stopped bool
 }
 
 // A taskLoop is one run of the watch.
@@ -41,6 +42,8 @@ type waiter struct {
 	percent int32
 	err     error // it cannot be watched
 }
+
+var errClosed = errors.New("the actuator is closed")
 
 var errTaskGone = errors.New("the vCenter no longer knows the task")
 
@@ -128,6 +131,10 @@ func (w *taskWatch) join(ctx context.Context, ref types.ManagedObjectReference) 
 		w.waiters[ref] = x
 	}
 	x.users++
+	if w.stopped {
+		x.err = errClosed
+		return x, nil
+	}
 	if w.loop == nil {
 		// The loop serves all waiters, so it must outlive the first one's ctx. It
 		// ends when the last one leaves.
@@ -165,8 +172,14 @@ func (w *taskWatch) leave(ctx context.Context, x *waiter) {
 	}
 }
 
-// stop waits for the loops to end. Nobody may wait any more.
-func (w *taskWatch) stop() { w.loops.Wait() }
+// stop waits for the loops to end. Whoever comes to wait from now on is refused:
+// one that the actuator's owner has not seen end yet.
+func (w *taskWatch) stop() {
+	w.mu.Lock()
+	w.stopped = true
+	w.mu.Unlock()
+	w.loops.Wait()
+}
 
 // add makes the watcher watch the waiter's task.
 func (w *taskWatch) add(ctx context.Context, watcher *vsphere.Watcher, x *waiter) {
