@@ -16,7 +16,7 @@ import (
 // A taskWatch watches all tasks of one vCenter that somebody waits for, with one
 // property collector. It runs only while somebody waits.
 type taskWatch struct {
-	end     *end
+	end   *end
 	loops sync.WaitGroup
 
 	mu      sync.Mutex
