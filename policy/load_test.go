@@ -43,10 +43,10 @@ func TestLoadRefuses(t *testing.T) {
 		{"unknown key", rule("cluster", "pin contains {\"vm\": v.id, \"raeson\": \"\"} if some v in input.vms"), nil, `placement/p.rego:7:27: pin: unknown key "raeson": one of ["vm" "reason"]`},
 		{"a parameter of the wrong type", map[string]string{
 			"params/data.json": "{\"p\": {\n \"max\": \"7\"}}", "params/schema.json": `{"properties": {"p": {"properties": {"max": {"type": "integer"}}}}}`,
-		}, nil, "params/data.json:2:2: p.max: Invalid type. Expected: integer, given: string"},
+		}, nil, "params/data.json:2:9: p.max: Invalid type. Expected: integer, given: string"},
 		{"a parameter that the schema does not know", map[string]string{
 			"params/data.json": "{\"p\": {\n \"may\": 7}}", "params/schema.json": `{"properties": {"p": {"properties": {"max": {"type": "integer"}}}}}`,
-		}, nil, "params/data.json:2:2: p.may: no such parameter"},
+		}, nil, "params/data.json:2:9: p.may: no such parameter"},
 		{"network", rule("fleet", "freeze contains {\"kind\": \"fleet\", \"id\": \"\", \"until\": 0, \"reason\": \"r\"} if http.send({\"url\": \"http://x\", \"method\": \"get\"}).status_code == 200"), nil, "placement/p.rego:7:75: http.send is not available to policies"},
 		{"clock", rule("fleet", "freeze contains {\"kind\": \"fleet\", \"id\": \"\", \"until\": 0, \"reason\": \"r\"} if time.now_ns() > 5"), nil, "placement/p.rego:7:75: time.now_ns is not available"},
 		{"what cannot be interrupted", rule("fleet", "freeze contains {\"kind\": \"fleet\", \"id\": \"\", \"until\": 0, \"reason\": \"r\"} if bits.lsh(1, 3000000000) > 0"), nil, "placement/p.rego:7:75: bits.lsh is not available"},

@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"heliostat/internal/strict"
 )
 
 // A template is three files: RULE.rego, RULE_test.rego, and RULE.json with the
@@ -120,8 +122,8 @@ func (w *writer) merge(name string, add map[string]any) {
 		w.err = err
 		return
 	default:
-		if err := json.Unmarshal(raw, &doc); err != nil {
-			w.err = fmt.Errorf("%s: %w", path, err)
+		// Of two equal keys one would be lost when the file is written again.
+		if w.err = strict.JSON(raw, strict.Options{File: path, MaxBytes: maxDataBytes, Unknown: true}).Decode(&doc); w.err != nil {
 			return
 		}
 	}

@@ -63,6 +63,12 @@ func TestNewOverwritesNothing(t *testing.T) {
 	if err != nil || !strings.Contains(string(text), `"kept"`) || !strings.Contains(string(text), `"other": 1`) || !strings.Contains(string(text), `"tier": "db"`) {
 		t.Errorf("%s, %v", text, err)
 	}
+	if err := os.WriteFile(params, []byte("{\"mine\": {},\n \"mine\": {}}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(dir, "again", "deny"); err == nil || !strings.Contains(err.Error(), "data.json:2:2: mine: given twice") {
+		t.Errorf("parameters given twice: %v", err)
+	}
 	for _, name := range []string{"", "Big", "a-b", "../x"} {
 		if _, err := New(dir, name, "pin"); err == nil {
 			t.Errorf("the name %q is taken", name)

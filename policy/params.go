@@ -1,10 +1,8 @@
 package policy
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -14,6 +12,8 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
+
+	"heliostat/internal/strict"
 )
 
 // readSchema reads params/schema.json: a JSON schema (draft 7) whose properties
@@ -94,48 +94,14 @@ func mismatches(ctx context.Context, doc, schema any) ([]mismatch, error) {
 	return out, nil
 }
 
-// faultIn is a fault at a key of a JSON file: at the deepest part of the path
+// faultIn is a fault at a value of a JSON file: at the deepest part of the path
 // that the file has.
 func (f *files) faultIn(label string, at []string, format string, args ...any) Fault {
-	line, col := keyPlace(f.raw[label], at)
-	return faultAt(&ast.Location{File: label, Row: line, Col: col}, format, args...)
-}
-
-// keyPlace finds the line and column of a key, or of the nearest one above it.
-func keyPlace(raw []byte, at []string) (line, col int) {
-	place := int64(0)
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	var walk func(depth int, on bool) error
-	walk = func(depth int, on bool) error {
-		t, err := dec.Token()
-		if err != nil {
-			return err
-		}
-		d, ok := t.(json.Delim)
-		if !ok {
-			return nil
-		}
-		for dec.More() {
-			hit := false
-			if d == '{' {
-				key, err := dec.Token()
-				if err != nil {
-					return err
-				}
-				if hit = on && depth < len(at) && key == at[depth]; hit {
-					text, _ := json.Marshal(key)
-					place = dec.InputOffset() - int64(len(text))
-				}
-			}
-			if err := walk(depth+1, hit); err != nil {
-				return err
-			}
-		}
-		_, err = dec.Token()
-		return err
-	}
-	_ = walk(0, true) // what cannot be read was said when the file was
-	before := raw[:min(max(place, 0), int64(len(raw)))]
-	return 1 + bytes.Count(before, []byte("\n")), len(before) - bytes.LastIndexByte(before, '\n')
+	var v any
+	doc := strict.JSON(f.raw[label], strict.Options{MaxBytes: maxDataBytes, Unknown: true})
+	_ = doc.Decode(&v) // what cannot be read was said when the file was
+	doc = doc.Fresh()
+	doc.Fault(strings.Join(at, "."), "")
+	place := doc.Faults()[0]
+	return faultAt(&ast.Location{File: label, Row: place.Line, Col: place.Column}, format, args...)
 }

@@ -12,11 +12,9 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
 
 	"heliostat/bench/internal/line"
 	"heliostat/bench/internal/run"
@@ -44,13 +42,7 @@ type report struct {
 	CooldownS  int64                   `json:"power_cooldown_s"`
 }
 
-func main() {
-	clock := run.Start()
-	if err := mainErr(clock, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "bitbrains:", err)
-		os.Exit(1)
-	}
-}
+func main() { run.Main("bitbrains", mainErr) }
 
 func mainErr(clock run.Clock, args []string, out io.Writer) error {
 	var f run.Flags
@@ -68,13 +60,12 @@ func mainErr(clock run.Clock, args []string, out io.Writer) error {
 	fs.Int64Var(&c.PowerCooldownS, "power-cooldown", c.PowerCooldownS, "seconds before a host changes its state again (power_cooldown_s)")
 	fs.Int64Var(&c.PowerCycleMicro, "power-cycle", c.PowerCycleMicro, "micro-euros that a standby and a wake cost (power_cycle_micro_eur)")
 	fs.Int64Var(&c.HoldsS, "holds", c.HoldsS, "seconds for which a choice is expected to hold (holds_s)")
-	f.Register(fs, 60)
-	if err := fs.Parse(args); err != nil {
+	if err := f.Parse(fs, 60, args); err != nil {
 		return err
 	}
 	c.ReserveHosts, c.CPUMaxPct, c.PackPct = int32(*reserve), int32(*fill), int32(*pack)
 	c.MovesPerCycle = int32(*perCycle)
-	if err := errors.Join(f.Validate(), c.Validate()); err != nil {
+	if err := c.Validate(); err != nil {
 		return err
 	}
 	w, err := load(f.Data, *month, *hosts)

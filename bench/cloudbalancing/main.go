@@ -33,28 +33,18 @@ type report struct {
 	run.Spent
 }
 
-func main() {
-	clock := run.Start()
-	if err := mainErr(clock, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "cloudbalancing:", err)
-		os.Exit(1)
-	}
-}
+func main() { run.Main("cloudbalancing", mainErr) }
 
 func mainErr(clock run.Clock, args []string, out io.Writer) error {
 	var f run.Flags
 	fs := flag.NewFlagSet("cloudbalancing", flag.ContinueOnError)
 	name := fs.String("instance", "", "as 100computers-300processes, or the number of computers alone")
 	path := fs.String("out", "", "write the solution to this file, as JSON: the computer of each process")
-	f.Register(fs, 300)
-	if err := fs.Parse(args); err != nil {
+	if err := f.Parse(fs, 300, args); err != nil {
 		return err
 	}
 	if *name == "" {
 		return errors.New("name an instance: -instance 100 -data DIR")
-	}
-	if err := f.Validate(); err != nil {
-		return err
 	}
 	in, full, err := load(f.Data, *name)
 	if err != nil {

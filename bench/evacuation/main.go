@@ -13,11 +13,9 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -55,22 +53,13 @@ type task struct {
 	fleet bool
 }
 
-func main() {
-	if err := mainErr(os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "evacuation:", err)
-		os.Exit(1)
-	}
-}
+func main() { run.Main("evacuation", mainErr) }
 
-func mainErr(args []string, out io.Writer) error {
+func mainErr(_ run.Clock, args []string, out io.Writer) error {
 	var f run.Flags
 	fs := flag.NewFlagSet("evacuation", flag.ContinueOnError)
 	short := fs.Bool("short", false, "one instance of each kind, and the smaller fleet")
-	f.Register(fs, 600)
-	if err := fs.Parse(args); err != nil {
-		return err
-	}
-	if err := f.Validate(); err != nil {
+	if err := f.Parse(fs, 600, args); err != nil {
 		return err
 	}
 	tasks, err := all(&f, *short)

@@ -51,23 +51,13 @@ type report struct {
 	CPUSeconds   float64 `json:"cpu_seconds"`         // of the whole program
 }
 
-func main() {
-	clock := run.Start()
-	if err := mainErr(clock, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "migrations:", err)
-		os.Exit(1)
-	}
-}
+func main() { run.Main("migrations", mainErr) }
 
 func mainErr(clock run.Clock, args []string, out io.Writer) error {
 	var f run.Flags
 	fs := flag.NewFlagSet("migrations", flag.ContinueOnError)
 	splits := fs.Int("splits", 50, "ways to halve the migrations at random")
-	f.Register(fs, 60)
-	if err := fs.Parse(args); err != nil {
-		return err
-	}
-	if err := f.Validate(); err != nil {
+	if err := f.Parse(fs, 60, args); err != nil {
 		return err
 	}
 	if *splits < 1 {

@@ -43,13 +43,7 @@ type report struct {
 	CPUSeconds  float64 `json:"cpu_seconds"`
 }
 
-func main() {
-	clock := run.Start()
-	if err := mainErr(clock, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "planetlab:", err)
-		os.Exit(1)
-	}
-}
+func main() { run.Main("planetlab", mainErr) }
 
 func mainErr(clock run.Clock, args []string, out io.Writer) error {
 	var f run.Flags
@@ -58,11 +52,7 @@ func mainErr(clock run.Clock, args []string, out io.Writer) error {
 	fill := fs.Int("cpu-max", 80, "percent of a host's CPU to which heliostat fills it (cpu_max_pct)")
 	warm := fs.Bool("warm", false, "heliostat has watched the fleet for an hour before the day begins, with the load of the first sample")
 	curve := fs.Bool("curve", false, "heliostat with several -cpu-max, for the trade-off")
-	f.Register(fs, 60)
-	if err := fs.Parse(args); err != nil {
-		return err
-	}
-	if err := f.Validate(); err != nil {
+	if err := f.Parse(fs, 60, args); err != nil {
 		return err
 	}
 	trace, err := load(filepath.Join(f.Data, *name+".csv.gz"))

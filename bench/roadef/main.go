@@ -37,28 +37,18 @@ type report struct {
 	run.Spent
 }
 
-func main() {
-	clock := run.Start()
-	if err := mainErr(clock, os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "roadef:", err)
-		os.Exit(1)
-	}
-}
+func main() { run.Main("roadef", mainErr) }
 
 func mainErr(clock run.Clock, args []string, out io.Writer) error {
 	var f run.Flags
 	fs := flag.NewFlagSet("roadef", flag.ContinueOnError)
 	instance := fs.String("instance", "", "as b_1: of model_b_1.txt and assignment_b_1.txt")
 	path := fs.String("out", "", "write the solution to this file")
-	f.Register(fs, 300)
-	if err := fs.Parse(args); err != nil {
+	if err := f.Parse(fs, 300, args); err != nil {
 		return err
 	}
 	if *instance == "" {
 		return errors.New("name an instance: -instance b_1 -data DIR")
-	}
-	if err := f.Validate(); err != nil {
-		return err
 	}
 	m, initial, err := load(f.Data, *instance)
 	if err != nil {

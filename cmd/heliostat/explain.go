@@ -155,13 +155,9 @@ func (e *explanation) find(in *plan.Input, name string) (object, error) {
 	fact := func(format string, args ...any) { e.Facts = append(e.Facts, fmt.Sprintf(format, args...)) }
 	switch e.Kind {
 	case "vm":
-		for i := range s.VMs {
-			if s.VMs[i].Name == name || string(s.VMs[i].ID) == name {
-				o.vm = int32(i)
-			}
-		}
-		if o.vm < 0 {
-			return o, fmt.Errorf("vm %s: %w", name, errNotThere)
+		var err error
+		if o.vm, err = vmNamed(s, name); err != nil {
+			return o, err
 		}
 		v := &s.VMs[o.vm]
 		e.ID, e.Name = string(v.ID), v.Name

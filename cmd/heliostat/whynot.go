@@ -139,14 +139,9 @@ func lastPlan(j journal, number uint64) (planned, error) {
 
 func whyNot(in plan.Input, name, to string) (*whatif.Answer, error) {
 	s := in.Snapshot
-	v := engine.None
-	for i := range s.VMs {
-		if s.VMs[i].Name == name || string(s.VMs[i].ID) == name {
-			v = int32(i)
-		}
-	}
-	if v < 0 {
-		return nil, fmt.Errorf("vm %s: %w", name, errNotThere)
+	v, err := vmNamed(s, name)
+	if err != nil {
+		return nil, err
 	}
 	place, err := placeNamed(s, to)
 	if err != nil {
@@ -154,6 +149,16 @@ func whyNot(in plan.Input, name, to string) (*whatif.Answer, error) {
 	}
 	a := whatif.WhyNot(in, v, place)
 	return &a, nil
+}
+
+// vmNamed finds a VM by its ID or its name.
+func vmNamed(s *engine.Snapshot, name string) (int32, error) {
+	for i := range s.VMs {
+		if s.VMs[i].Name == name || string(s.VMs[i].ID) == name {
+			return int32(i), nil
+		}
+	}
+	return engine.None, fmt.Errorf("vm %s: %w", name, errNotThere)
 }
 
 // placeNamed finds a site, a cluster or a host by its ID or its name.

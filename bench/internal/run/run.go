@@ -6,7 +6,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,8 +28,26 @@ type Flags struct {
 	JSON    bool
 }
 
-// Register adds the flags to a set.
-func (f *Flags) Register(fs *flag.FlagSet, timeLimit Seconds) {
+// Main runs a program from its start to its exit code. Who asks for help has made
+// no mistake.
+func Main(name string, program func(clock Clock, args []string, out io.Writer) error) {
+	if err := program(Start(), os.Args[1:], os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		os.Exit(1)
+	}
+}
+
+// Parse adds the flags to those of a program, reads them, and reports one that
+// makes no sense.
+func (f *Flags) Parse(fs *flag.FlagSet, timeLimit Seconds, args []string) error {
+	f.register(fs, timeLimit)
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	return f.validate()
+}
+
+func (f *Flags) register(fs *flag.FlagSet, timeLimit Seconds) {
 	f.Time = timeLimit
 	fs.StringVar(&f.Data, "data", ".", "the folder of the instances")
 	fs.Var(&f.Time, "time", "time to spend, as 300 or 5m, from the start of the program")
@@ -38,8 +58,7 @@ func (f *Flags) Register(fs *flag.FlagSet, timeLimit Seconds) {
 	fs.BoolVar(&f.JSON, "json", false, "print one line of JSON")
 }
 
-// Validate reports a flag that makes no sense.
-func (f *Flags) Validate() error {
+func (f *Flags) validate() error {
 	if f.Threads < 1 || f.Time <= 0 {
 		return errors.New("-threads is at least 1, and -time is more than 0")
 	}

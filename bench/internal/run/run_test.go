@@ -11,11 +11,7 @@ func TestFlags(t *testing.T) {
 		var f Flags
 		fs := flag.NewFlagSet("x", flag.ContinueOnError)
 		fs.SetOutput(io.Discard)
-		f.Register(fs, 7)
-		err := fs.Parse([]string{"-time", text, "-rounds", "10,20"})
-		if err == nil {
-			err = f.Validate()
-		}
+		err := f.Parse(fs, 7, []string{"-time", text, "-rounds", "10,20"})
 		if want < 0 {
 			if err == nil {
 				t.Errorf("-time %s was accepted as %v", text, f.Time)
