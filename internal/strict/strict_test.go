@@ -88,6 +88,9 @@ func TestRefuses(t *testing.T) {
 	deep := func(n int, open, end string) string { return strings.Repeat(open, n) + strings.Repeat(end, n) }
 	alert := func(s string) string { return `<alert xmlns="urn:x">` + s + `</alert>` }
 	for _, c := range []struct{ name, format, text, want string }{
+		{"carriage return alone", "yaml", "n: 1\nstatus: a\rn: 2\n", "f:2:10: a line ends here that editors show going on: end lines with a line feed"},
+		{"carriage return at the end", "yaml", "\r\r0", "f:1:1: a line ends here that editors show going on: end lines with a line feed"},
+		{"Unicode's end of a line", "yaml", "status: a\u2028n: 2\n", "f:1:10: a line ends here that editors show going on: end lines with a line feed"},
 		{"twice", "json", "{\"status\": \"Test\",\n \"status\": \"Actual\"}", "f:2:2: status: given twice; first on line 1"},
 		{"twice, escaped", "json", `{"status": "Test", "st\u0061tus": "Actual"}`, "f:1:20: status: given twice; first on line 1"},
 		{"twice in a map", "json", `{"labels": {"a": "1", "a": "2"}}`, "f:1:23: labels.a: given twice; first on line 1"},

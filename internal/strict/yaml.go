@@ -16,6 +16,12 @@ func YAML(data []byte, o Options) *Document {
 	if len(d.faults) > 0 {
 		return d
 	}
+	if at := oddBreak(data); at >= 0 {
+		before := data[:at]
+		d.fault(&node{line: 1 + bytes.Count(before, []byte("\n")), column: len(before) - bytes.LastIndexByte(before, '\n')}, "",
+			"a line ends here that editors show going on: end lines with a line feed")
+		return d
+	}
 	loader, err := yaml.NewLoader(bytes.NewReader(data))
 	if err != nil {
 		d.syntax(err)
@@ -37,6 +43,17 @@ func YAML(data []byte, o Options) *Document {
 		d.syntax(err)
 	}
 	return d
+}
+
+// oddBreak finds what ends a line in YAML and in few other places: a carriage
+// return alone, and three characters of Unicode. -1: nothing.
+func oddBreak(data []byte) int {
+	for i, b := range data {
+		if b == '\r' && (i+1 == len(data) || data[i+1] != '\n') {
+			return i
+		}
+	}
+	return bytes.IndexAny(data, "\u0085\u2028\u2029")
 }
 
 func (d *Document) syntax(err error) {
