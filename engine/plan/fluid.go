@@ -2,6 +2,7 @@ package plan
 
 import (
 	"math"
+	"slices"
 
 	"heliostat/engine"
 )
@@ -15,6 +16,7 @@ type fluid struct {
 	mbit  []float64 // by action: payload, at the efficiency that is configured
 	fixed []float64 // by action: seconds, where no data flows
 	pipes [][]int32 // by action: what it flows through
+	most  []float64 // by action: Mbit/s of the narrowest of its pipes
 	rate  []float64 // by pipe: Mbit/s of payload
 	begun []float64 // by action: the share that is done already
 }
@@ -40,7 +42,7 @@ func newFluid(in *Input, actions []engine.Action) *fluid {
 	w.slots()
 	n := len(w.acts)
 	f := &fluid{
-		checkWorld: w, mbit: make([]float64, n), fixed: make([]float64, n), pipes: make([][]int32, n), begun: make([]float64, n),
+		checkWorld: w, mbit: make([]float64, n), fixed: make([]float64, n), pipes: make([][]int32, n), most: make([]float64, n), begun: make([]float64, n),
 	}
 	nh := len(s.Hosts)
 	f.rate = make([]float64, nh+len(s.Links))
@@ -88,7 +90,9 @@ func (f *fluid) plumb(i int32, a *engine.Action, links int32) {
 			f.pipes[i] = append(f.pipes[i], links+k)
 		}
 	}
+	f.most[i] = math.Inf(1)
 	for _, p := range f.pipes[i] {
+		f.most[i] = min(f.most[i], f.rate[p])
 		if f.rate[p] <= 0 { // unknown: as long as was estimated
 			f.fixed[i], f.mbit[i], f.pipes[i] = float64(a.Estimate.Seconds), 0, nil
 			return
@@ -111,14 +115,6 @@ func (k *kindFit) mbit(in *Input, a *engine.Action) float64 {
 	return float64(a.Estimate.MemoryMiB+a.Estimate.DiskMiB) * mbitPerMiB * k.Slow * float64(in.Config.Cost.EfficiencyPct) / 100
 }
 
-// A stream is an action under way.
-type stream struct {
-	act  int32
-	wait float64 // seconds until data flows, or until the end where none does
-	left float64 // Mbit
-	rate float64
-}
-
 // run returns when each action ends, in seconds from now, with what is under way
 // after the plan's own; infinity for one that never starts. stretch is how much
 // longer an action takes than it should; nil: it does not.
@@ -129,16 +125,20 @@ func (f *fluid) run(stretch func(i int32) float64) []float64 {
 
 // times returns when each action starts, and when it ends.
 func (f *fluid) times(stretch func(i int32) float64) (starts, ends []float64) {
-	r := &checkRun{checkWorld: f.checkWorld, used: make([]int32, len(f.capacity)), left: append([]int32(nil), f.waits...), parked: make([]checkHeap, len(f.queues))}
-	starts, ends = make([]float64, len(f.acts)), make([]float64, len(f.acts))
-	x := &fluidRun{fluid: f, starts: starts, ends: ends, stretch: stretch, count: make([]int32, len(f.rate)), free: make([]float64, len(f.rate))}
-	for i := f.open; i < len(f.acts); i++ {
+	n, np := len(f.acts), len(f.rate)
+	r := &checkRun{checkWorld: f.checkWorld, used: make([]int32, len(f.capacity)), left: slices.Clone(f.waits), parked: make([]checkHeap, len(f.queues))}
+	x := &fluidRun{
+		fluid: f, starts: make([]float64, n), ends: make([]float64, n), stretch: stretch,
+		left: make([]float64, n), speed: make([]float64, n), since: make([]float64, n), due: make([]float64, n), seen: make([]int32, n),
+		on: make([][]int32, np), tight: make([]bool, np), free: make([]float64, np), count: make([]int32, np),
+	}
+	for i := f.open; i < n; i++ {
 		r.take(int32(i), 1)
 		x.begin(int32(i))
 	}
 	var fresh checkHeap
 	for i := range f.open {
-		ends[i] = math.Inf(1)
+		x.ends[i] = math.Inf(1)
 		if r.left[i] == 0 {
 			fresh.push(checkItem{int64(f.acts[i].Rank), int32(i)})
 		}
@@ -148,8 +148,8 @@ func (f *fluid) times(stretch func(i int32) float64) (starts, ends []float64) {
 		x.begin(i)
 	}
 	r.fill(nil, &fresh, start)
-	for len(x.on) > 0 {
-		for _, i := range x.step() {
+	for x.step() {
+		for _, i := range x.done {
 			r.take(i, -1)
 			for _, j := range r.next[i] {
 				if r.left[j]--; r.left[j] == 0 {
@@ -159,139 +159,216 @@ func (f *fluid) times(stretch func(i int32) float64) (starts, ends []float64) {
 			r.fill(r.need[i], &fresh, start)
 		}
 	}
-	return starts, ends
+	return x.starts, x.ends
 }
 
-// A fluidRun is one simulation.
+// A fluidRun is one simulation. It goes from one moment at which a stream begins or
+// ends to the next, and then shares anew among the streams alone that are joined to
+// that one by pipes that bind: all others keep what they have.
 type fluidRun struct {
 	*fluid
 	now     float64
-	on      []stream
-	done    []int32
+	events  checkHeap // keys are the bits of moments: those that are not an action's due are over
+	done    []int32   // what ended in this step
 	starts  []float64
 	ends    []float64
 	stretch func(i int32) float64
-	count   []int32   // by pipe: streams whose rate is open
-	free    []float64 // by pipe: Mbit/s not given out
-	open    []int32   // streams whose rate is open
-	used    []int32   // pipes that carry something
+
+	left  []float64 // by action: Mbit at since
+	speed []float64 // by action: Mbit/s; 0 while no data flows
+	since []float64 // by action: when its speed last changed
+	due   []float64 // by action: when it ends, or its data begins to flow
+
+	on    [][]int32 // by pipe: streams
+	tight []bool    // by pipe: its streams could fill it
+	seeds []int32   // streams whose share may have changed
+	seen  []int32   // by action: the stamp of the last sharing that it was part of
+	stamp int32
+
+	part  []int32 // streams that are joined, and of them
+	heap  checkHeap
+	free  []float64 // by pipe: Mbit/s not given out
+	count []int32   // by pipe: streams whose share is open
 }
+
+// grain is what is left to rounding, in seconds and Mbit.
+const grain = 1e-6
 
 func (x *fluidRun) begin(i int32) {
 	k := 1 - x.begun[i]
 	if x.stretch != nil {
 		k *= x.stretch(i)
 	}
-	x.starts[i] = x.now
-	x.on = append(x.on, stream{act: i, wait: x.fixed[i] * k, left: x.mbit[i] * k})
+	x.starts[i], x.left[i] = x.now, x.mbit[i]*k
+	x.at(i, x.now+float64(x.fixed[i]*k))
 }
 
-const (
-	never     = 1e9  // seconds: later than any deadline
-	boundless = 1e12 // Mbit/s
-)
+// at foresees the next event of action i.
+func (x *fluidRun) at(i int32, moment float64) {
+	x.due[i] = moment
+	x.events.push(checkItem{int64(math.Float64bits(moment)), i})
+}
 
-// step goes to the next moment at which something changes, and returns the actions
-// that end there.
-func (x *fluidRun) step() []int32 {
-	x.share()
+// step goes to the next moment at which something ends, and reports whether there
+// is one.
+func (x *fluidRun) step() bool {
 	x.done = x.done[:0]
-	dt := math.Inf(1)
-	for k := range x.on {
-		s := &x.on[k]
-		switch {
-		case s.wait > 0:
-			dt = min(dt, s.wait)
-		case s.left > 0:
-			dt = min(dt, s.left/s.rate)
-		default:
-			dt = 0
+	for len(x.done) == 0 {
+		x.share()
+		if len(x.events) == 0 {
+			return false
 		}
-	}
-	if !(dt <= never) { // nothing moves: what waits for a pipe without any width does so for ever
-		x.now = never
-		for _, s := range x.on {
-			x.ends[s.act] = never
-			x.done = append(x.done, s.act)
-		}
-		x.on = x.on[:0]
-		return x.done
-	}
-	x.now += dt
-	const grain = 1e-6 // Mbit or seconds: what is left of rounding
-	keep := x.on[:0]
-	for _, s := range x.on {
-		if s.wait > 0 {
-			if s.wait -= dt; s.wait < grain {
-				s.wait = 0
+		first := true
+		for len(x.events) > 0 {
+			e := x.events[0]
+			moment := math.Float64frombits(uint64(e.key))
+			if stale := moment != x.due[e.act]; !stale && !first && moment > x.now+grain {
+				break
 			}
-		} else {
-			if s.left -= float64(s.rate * dt); s.left < grain {
-				s.left = 0
-			}
-		}
-		if s.wait == 0 && s.left == 0 {
-			x.ends[s.act] = x.now
-			x.done = append(x.done, s.act)
-			continue
-		}
-		keep = append(keep, s)
-	}
-	x.on = keep
-	return x.done
-}
-
-// share gives every stream its rate: again and again the pipe whose streams get
-// least is closed, and what they leave elsewhere is shared by the others.
-func (x *fluidRun) share() {
-	x.open, x.used = x.open[:0], x.used[:0]
-	for k := range x.on {
-		s := &x.on[k]
-		if s.rate = 0; s.wait > 0 || s.left == 0 {
-			continue
-		}
-		x.open = append(x.open, int32(k))
-		for _, p := range x.pipes[s.act] {
-			if x.count[p] == 0 {
-				x.used, x.free[p] = append(x.used, p), x.rate[p]
-			}
-			x.count[p]++
-		}
-	}
-	for len(x.open) > 0 {
-		least := math.Inf(1)
-		for _, p := range x.used {
-			if x.count[p] > 0 {
-				least = min(least, x.free[p]/float64(x.count[p]))
-			}
-		}
-		const alike = 1e-9 // Mbit/s: what differs by rounding alone is closed together
-		keep := x.open[:0]
-		for _, k := range x.open {
-			s := &x.on[k]
-			tight := false
-			for _, p := range x.pipes[s.act] {
-				tight = tight || x.free[p] <= float64((least+alike)*float64(x.count[p]))
-			}
-			if !tight {
-				keep = append(keep, k)
+			x.events.pop()
+			if moment != x.due[e.act] {
 				continue
 			}
-			s.rate = least
-			for _, p := range x.pipes[s.act] { // a closed pipe's share stays what it is
-				x.free[p] -= least
-				x.count[p]--
+			if first {
+				x.now, first = max(x.now, moment), false
+			}
+			x.turn(e.act)
+		}
+	}
+	slices.Sort(x.done)
+	return true
+}
+
+// turn lets the data of action i begin to flow, or ends it.
+func (x *fluidRun) turn(i int32) {
+	x.due[i] = -1
+	if x.speed[i] > 0 {
+		x.speed[i], x.left[i] = 0, 0
+		for _, p := range x.pipes[i] {
+			k := slices.Index(x.on[p], i)
+			x.on[p] = slices.Delete(x.on[p], k, k+1)
+			x.changed(p)
+		}
+	}
+	if x.left[i] <= grain {
+		x.ends[i] = x.now
+		x.done = append(x.done, i)
+		return
+	}
+	x.since[i] = x.now
+	for _, p := range x.pipes[i] {
+		x.on[p] = append(x.on[p], i)
+		x.changed(p)
+	}
+	x.seeds = append(x.seeds, i)
+}
+
+// changed notes that other streams than before flow through pipe p. One that all of
+// them could not fill, each as fast as it can ever be, is no matter to any of them.
+func (x *fluidRun) changed(p int32) {
+	sum := 0.0
+	for _, i := range x.on[p] {
+		sum += x.most[i]
+	}
+	before := x.tight[p]
+	x.tight[p] = sum > x.rate[p]
+	if before || x.tight[p] {
+		x.seeds = append(x.seeds, x.on[p]...)
+	}
+}
+
+// binds reports whether pipe p may be what limits stream i.
+func (x *fluidRun) binds(p, i int32) bool { return x.tight[p] || x.rate[p] <= x.most[i] }
+
+// share gives new shares to all streams that are joined to one whose share may have
+// changed, and foresees which of them end first.
+func (x *fluidRun) share() {
+	x.stamp++
+	for _, i := range x.seeds {
+		if x.seen[i] == x.stamp || x.left[i] == 0 {
+			continue
+		}
+		x.joined(i)
+		x.fill()
+		soonest := math.Inf(1)
+		for _, k := range x.part {
+			x.due[k] = x.since[k] + float64(x.left[k]/x.speed[k])
+			soonest = min(soonest, x.due[k])
+		}
+		for _, k := range x.part { // when they have ended, the others are looked at again
+			if x.due[k] <= soonest+grain {
+				x.at(k, max(x.due[k], x.now))
 			}
 		}
-		if len(keep) == len(x.open) { // bound by no pipe
-			for _, k := range keep {
-				x.on[k].rate = boundless
+	}
+	x.seeds = x.seeds[:0]
+}
+
+// joined collects the streams that are joined to stream i by pipes that bind, and
+// these pipes.
+func (x *fluidRun) joined(i int32) {
+	x.part, x.heap = append(x.part[:0], i), x.heap[:0]
+	x.seen[i] = x.stamp
+	for k := 0; k < len(x.part); k++ {
+		s := x.part[k]
+		for _, p := range x.pipes[s] {
+			if x.count[p] > 0 || !x.binds(p, s) {
+				continue
 			}
-			break
+			n := len(x.on[p])
+			x.count[p], x.free[p] = int32(n), x.rate[p]
+			x.heap.push(checkItem{int64(math.Float64bits(x.rate[p] / float64(n))), p})
+			for _, j := range x.on[p] {
+				if x.seen[j] != x.stamp {
+					x.seen[j] = x.stamp
+					x.part = append(x.part, j)
+				}
+			}
 		}
-		x.open = keep
 	}
-	for _, p := range x.used {
-		x.count[p] = 0
+}
+
+// fill shares max-min fairly: again and again the pipe whose streams get least is
+// closed, and what they leave elsewhere is shared by the others. What a pipe gives
+// to each only grows by that.
+func (x *fluidRun) fill() {
+	open := -x.stamp
+	for _, i := range x.part {
+		x.seen[i] = open
 	}
+	for left := len(x.part); left > 0; {
+		e := x.heap.pop()
+		p := e.act
+		if x.count[p] == 0 {
+			continue
+		}
+		least := max(x.free[p], 0) / float64(x.count[p])
+		if key := int64(math.Float64bits(least)); key > e.key {
+			x.heap.push(checkItem{key, p})
+			continue
+		}
+		for _, i := range x.on[p] {
+			if x.seen[i] != open {
+				continue
+			}
+			x.seen[i] = x.stamp
+			left--
+			for _, q := range x.pipes[i] {
+				if x.count[q] > 0 {
+					x.free[q] -= least
+					x.count[q]--
+				}
+			}
+			x.pace(i, least)
+		}
+	}
+}
+
+// pace gives stream i its speed.
+func (x *fluidRun) pace(i int32, speed float64) {
+	if speed == x.speed[i] {
+		return
+	}
+	x.left[i] = max(x.left[i]-float64(x.speed[i]*(x.now-x.since[i])), grain)
+	x.since[i], x.speed[i] = x.now, speed
 }
