@@ -36,6 +36,7 @@ type builder struct {
 	openVM      []bool
 	openHost    []bool
 	openTo      []bool   // an open action changes the host's power or maintenance
+	traits      []traits // by VM; nil until a stage asks for them
 	unseen      []bool   // by host: a VM that no inventory shows is on its way to it; nil when there is none
 	vetoes      []vmVeto // sorted by VM, then host
 	cons        []con
@@ -86,6 +87,10 @@ type builder struct {
 	actions []engine.Action
 	acts    []act
 	holds   []engine.Hold
+
+	// A confined builder plans one cluster while others do theirs: it may not ask for
+	// room on datastores, and has strayed where it would have to.
+	confined, strayed bool
 
 	// Scratch of one search.
 	mark scratch

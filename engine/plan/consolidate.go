@@ -24,9 +24,17 @@ type sleeper struct {
 // what brings most for the moves first. The hosts that were not proposed are tried
 // too: what keeps them on is said.
 func (b *builder) consolidateStage() {
+	if !slices.Contains(b.sleepy, true) {
+		return
+	}
+	b.readTraits()
 	groups := b.sleepers()
 	b.aim, b.gone, b.goneBy = nones(len(b.s.VMs)), make([]load, len(b.s.Hosts)), make([][]int32, len(b.s.Hosts))
 	evaluations := max(b.budget-b.evaluated, 0) / int64(max(len(groups), 1))
+	if most := int32(len(b.s.VMs)); b.wishes >= max(most, 1) && min(b.left.PowerHour, b.left.PowerDay) >= int32(len(b.s.Hosts)) {
+		b.sleepBeside(groups, evaluations) // no budget that one uses is missing to another
+		return
+	}
 	for lo := 0; lo < len(groups); lo += atOnce {
 		some := groups[lo:min(lo+atOnce, len(groups))]
 		domains := b.searchAll(some, evaluations)
@@ -49,12 +57,20 @@ func (b *builder) searchAll(groups [][]sleeper, evaluations int64) []*domain {
 		return domains
 	}
 	inParallel(len(groups), b.apart(func(n *builder, k int) {
-		if d := n.domainOf(n.s.Hosts[groups[k][0].h].Cluster, groups[k]); d != nil {
-			d.search(evaluations)
-			d.b, domains[k] = nil, d
-		}
+		domains[k] = n.searched(groups[k], evaluations)
 	}))
 	return domains
+}
+
+// searched is what the search of one cluster comes to, nil where there is none.
+func (b *builder) searched(list []sleeper, evaluations int64) *domain {
+	d := b.domainOf(b.s.Hosts[list[0].h].Cluster, list)
+	if d == nil {
+		return nil
+	}
+	d.search(evaluations)
+	d.b = nil
+	return d
 }
 
 // putToSleep plans what the search of one cluster proposes, and what else can be.
@@ -199,7 +215,7 @@ func (b *builder) follow(list []sleeper, d *domain) []int64 {
 func (b *builder) sleeper(h int32, why engine.Why) sleeper {
 	x := sleeper{h: h, why: []engine.Why{why}, idle: int64(max(b.s.Hosts[h].IdleW, 0))}
 	for _, v := range b.s.VMsOn(h) {
-		if vm := &b.s.VMs[v]; vm.Power == engine.VMOn && vm.Obstacles&engine.ObAgent == 0 {
+		if b.has(v, trLive) {
 			x.vms++
 			x.mem += int64(b.st.Foot[v].MiB)
 		}
@@ -285,6 +301,9 @@ func (b *builder) emptyFor(x *sleeper) (int64, reason) {
 // movesOff reports whether VM v has to move for host h to be empty, or why the
 // host cannot become so.
 func (b *builder) movesOff(v, h int32) (bool, reason) {
+	if b.has(v, trPlain) && b.moved[v] == 0 {
+		return true, reason{}
+	}
 	vm := &b.s.VMs[v]
 	switch {
 	case vm.Power == engine.VMOff && b.c.PoweredOff == engine.LeaveOff:

@@ -185,6 +185,7 @@ func (d *domain) readVMs() {
 	b := d.b
 	m := masks{d: d, ways: make([]hostSet, len(d.hosts))}
 	for i, h := range d.hosts {
+		rate := b.rate(h, h, false, false)
 		for _, v := range b.s.VMsOn(h) {
 			leave, r := b.movesOff(v, h)
 			if !r.ok() {
@@ -199,7 +200,6 @@ func (d *domain) readVMs() {
 				continue
 			}
 			f := b.st.Foot[v]
-			rate := b.rate(h, h, false, false)
 			e := b.learnt(v, b.s.Hosts[h].Site, false, rate, 0, 0)
 			n := int32(len(d.vms))
 			d.vms, d.size4 = append(d.vms, v), append(d.size4, load{f.CPUMHz, f.MiB, f.VCPUs})
@@ -309,8 +309,7 @@ func (m *masks) of(v int32, i int) hostSet {
 	if !b.c.Cost.Converges(vm, b.rate(m.d.hosts[i], m.d.hosts[i], false, false)) || to == (hostSet{}) {
 		return hostSet{}
 	}
-	bound := len(b.vetoes) > 0 || len(of(b.d.AllowHosts, v, func(x *engine.AllowHosts) int32 { return x.VM })) > 0 ||
-		len(of(b.d.AllowSites, v, func(x *engine.AllowSites) int32 { return x.VM })) > 0
+	bound := !b.has(v, trLoose)
 	ruled := len(b.consOf(v)) > 0
 	if ruled {
 		b.prepare(&w)

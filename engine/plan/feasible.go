@@ -147,6 +147,9 @@ func (b *builder) frozenText(h int32, evac bool) string {
 // vmReason says why VM v may not move wherever it goes.
 func (b *builder) vmReason(w *want) reason {
 	v := w.v
+	if b.has(v, trFree) {
+		return reason{}
+	}
 	vm := &b.s.VMs[v]
 	r := reason{stage: stVM, where: vm.Name}
 	set := func(code engine.HoldCode, form string) reason {
@@ -347,6 +350,9 @@ func (b *builder) openReason(w *want, h int32) reason {
 
 // allowedReason applies allow_sites, allow_hosts and vetoes.
 func (b *builder) allowedReason(w *want, h int32) reason {
+	if b.has(w.v, trLoose) {
+		return reason{}
+	}
 	if r := b.allowedSite(w, b.s.Hosts[h].Site); !r.ok() {
 		return r
 	}
@@ -381,6 +387,9 @@ func (b *builder) vetoReason(w *want, h int32) reason {
 
 // allowedSite applies allow_sites.
 func (b *builder) allowedSite(w *want, site int32) reason {
+	if b.has(w.v, trLoose) {
+		return reason{}
+	}
 	allow := of(b.d.AllowSites, w.v, func(x *engine.AllowSites) int32 { return x.VM })
 	for i := range allow {
 		if !allow[i].Sites.Has(site) && !b.yields(w, allow[i].By) {

@@ -155,7 +155,7 @@ func (b *builder) restReason(x *sleeper) reason {
 	switch {
 	case rest.hosts == 0:
 		return reason{code: engine.HoldLast, form: "it is the last host that is on in cluster %[1]s", where: b.s.Clusters[c].Name}
-	case !b.anyAt(site, other):
+	case !b.anyAt(c, site, other):
 		return reason{code: engine.HoldLast, form: "it is the last host that is on at site %[1]s", where: string(b.s.Sites[site].ID)}
 	case doomed && !x.stays:
 		return reason{}
@@ -163,16 +163,13 @@ func (b *builder) restReason(x *sleeper) reason {
 	return b.holdsIn(&rest, c, engine.Footprint{}, false)
 }
 
-// anyAt reports whether a host at the site counts.
-func (b *builder) anyAt(site int32, counts func(h int32) bool) bool {
-	for _, c := range b.siteClust[site] {
-		for _, h := range b.s.HostsOf(c) {
-			if b.s.Hosts[h].Site == site && counts(h) {
-				return true
-			}
-		}
+// anyAt reports whether a host at the site counts; first of cluster c, which settles
+// it nearly always.
+func (b *builder) anyAt(c, site int32, counts func(h int32) bool) bool {
+	in := func(c int32) bool {
+		return slices.ContainsFunc(b.s.HostsOf(c), func(h int32) bool { return b.s.Hosts[h].Site == site && counts(h) })
 	}
-	return false
+	return in(c) || slices.ContainsFunc(b.siteClust[site], in)
 }
 
 // leavingReason says why a host that is being emptied stays on: it is to be left

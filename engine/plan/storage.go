@@ -131,6 +131,10 @@ type storageChoice struct {
 // chooseStorage places home and disks on datastores of host h: what can stay
 // stays, the rest goes where most is free, shared before local.
 func (b *builder) chooseStorage(w *want, h int32, into []int32) (storageChoice, reason) {
+	if b.confined {
+		b.strayed = true
+		return storageChoice{disks: into}, reason{code: engine.HoldSpace, stage: stSpace}
+	}
 	vm := &b.s.VMs[w.v]
 	host := &b.s.Hosts[h]
 	across := vm.VCenter != host.VCenter

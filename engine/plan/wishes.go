@@ -63,6 +63,7 @@ func (b *builder) wishStage() {
 	if !view.any && len(b.d.Prefers) == 0 {
 		return
 	}
+	b.readTraits()
 	type part struct {
 		wishes []wish
 		holds  []engine.Hold
@@ -265,6 +266,9 @@ func (b *builder) deniedSite(v, site int32) reason {
 
 // coolReason says that v moved too recently to move again for a wish.
 func (b *builder) coolReason(v, site int32) reason {
+	if b.has(v, trFresh) {
+		return reason{}
+	}
 	x := b.ofVM(v)
 	if age := int64(b.in.Now - x.ForeignAt); x.ForeignAt != 0 && age < b.c.CooldownS {
 		return reason{code: engine.HoldCooldown, stage: stAllowed, form: "somebody else moved it %[3]d s ago, we may after %[4]d s", a: age, b: b.c.CooldownS}
@@ -292,6 +296,9 @@ func (b *builder) leftForGain(v int32) int32 {
 }
 
 func (b *builder) leftWithin(v int32, s int64) int32 {
+	if b.has(v, trFresh) {
+		return engine.None
+	}
 	x := b.ofVM(v)
 	if x.MovedAt == 0 || int64(b.in.Now-x.MovedAt) >= s {
 		return engine.None
