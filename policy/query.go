@@ -26,6 +26,8 @@ type query struct {
 	src      sources // of a cluster-scope rule
 	prepared rego.PreparedEvalQuery
 	watch    func(doing string, at *ast.Location) // told before each question; nil for nobody
+	tracer   topdown.QueryTracer                  // watches an evaluation; nil for none
+	modules  map[string]*ast.Module               // of the whole bundle, compiled
 }
 
 // prepare compiles the entry point's query once.
@@ -38,7 +40,7 @@ func prepare(ctx context.Context, c *ast.Compiler, e entry, voice int32) (query,
 	if err != nil {
 		return query{}, fmt.Errorf("prepare %s: %w", e.ref, err)
 	}
-	return query{entry: e, voice: voice, src: e.sources(), prepared: p}, nil
+	return query{entry: e, voice: voice, src: e.sources(), prepared: p, modules: c.Modules}, nil
 }
 
 // ask evaluates the query on the data and input, within the deadline.
@@ -53,6 +55,9 @@ func (q *query) ask(ctx context.Context, data ast.Object, input ast.Value, now e
 	opts := []rego.EvalOption{rego.EvalTransaction(docTxn{data}), rego.EvalExternalCancel(cancel), rego.EvalTime(now.Time())}
 	if input != nil {
 		opts = append(opts, rego.EvalParsedInput(input))
+	}
+	if q.tracer != nil {
+		opts = append(opts, rego.EvalQueryTracer(q.tracer))
 	}
 	rs, err := q.prepared.Eval(ctx, opts...)
 	switch {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"heliostat/engine/cycle"
 	"heliostat/engine/plan"
 	"heliostat/engine/whatif"
+	"heliostat/policy"
 )
 
 func newExplain(g *globals) *cobra.Command {
@@ -23,7 +25,10 @@ func newExplain(g *globals) *cobra.Command {
 		Short: "Say what the policies said about one VM, host or site, and what came of it",
 		Long: `Explain reads the journal: which rule said what about the object, whether it is to
 move or held and why, with the ledger, and what was done with it of late. Of a VM that
-stays it says what would have had to be different; see also why-not.`,
+stays it says what would have had to be different; see also why-not.
+
+The revision of the policies that was in force is asked once more, and says where each
+rule is written and which values it read. The journal keeps it.`,
 		Example: `  heliostat explain vm web-017
   heliostat explain site houston
   heliostat explain vm web-017 --at 2026-11-25T14:30:00Z
@@ -43,7 +48,7 @@ stays it says what would have had to be different; see also why-not.`,
 			if err != nil {
 				return err
 			}
-			e, err := explain(j, args[0], args[1], number)
+			e, err := explain(cmd.Context(), j, args[0], args[1], number)
 			if err != nil {
 				return err
 			}
@@ -67,6 +72,7 @@ type explanation struct {
 	ID       string                `json:"id"`
 	Name     string                `json:"name"`
 	Revision string                `json:"revision"`
+	Policies *force                `json:"policies"`
 	Facts    []string              `json:"facts"`
 	Said     []said                `json:"said"`
 	Actions  []engine.Action       `json:"actions"`
@@ -85,10 +91,16 @@ type said struct {
 	Mode   engine.Mode `json:"mode"`
 	What   string      `json:"what"`
 	Reason string      `json:"reason"`
+
+	At   string         `json:"at,omitempty"`   // file:line of the rule
+	Read []policy.Value `json:"read,omitempty"` // what it read
+
+	about string        // ID of what the item names; "" for the fleet
+	to    engine.HostID // of deny
 }
 
 // explain reads the plan of the cycle, of the widest level made in it.
-func explain(j journal, kind, name string, number uint64) (*explanation, error) {
+func explain(ctx context.Context, j journal, kind, name string, number uint64) (*explanation, error) {
 	last, err := lastPlan(j, number)
 	if err != nil {
 		return nil, err
@@ -111,6 +123,12 @@ func explain(j journal, kind, name string, number uint64) (*explanation, error) 
 		return nil, err
 	}
 	e.opinions(&in, &d, o)
+	if e.Policies, err = inForce(ctx, j, &d, &in); err != nil {
+		return nil, err
+	}
+	if err := e.Policies.read(ctx, &in, o, e.Said); err != nil {
+		return nil, err
+	}
 	for i := range p.Actions {
 		a := &p.Actions[i]
 		if e.concerns(string(a.VM), string(a.From.Host), string(a.To.Host), string(a.From.Site), string(a.To.Site)) {
@@ -128,7 +146,7 @@ func explain(j journal, kind, name string, number uint64) (*explanation, error) 
 		}
 	}
 	if kind == "vm" && len(e.Actions) == 0 {
-		e.Nearest = nearest(&in, o.vm)
+		e.Nearest = nearest(&in, o.vm, e.Policies.deny(ctx, in.Level))
 	}
 	return e, e.recent(j, number)
 }
@@ -248,9 +266,9 @@ func micro(v int32) string {
 // opinions gathers what the policies said about the object.
 func (e *explanation) opinions(in *plan.Input, d *engine.Decision, o object) {
 	s := in.Snapshot
-	say := func(b engine.By, format string, args ...any) {
+	say := func(b engine.By, about, format string, args ...any) {
 		v := d.Voices[b.Voice]
-		e.Said = append(e.Said, said{v.Policy, v.Rule, v.Mode, fmt.Sprintf(format, args...), d.Reasons[b.Reason]})
+		e.Said = append(e.Said, said{Policy: v.Policy, Rule: v.Rule, Mode: v.Mode, What: fmt.Sprintf(format, args...), Reason: d.Reasons[b.Reason], about: about})
 	}
 	vm := e.Kind == "vm"
 	for _, x := range d.SiteScores {
@@ -260,37 +278,37 @@ func (e *explanation) opinions(in *plan.Input, d *engine.Decision, o object) {
 				w := d.Voices[x.By.Voice].WeightMicroEUR
 				worth = fmt.Sprintf(", worth %.4f EUR/h to this VM", float64(w*int64(x.Milli)*int64(s.VMs[o.vm].VCPUs))/1e9)
 			}
-			say(x.By, "site %s scores %.2f%s", s.Sites[x.Site].ID, float64(x.Milli)/1000, worth)
+			say(x.By, string(s.Sites[x.Site].ID), "site %s scores %.2f%s", s.Sites[x.Site].ID, float64(x.Milli)/1000, worth)
 		}
 	}
 	for _, x := range d.Prefers {
 		if vm && x.VM == o.vm {
-			say(x.By, "prefers %s, worth %.4f EUR/h", x.To, float64(x.MicroEUR)/1e6)
+			say(x.By, e.ID, "prefers %s, worth %.4f EUR/h", x.To, float64(x.MicroEUR)/1e6)
 		}
 	}
 	for _, x := range d.Evacuations {
 		if e.about(s, o, x.Place) {
-			say(x.By, "evacuate %s by %s", x.Place, x.Deadline)
+			say(x.By, x.Place.ID, "evacuate %s by %s", x.Place, x.Deadline)
 		}
 	}
 	for _, x := range d.Drains {
 		if x.Host == o.host && e.Kind != "site" {
-			say(x.By, "drain its host %s, then %s", s.Hosts[x.Host].Name, x.Then)
+			say(x.By, string(s.Hosts[x.Host].ID), "drain its host %s, then %s", s.Hosts[x.Host].Name, x.Then)
 		}
 	}
 	for _, x := range d.Wakes {
 		if x.Host == o.host && e.Kind == "host" {
-			say(x.By, "may be woken")
+			say(x.By, e.ID, "may be woken")
 		}
 	}
 	for _, x := range d.Priorities {
 		if vm && x.VM == o.vm {
-			say(x.By, "leaves in tier %d", x.Tier)
+			say(x.By, e.ID, "leaves in tier %d", x.Tier)
 		}
 	}
 	for _, x := range d.Groups {
 		if vm && slices.Contains(x.VMs, o.vm) {
-			say(x.By, "%s at %s level with %d others in group %s", x.Kind, x.Scope, len(x.VMs)-1, x.Name)
+			say(x.By, e.ID, "%s at %s level with %d others in group %s", x.Kind, x.Scope, len(x.VMs)-1, x.Name)
 		}
 	}
 	for _, x := range d.AllowSites {
@@ -301,32 +319,35 @@ func (e *explanation) opinions(in *plan.Input, d *engine.Decision, o object) {
 					names = append(names, string(s.Sites[i].ID))
 				}
 			}
-			say(x.By, "only at %s", strings.Join(names, ", "))
+			say(x.By, e.ID, "only at %s", strings.Join(names, ", "))
 		}
 	}
 	for _, x := range d.AllowHosts {
 		if vm && x.VM == o.vm {
-			say(x.By, "only on %d hosts", len(x.Hosts))
+			say(x.By, e.ID, "only on %d hosts", len(x.Hosts))
 		}
 	}
 	for _, x := range d.Pins {
 		if vm && x.VM == o.vm {
-			say(x.By, "pinned to its host")
+			say(x.By, e.ID, "pinned to its host")
 		}
 	}
 	for _, x := range d.KeepOns {
 		if x.Host == o.host && e.Kind == "host" {
-			say(x.By, "keep it on")
+			say(x.By, e.ID, "keep it on")
 		}
 	}
 	for _, x := range d.Freezes {
 		if e.about(s, o, x.Place) {
-			say(x.By, "%s is frozen", x.Place)
+			say(x.By, x.Place.ID, "%s is frozen", x.Place)
 		}
 	}
 	for _, x := range in.Vetoes {
 		if string(x.VM) == e.ID {
-			e.Said = append(e.Said, said{x.Policy, engine.RuleDeny, x.Mode, "may not move to " + cmpOr(string(x.To), "anywhere"), x.Code + ": " + x.Reason})
+			e.Said = append(e.Said, said{
+				Policy: x.Policy, Rule: engine.RuleDeny, Mode: x.Mode, to: x.To,
+				What: "may not move to " + cmpOr(e.host(x.To), "anywhere"), Reason: x.Code + ": " + x.Reason,
+			})
 		}
 	}
 }
@@ -383,9 +404,15 @@ func (e *explanation) print(w io.Writer) error {
 	for _, f := range e.Facts {
 		line("  %s", f)
 	}
+	if n := e.Policies.note(); n != "" {
+		line("%s", n)
+	}
 	line("said:")
 	for _, x := range e.Said {
 		line("  %s.%s (%s): %s: %s", x.Policy, x.Rule, x.Mode, x.What, x.Reason)
+		if x.At != "" {
+			line("    %s%s", x.At, readText(x.Read))
+		}
 	}
 	if len(e.Said) == 0 {
 		line("  nothing: no policy has an opinion on it")
@@ -430,6 +457,18 @@ func (e *explanation) print(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// readText lists what a rule read.
+func readText(values []policy.Value) string {
+	parts := make([]string, len(values))
+	for i, v := range values {
+		parts[i] = v.Name + " " + v.Value
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " read " + strings.Join(parts, ", ")
 }
 
 // rangeText is where nine of ten such moves end, where that is known.

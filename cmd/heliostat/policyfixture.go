@@ -121,13 +121,18 @@ func moveNamed(s *engine.Snapshot, p *engine.Plan, vm, host string) (engine.Acti
 			return *a, nil
 		}
 	}
+	return moveOf(s, v, h), nil
+}
+
+// moveOf is a move of the VM to the host as a plan could have it.
+func moveOf(s *engine.Snapshot, v, h int32) engine.Action {
 	a := engine.Action{ID: "fixture", Kind: engine.Move, VM: s.VMs[v].ID, Name: s.VMs[v].Name, Moid: s.VMs[v].Moid, To: placeOf(s, h), Why: []engine.Why{}}
 	if from := s.VMs[v].Host; from >= 0 {
 		a.From = placeOf(s, from)
 	}
 	a.Across = a.From.VCenter != a.To.VCenter
 	a.Storage = a.Across
-	return a, nil
+	return a
 }
 
 func placeOf(s *engine.Snapshot, h int32) engine.Place {

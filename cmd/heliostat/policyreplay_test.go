@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"heliostat/engine/backtest"
+	"heliostat/policy"
 )
 
 // TestPolicyReplay plays some hours and tries policies on them.
@@ -72,6 +74,25 @@ func TestPolicyReplay(t *testing.T) {
 	}
 	tryDiff(t, state)
 	tryFixture(t, state)
+	tryForce(t, state)
+}
+
+// tryForce asks the policies that were in force once more.
+func tryForce(t *testing.T, state string) {
+	t.Helper()
+	var r replayed
+	if out := must(t, "replay", "--state", state, "--all", "--json"); json.Unmarshal([]byte(out), &r) != nil || r.Plans != r.Identical || r.Policies.Decisions == 0 || r.Policies.Decisions != r.Policies.Identical {
+		t.Errorf("replay says %s", out)
+	}
+	var e explanation
+	out := must(t, "explain", "site", "tokyo", "--state", state, "--json")
+	if err := json.Unmarshal([]byte(out), &e); err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(e.Said, func(x said) bool { return x.Policy == "follow_the_sun" })
+	if !e.Policies.Kept || i < 0 || !strings.HasPrefix(e.Said[i].At, "placement/follow_the_sun.rego:") || !slices.ContainsFunc(e.Said[i].Read, func(v policy.Value) bool { return v.Name == "site.sun_deg" }) {
+		t.Errorf("explain says %s", out)
+	}
 }
 
 // tryDiff compares bundles rule by rule.

@@ -2,12 +2,17 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"heliostat/engine/backtest"
 	"heliostat/engine/cycle"
 )
 
@@ -20,8 +25,9 @@ func newReplay(g *globals) *cobra.Command {
 		Short: "Build journaled plans again and compare them byte for byte",
 		Long: `Replay takes what a journaled plan was made from (the snapshot, the decision of the
 policies, the history, the open actions, the configuration, the time and the seed),
-builds the plan again and compares it byte for byte with the one in the journal.
-It exits with 1 when they differ.`,
+builds the plan again and compares it byte for byte with the one in the journal. Then it
+puts each recorded snapshot before the policies that were in force, in the revision that
+the journal keeps, and compares what they decide. It exits with 1 when something differs.`,
 		Example: `  heliostat replay --state /var/lib/heliostat --all
   heliostat replay --state /var/lib/heliostat --cycle 118
   heliostat replay --journal case.tar.zst --all`,
@@ -35,7 +41,7 @@ It exits with 1 when they differ.`,
 				return err
 			}
 			defer func() { _ = j.Close() }()
-			return replay(cmd.OutOrStdout(), j, number, g.json)
+			return replay(cmd.Context(), cmd.OutOrStdout(), j, number, g.json)
 		},
 	}
 	g.exportFlag(cmd)
@@ -50,9 +56,11 @@ type replayed struct {
 	Plans     int      `json:"plans"`
 	Identical int      `json:"identical"`
 	Different []string `json:"different"`
+
+	Policies *backtest.Asked `json:"policies"`
 }
 
-func replay(w io.Writer, j journal, only uint64, asJSON bool) error {
+func replay(ctx context.Context, w io.Writer, j journal, only uint64, asJSON bool) error {
 	r := replayed{Different: []string{}}
 	for p, err := range plans(j, only) {
 		if err != nil {
@@ -74,23 +82,42 @@ func replay(w io.Writer, j journal, only uint64, asJSON bool) error {
 		r.Different = append(r.Different, fmt.Sprintf("cycle %d, level %s: differs from byte %d: journaled ...%s, rebuilt ...%s",
 			p.cycle, p.record.Level, at, around(want, at), around(got, at)))
 	}
-	if asJSON {
-		if err := printJSON(w, r); err != nil {
-			return err
-		}
-	} else {
-		for _, d := range r.Different {
-			_, _ = fmt.Fprintln(w, d)
-		}
-		_, _ = fmt.Fprintf(w, "%d plans replayed, %d identical, %d different\n", r.Plans, r.Identical, len(r.Different))
-	}
-	switch {
-	case r.Plans == 0:
+	if r.Plans == 0 {
 		return errors.New("no plan to replay")
-	case len(r.Different) > 0:
-		return fmt.Errorf("%d of %d plans differ", len(r.Different), r.Plans)
 	}
-	return nil
+	record, err := backtest.Read(j, time.Time{}, time.Time{})
+	if err != nil {
+		return err
+	}
+	if r.Policies, err = record.Ask(ctx, keptBundle(j), only); err != nil {
+		return err
+	}
+	if asJSON {
+		err = printJSON(w, r)
+	} else {
+		r.print(w)
+	}
+	if parted := len(r.Policies.Different); err == nil && len(r.Different)+parted > 0 {
+		err = fmt.Errorf("%d of %d plans and %d of %d decisions differ", len(r.Different), r.Plans, parted, r.Policies.Decisions)
+	}
+	return err
+}
+
+func (r *replayed) print(w io.Writer) {
+	for _, d := range r.Different {
+		_, _ = fmt.Fprintln(w, d)
+	}
+	_, _ = fmt.Fprintf(w, "%d plans replayed, %d identical, %d different\n", r.Plans, r.Identical, len(r.Different))
+	p := r.Policies
+	if p.Decisions > 0 {
+		_, _ = fmt.Fprintf(w, "%d decisions asked for again of the policies in force, %d identical, %d different\n", p.Decisions, p.Identical, len(p.Different))
+	}
+	if len(p.Different) > 0 {
+		_, _ = fmt.Fprintf(w, "the first decision that differs is that of cycle %d\n", p.Different[0])
+	}
+	for _, revision := range slices.Sorted(maps.Keys(p.NotKept)) {
+		_, _ = fmt.Fprintf(w, "revision %.12s is not kept here: %s taken as recorded\n", revision, count(p.NotKept[revision], "decision"))
+	}
 }
 
 // around is the neighbourhood of byte i.

@@ -29,7 +29,8 @@ func newWhyNot(g *globals) *cobra.Command {
 		Long: `Why-not takes a journaled cycle and asks the planner what would have had to be
 different for the VM to be moved: it lifts the constraint that binds, builds the plan
 again, lifts the next, and at last finds the least that the move would have to be
-worth. What it answers is what the planner would do. Nothing is changed.`,
+worth. The policies that were in force are asked about each move that this proposes; the
+journal keeps them. What it answers is what the planner would do. Nothing is changed.`,
 		Example: `  heliostat why-not vm web-017 --to frankfurt
   heliostat why-not vm web-017 --to esx-04 --at 2026-11-25T14:30:00Z --state /var/lib/heliostat`,
 		Args:      cobra.ExactArgs(2),
@@ -58,17 +59,32 @@ worth. What it answers is what the planner would do. Nothing is changed.`,
 			if err != nil {
 				return err
 			}
-			a, err := whyNot(in, args[1], to)
+			d, err := decisionOf(j, p.input)
+			if err != nil {
+				return err
+			}
+			f, err := inForce(cmd.Context(), j, &d, &in)
+			if err != nil {
+				return err
+			}
+			a, err := whyNot(in, args[1], to, f.deny(cmd.Context(), in.Level))
 			if err != nil {
 				return err
 			}
 			if g.json {
-				return printJSON(cmd.OutOrStdout(), a)
+				return printJSON(cmd.OutOrStdout(), struct {
+					*whatif.Answer
+					Policies *force `json:"policies"`
+				}{a, f})
 			}
-			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "vm %s, cycle %d at %s, level %s\n", a.Name, number, in.Now, in.Level)
+			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "vm %s, cycle %d at %s, level %s, policies %.12s\n", a.Name, number, in.Now, in.Level, f.Revision)
+			if n := f.note(); n != "" {
+				_, _ = fmt.Fprintln(cmd.OutOrStdout(), n)
+			}
 			return printAnswer(cmd.OutOrStdout(), a)
 		},
 	}
+	g.exportFlag(cmd)
 	cmd.Flags().StringVar(&state, "state", "", "state folder of a stopped daemon (default: the configured one)")
 	cmd.Flags().StringVar(&to, "to", "", "a site, a cluster or a host")
 	when.flags(cmd)
@@ -137,7 +153,7 @@ func lastPlan(j journal, number uint64) (planned, error) {
 	return last, nil
 }
 
-func whyNot(in plan.Input, name, to string) (*whatif.Answer, error) {
+func whyNot(in plan.Input, name, to string, deny whatif.Deny) (*whatif.Answer, error) {
 	s := in.Snapshot
 	v, err := vmNamed(s, name)
 	if err != nil {
@@ -147,7 +163,7 @@ func whyNot(in plan.Input, name, to string) (*whatif.Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := whatif.WhyNot(in, v, place)
+	a := whatif.WhyNot(in, v, place, deny)
 	return &a, nil
 }
 
@@ -220,7 +236,7 @@ func beyond(more float64) string {
 
 // nearest is the answer for the site that least keeps the VM from, nil where
 // there is none.
-func nearest(in *plan.Input, v int32) *whatif.Answer {
+func nearest(in *plan.Input, v int32, deny whatif.Deny) *whatif.Answer {
 	if len(in.Snapshot.VMs) > nearestVMs {
 		return nil
 	}
@@ -229,7 +245,7 @@ func nearest(in *plan.Input, v int32) *whatif.Answer {
 		if in.Snapshot.VMSite(v) == int32(i) {
 			continue
 		}
-		a := whatif.WhyNot(*in, v, engine.Subject{Kind: "site", ID: string(in.Snapshot.Sites[i].ID)})
+		a := whatif.WhyNot(*in, v, engine.Subject{Kind: "site", ID: string(in.Snapshot.Sites[i].ID)}, deny)
 		if a.Possible && (best == nil || len(a.Binds) < len(best.Binds) || len(a.Binds) == len(best.Binds) && a.ShortMicro < best.ShortMicro) {
 			best = &a
 		}

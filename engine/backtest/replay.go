@@ -3,6 +3,7 @@ package backtest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"heliostat/engine"
@@ -60,6 +61,60 @@ func (x *replay) step(ctx context.Context, f *frame, m *moment) error {
 		}
 	}
 	return nil
+}
+
+// ErrNotKept is what a [Load] fails with of a revision that it does not have.
+var ErrNotKept = errors.New("is not kept")
+
+// An Asked is what came of asking the policies that were in force once more.
+type Asked struct {
+	Decisions int      `json:"decisions"`
+	Identical int      `json:"identical"`
+	Different []uint64 `json:"different"` // cycles
+	// NotKept counts the decisions that could not be asked for, by revision.
+	NotKept map[string]int `json:"not_kept,omitempty"`
+}
+
+// Ask lays the recorded snapshots before the policies again, of one cycle when only is
+// not 0, and compares their decisions with the recorded ones, to the byte.
+func (r *Record) Ask(ctx context.Context, load Load, only uint64) (*Asked, error) {
+	out, b := &Asked{Different: []uint64{}, NotKept: map[string]int{}}, bench{load: load}
+	for i := range r.frames {
+		f := &r.frames[i]
+		if only != 0 && f.cycle != only {
+			continue
+		}
+		parted, err := r.ask(ctx, &b, f)
+		switch {
+		case errors.Is(err, ErrNotKept):
+			out.NotKept[f.revision]++
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("cycle %d: %w", f.cycle, err)
+		case parted:
+			out.Different = append(out.Different, f.cycle)
+		default:
+			out.Identical++
+		}
+		out.Decisions++
+	}
+	return out, nil
+}
+
+func (r *Record) ask(ctx context.Context, b *bench, f *frame) (parted bool, err error) {
+	m, err := r.moment(f)
+	if err != nil {
+		return false, err
+	}
+	p, err := b.of(ctx, m.decision)
+	if err != nil {
+		return false, err
+	}
+	said, err := p.Evaluate(ctx, m.view)
+	if err != nil {
+		return false, err
+	}
+	return differs(m.decision, cycle.Relay(m.decision, said, m.snapshot))
 }
 
 // replan makes each plan of the frame again, by what p says, and counts them, and those that

@@ -2,7 +2,9 @@ package whatif
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"heliostat/engine"
 	"heliostat/engine/plan"
@@ -84,8 +86,15 @@ func (q *question) liftRule(in plan.Input, code engine.HoldCode) (plan.Input, st
 		in.Snapshot = s
 		return in, "nothing were frozen" + who
 	case engine.HoldVeto:
+		var who []string
+		for _, x := range q.vetoes(in.Vetoes) {
+			if !slices.Contains(who, x.Policy) {
+				who = append(who, x.Policy)
+			}
+		}
 		in.Vetoes = slices.DeleteFunc(slices.Clone(in.Vetoes), func(x engine.Veto) bool { return x.VM == vm.ID })
-		return in, "the policy did not deny it"
+		q.deny = nil
+		return in, fmt.Sprintf("%s did not deny it", strings.Join(who, ", "))
 	case engine.HoldPinned:
 		d.Pins = slices.DeleteFunc(slices.Clone(d.Pins), func(x engine.Pin) bool { return about(x.VM) })
 		in.Decision = &d
@@ -121,6 +130,15 @@ func (q *question) liftRule(in plan.Input, code engine.HoldCode) (plan.Input, st
 	default:
 		return in, ""
 	}
+}
+
+// vetoes are those about the VM: that the Input has, and that were found by asking.
+func (q *question) vetoes(in []engine.Veto) []engine.Veto {
+	out := slices.DeleteFunc(slices.Clone(in), func(x engine.Veto) bool { return x.VM != q.in.Snapshot.VMs[q.v].ID })
+	for _, host := range slices.Sorted(maps.Keys(q.said)) {
+		out = append(out, q.said[host]...)
+	}
+	return out
 }
 
 // ungrouped is the Input without the rules and groups that the VM is in.

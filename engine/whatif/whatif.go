@@ -56,9 +56,13 @@ type Score struct {
 	More   float64 `json:"more"`
 }
 
-// WhyNot asks why VM v is not moved to the place: of kind site, cluster or host.
-func WhyNot(in plan.Input, v int32, to engine.Subject) Answer {
-	q := &question{in: in, v: v, to: to, site: siteOf(in.Snapshot, to)}
+// Deny asks the policies about moves, as the loop does when a plan proposes them.
+type Deny func(moves []engine.Action) []engine.Veto
+
+// WhyNot asks why VM v is not moved to the place: of kind site, cluster or host. The
+// policies are asked about the moves that it thinks of; with a nil deny nobody is.
+func WhyNot(in plan.Input, v int32, to engine.Subject, deny Deny) Answer {
+	q := &question{in: in, v: v, to: to, site: siteOf(in.Snapshot, to), deny: deny, said: map[engine.HostID][]engine.Veto{}}
 	vm := &in.Snapshot.VMs[v]
 	a := Answer{VM: vm.ID, Name: vm.Name, To: to, Binds: []Bind{}}
 	switch {
@@ -101,6 +105,9 @@ type question struct {
 	to     engine.Subject
 	site   int32 // of the place; None where it has none
 	builds int
+
+	deny Deny
+	said map[engine.HostID][]engine.Veto // about moves of the VM to hosts
 }
 
 func siteOf(s *engine.Snapshot, to engine.Subject) int32 {
@@ -152,7 +159,46 @@ func (q *question) build(in plan.Input, premium int64) *engine.Plan {
 		d.Prefers = slices.Insert(slices.Clone(d.Prefers), at, x)
 		in.Decision = &d
 	}
-	return plan.Build(in)
+	// As the loop: the plan is built around what the policies refuse, three times at most.
+	for round := 1; ; round++ {
+		p := plan.Build(in)
+		fresh := q.refused(p, in.Vetoes)
+		if len(fresh) == 0 {
+			return p
+		}
+		if round == 3 {
+			for i := range fresh {
+				fresh[i].To = "" // anywhere
+			}
+		}
+		in.Vetoes = append(slices.Clone(in.Vetoes), fresh...)
+	}
+}
+
+// refused is what the policies say against the plan's move of the VM, beyond what is
+// known. A refusal that was lifted is not asked for again.
+func (q *question) refused(p *engine.Plan, known []engine.Veto) (fresh []engine.Veto) {
+	if q.deny == nil {
+		return nil
+	}
+	vm := q.in.Snapshot.VMs[q.v].ID
+	for i := range p.Actions {
+		a := &p.Actions[i]
+		if a.Kind != engine.Move || a.VM != vm {
+			continue
+		}
+		said, ok := q.said[a.To.Host]
+		if !ok {
+			said = q.deny([]engine.Action{*a})
+			q.said[a.To.Host] = said
+		}
+		for _, v := range said {
+			if !slices.ContainsFunc(known, func(k engine.Veto) bool { return k.VM == v.VM && (k.To == v.To || k.To == "") && k.Policy == v.Policy }) {
+				fresh = append(fresh, v)
+			}
+		}
+	}
+	return fresh
 }
 
 func (q *question) moves(p *engine.Plan) bool {

@@ -95,7 +95,7 @@ func TestWhyNot(t *testing.T) {
 			c.change(&in, v)
 			to := engine.Subject{Kind: "site", ID: string(in.Snapshot.Sites[1].ID)}
 			before := plan.Build(in)
-			a := WhyNot(in, v, to)
+			a := WhyNot(in, v, to, nil)
 			if a.There || a.Moves {
 				t.Fatalf("%+v", a)
 			}
@@ -128,13 +128,13 @@ func TestWhyNot(t *testing.T) {
 
 func TestWhyNotThere(t *testing.T) {
 	in, v := world(t)
-	if a := WhyNot(in, v, engine.Subject{Kind: "site", ID: string(in.Snapshot.Sites[0].ID)}); !a.There {
+	if a := WhyNot(in, v, engine.Subject{Kind: "site", ID: string(in.Snapshot.Sites[0].ID)}, nil); !a.There {
 		t.Errorf("%+v", a)
 	}
 	// A site score that is worth enough: the plan moves it.
 	in.Decision.SiteScores = []engine.SiteScore{{Site: 1, Milli: 1000}}
 	in.Decision.Voices[0].WeightMicroEUR, in.Config.MovesPerCycle = 10_000_000, 1000
-	if a := WhyNot(in, v, engine.Subject{Kind: "site", ID: string(in.Snapshot.Sites[1].ID)}); !a.Moves {
+	if a := WhyNot(in, v, engine.Subject{Kind: "site", ID: string(in.Snapshot.Sites[1].ID)}, nil); !a.Moves {
 		t.Errorf("%+v", a)
 	}
 }
