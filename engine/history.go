@@ -88,9 +88,12 @@ func (r *Ring) Percentile(p int) int32 {
 	if n == 0 {
 		return Unknown
 	}
-	slices.Sort(vals[:n])
 	rank := (p*n + 99) / 100
-	return vals[min(max(rank, 1), n)-1]
+	if rank >= n {
+		return slices.Max(vals[:n])
+	}
+	slices.Sort(vals[:n])
+	return vals[max(rank, 1)-1]
 }
 
 // Owned says what this daemon has done to a host and not undone.

@@ -81,99 +81,124 @@ func (a *Action) Class() MoveClass {
 type Slots struct {
 	l    Limits
 	s    *Snapshot
-	host []int32
-	nic  []int32
-	ds   []int32
-	vc   []int32
-	link []int32 // by index in Snapshot.Links
-	acts []int32 // host actions by cluster
+	used []int32
+	// Where in used the counters of a kind start; those of hosts are at 0.
+	nic, ds, vc, link int32 // links by index in Snapshot.Links
+	acts              int32 // host actions by cluster
 }
 
 // NewSlots returns empty slots over the hosts, datastores and links of s.
 func NewSlots(l Limits, s *Snapshot) *Slots {
-	return &Slots{
-		l: l, s: s, host: make([]int32, len(s.Hosts)), nic: make([]int32, len(s.Hosts)), ds: make([]int32, len(s.Datastores)),
-		vc: make([]int32, len(s.VCenters)), link: make([]int32, len(s.Links)), acts: make([]int32, len(s.Clusters)),
-	}
+	t := &Slots{l: l, s: s, nic: int32(len(s.Hosts))}
+	t.ds = t.nic + int32(len(s.Hosts))
+	t.vc = t.ds + int32(len(s.Datastores))
+	t.link = t.vc + int32(len(s.VCenters))
+	t.acts = t.link + int32(len(s.Links))
+	t.used = make([]int32, int(t.acts)+len(s.Clusters))
+	return t
 }
 
 // Fits reports whether the action can start beside what is already taken. What
 // the snapshot does not know (a host that left it) binds nothing.
 func (t *Slots) Fits(a *Action) bool {
 	fits := true
-	t.each(a, func(used *int32, cost, capacity int32) {
-		fits = fits && *used+cost <= capacity
+	t.each(a, func(k, cost, capacity int32) {
+		fits = fits && t.used[k]+cost <= capacity
 	})
 	return fits
 }
 
 // Take occupies the action's slots. Whether it fits is the caller's business.
 func (t *Slots) Take(a *Action) {
-	t.each(a, func(used *int32, cost, _ int32) { *used += cost })
+	t.each(a, func(k, cost, _ int32) { t.used[k] += cost })
 }
 
 // Release frees what Take took.
 func (t *Slots) Release(a *Action) {
-	t.each(a, func(used *int32, cost, _ int32) { *used -= cost })
+	t.each(a, func(k, cost, _ int32) { t.used[k] -= cost })
 }
 
 // Visit calls f once for every counter that the action occupies, in a fixed
-// order: the counter itself, which stays the same for the life of t, what the
-// action takes of it, and its capacity. It is for those who ask about one action
-// many times and would look its objects up but once.
-func (t *Slots) Visit(a *Action, f func(used *int32, cost, capacity int32)) { t.each(a, f) }
+// order: the counter's number, below [Slots.Counters], what the action takes of it,
+// and its capacity. It is for those who ask about one action many times and would
+// look its objects up but once.
+func (t *Slots) Visit(a *Action, f func(counter, cost, capacity int32)) { t.each(a, f) }
+
+// VisitMove is Visit for a move whose VM and hosts were looked up before.
+func (t *Slots) VisitMove(a *Action, v, from, to int32, f func(counter, cost, capacity int32)) {
+	t.eachOfMove(a, v, [2]int32{from, to}, t.s.linkIndex(t.s.Hosts[from].Site, t.s.Hosts[to].Site), f)
+}
+
+// Counters is how many counters there are.
+func (t *Slots) Counters() int { return len(t.used) }
 
 // each calls f once for every counter that the action occupies.
-func (t *Slots) each(a *Action, f func(used *int32, cost, capacity int32)) {
+func (t *Slots) each(a *Action, f func(counter, cost, capacity int32)) {
 	if a.Kind != Move {
 		if c, ok := t.s.FindCluster(a.From.Cluster); ok {
-			f(&t.acts[c], 1, t.l.HostActionsPerCluster)
+			f(t.acts+c, 1, t.l.HostActionsPerCluster)
 		}
 		return
 	}
-	cost := t.l.Cost[a.Class()]
-	ends := [2]HostID{a.From.Host, a.To.Host}
-	if ends[0] == ends[1] {
-		ends[1] = ""
+	v, _ := t.s.FindVM(a.VM)
+	from, _ := t.s.FindHost(a.From.Host)
+	to, _ := t.s.FindHost(a.To.Host)
+	x, ok1 := t.s.FindSite(a.From.Site)
+	y, ok2 := t.s.FindSite(a.To.Site)
+	link := None
+	if ok1 && ok2 {
+		link = t.s.linkIndex(x, y)
 	}
-	for _, id := range ends {
-		h, ok := t.s.FindHost(id)
-		if !ok {
+	t.eachOfMove(a, v, [2]int32{from, to}, link, f)
+}
+
+// eachOfMove is each for a move whose objects were looked up; None for those that
+// are not in the snapshot.
+func (t *Slots) eachOfMove(a *Action, v int32, ends [2]int32, link int32, f func(counter, cost, capacity int32)) {
+	cost := t.l.Cost[a.Class()]
+	if ends[0] == ends[1] {
+		ends[1] = None
+	}
+	for _, h := range ends {
+		if h < 0 {
 			continue
 		}
-		f(&t.host[h], cost.Host, t.l.HostUnits)
+		f(h, cost.Host, t.l.HostUnits)
 		if cost.NIC > 0 {
 			units := t.l.NICUnitsSlow
 			if t.s.Hosts[h].NICMbps >= 10_000 {
 				units = t.l.NICUnitsFast
 			}
-			f(&t.nic[h], cost.NIC, units)
+			f(t.nic+h, cost.NIC, units)
 		}
 	}
-	t.eachDatastore(a, func(d int32) { f(&t.ds[d], cost.Datastore, t.l.DatastoreUnits) })
-	if v, ok := t.s.FindVCenter(a.From.VCenter); ok {
-		f(&t.vc[v], 1, t.l.VCenterUnits)
+	t.eachDatastore(a, v, func(d int32) { f(t.ds+d, cost.Datastore, t.l.DatastoreUnits) })
+	if c, ok := t.s.FindVCenter(a.From.VCenter); ok {
+		f(t.vc+c, 1, t.l.VCenterUnits)
 	}
 	if a.Across {
-		if v, ok := t.s.FindVCenter(a.To.VCenter); ok {
-			f(&t.vc[v], 1, t.l.VCenterUnits)
+		if c, ok := t.s.FindVCenter(a.To.VCenter); ok {
+			f(t.vc+c, 1, t.l.VCenterUnits)
 		}
 	}
-	if i, ok := t.linkOf(a); ok {
-		f(&t.link[i], 1, LinkMoves(t.l, &t.s.Links[i]))
+	if link >= 0 {
+		f(t.link+link, 1, LinkMoves(t.l, &t.s.Links[link]))
 	}
 }
 
-// eachDatastore visits each datastore that the move touches, once.
-func (t *Slots) eachDatastore(a *Action, f func(int32)) {
+// eachDatastore visits each datastore that the move of VM v touches, once.
+func (t *Slots) eachDatastore(a *Action, v int32, f func(int32)) {
+	if !a.Storage {
+		if v >= 0 && t.s.VMs[v].Home >= 0 {
+			f(t.s.VMs[v].Home)
+		}
+		return
+	}
 	var seen [16]int32
 	n := 0
 	visit := func(id DatastoreID) {
 		d, ok := t.s.FindDatastore(id)
-		if !ok {
-			return
-		}
-		if slices.Contains(seen[:n], d) {
+		if !ok || slices.Contains(seen[:n], d) {
 			return
 		}
 		if n < len(seen) {
@@ -182,27 +207,11 @@ func (t *Slots) eachDatastore(a *Action, f func(int32)) {
 		}
 		f(d)
 	}
-	if !a.Storage {
-		if v, ok := t.s.FindVM(a.VM); ok && t.s.VMs[v].Home >= 0 {
-			visit(t.s.Datastores[t.s.VMs[v].Home].ID)
-		}
-		return
-	}
 	visit(a.HomeTo)
 	for _, d := range a.Disks {
 		visit(d.From)
 		visit(d.To)
 	}
-}
-
-func (t *Slots) linkOf(a *Action) (int32, bool) {
-	from, ok1 := t.s.FindSite(a.From.Site)
-	to, ok2 := t.s.FindSite(a.To.Site)
-	if !ok1 || !ok2 {
-		return None, false
-	}
-	i := t.s.linkIndex(from, to)
-	return i, i >= 0
 }
 
 // LinkMoves is how many moves at once a link carries: as many as each get

@@ -58,27 +58,55 @@ func NewState(s *Snapshot, foot []Footprint) *State {
 			foot[i] = FootprintOf(&s.VMs[i], Unknown)
 		}
 	}
+	t := EmptyState(s, foot)
+	for h := range s.Hosts {
+		t.Settle(int32(h))
+	}
+	return t
+}
+
+// EmptyState knows no host and no VM yet but how much each VM takes: see
+// [State.Settle]. What is not settled is on no host, or takes nothing.
+func EmptyState(s *Snapshot, foot []Footprint) *State {
 	n := len(s.Hosts)
 	t := &State{
 		S: s, Foot: foot, Host: make([]int32, len(s.VMs)), CPU: make([]int32, n), Mem: make([]int32, n), VCPU: make([]int32, n),
 		On: make([]int32, n), In: make([]int32, n), Free: make([]int64, len(s.Datastores)), Power: make([]HostPower, n), Maint: make([]bool, n),
 		Moved: make([]int32, len(s.VMs)),
 	}
+	for v := range t.Host {
+		t.Host[v] = None
+	}
 	for d := range s.Datastores {
 		t.Free[d] = s.Datastores[d].FreeMiB
 	}
-	for h := range s.Hosts {
-		t.CPU[h], t.Mem[h] = overhead(s, int32(h))
-		t.Power[h] = s.Hosts[h].Power
-		t.Maint[h] = s.Hosts[h].Maintenance || s.Hosts[h].Entering
-	}
-	for v := range s.VMs {
-		t.Host[v] = s.VMs[v].Host
-		if h := t.Host[v]; h >= 0 {
-			t.add(int32(v), h, 1)
-		}
-	}
 	return t
+}
+
+// Settle puts host h into the state as it stands in the snapshot, with its VMs.
+func (t *State) Settle(h int32) {
+	host := &t.S.Hosts[h]
+	t.CPU[h], t.Mem[h] = overhead(t.S, h)
+	for _, v := range t.S.VMsOn(h) {
+		t.Host[v] = h
+		t.add(v, h, 1)
+	}
+	t.Power[h] = host.Power
+	t.Maint[h] = host.Maintenance || host.Entering
+}
+
+// Restore makes hosts, VMs and datastores as they are in another state of the same
+// snapshot.
+func (t *State) Restore(from *State, hosts, vms, stores []int32) {
+	for _, h := range hosts {
+		t.CPU[h], t.Mem[h], t.VCPU[h], t.On[h], t.In[h], t.Power[h], t.Maint[h] = from.CPU[h], from.Mem[h], from.VCPU[h], from.On[h], from.In[h], from.Power[h], from.Maint[h]
+	}
+	for _, v := range vms {
+		t.Host[v], t.Moved[v] = from.Host[v], from.Moved[v]
+	}
+	for _, d := range stores {
+		t.Free[d] = from.Free[d]
+	}
 }
 
 // overhead is what a host uses beyond its VMs: the hypervisor itself.

@@ -27,9 +27,12 @@ func Check(in Input, p *engine.Plan) error {
 	}
 	c := newChecker(in, p)
 	c.whole()
-	for i := range p.Actions {
-		c.action(int32(i))
-	}
+	c.resolve()
+	c.eachAction(func(n *checker, i int32) {
+		if n.ends[i].from >= 0 {
+			n.action(i)
+		}
+	})
 	c.delegated()
 	c.opinions()
 	c.budgets()
@@ -37,7 +40,7 @@ func Check(in Input, p *engine.Plan) error {
 	if !c.broken {
 		c.replays()
 	}
-	return errors.Join(c.errs...)
+	return c.report()
 }
 
 // checkEnds is an action's places by index.
@@ -51,6 +54,32 @@ type checkFault struct {
 	code   engine.HoldCode
 }
 
+// A checkFinding is a violation.
+type checkFinding struct {
+	checkFault
+	text string
+}
+
+// checkFindings are what was found, in order.
+type checkFindings []checkFinding
+
+// refuse records a violation by action i, once per code. So many that no others are
+// left to report, whatever is found elsewhere, are enough.
+func (x *checkFindings) refuse(i int32, code engine.HoldCode, format string, args ...any) {
+	f := checkFault{i, code}
+	if len(*x) >= 2*checkMost || slices.ContainsFunc(*x, func(y checkFinding) bool { return y.checkFault == f }) {
+		return
+	}
+	*x = append(*x, checkFinding{f, fmt.Sprintf(format, args...)})
+}
+
+// join adds what was found elsewhere.
+func (x *checkFindings) join(more checkFindings) {
+	for _, f := range more {
+		x.refuse(f.action, f.code, "%s", f.text)
+	}
+}
+
 // checkShape is the code of a plan that cannot be read as one.
 const checkShape engine.HoldCode = "shape"
 
@@ -62,29 +91,41 @@ type checker struct {
 	h  *engine.History
 	p  *engine.Plan
 
-	ends    []checkEnds
-	movedBy []int32                    // by VM: its action, or None
-	touched map[engine.Subject][]int32 // actions by each thing they touch
-	evac    map[engine.Subject]bool    // places to be emptied by an evacuation
-	empty   map[engine.HostID]bool     // hosts that a drain or a person wants empty
-	maint   map[engine.HostID]bool     // those of them that are to enter maintenance
-	doomed  engine.SiteMask            // evacuated sites
-	asleep  map[engine.HostID]bool     // hosts that a policy permits to put in standby
-	wake    map[engine.HostID]bool     // hosts that a policy permits to wake
-	unseen  map[engine.HostID]string   // hosts to which an action brings a VM that the snapshot does not have
+	checkFindings
+	ends    []checkEnds             // None throughout where what an action names does not exist
+	movedBy []int32                 // by VM: its action, or None
+	marks   []checkMark             // by host
+	evac    map[engine.Subject]bool // places to be emptied by an evacuation
+	doomed  engine.SiteMask         // evacuated sites
+	unseen  map[int32]string        // hosts to which an action brings a VM that the snapshot does not have
+	atHost  [][]int32               // by host: the actions that name it
+	along   map[int32][]int32       // by VM: the host actions whose cluster's scheduler is to move it
 
 	order  []int32 // by action: its place in one order that the edges allow
-	errs   []error
-	seen   map[checkFault]bool
+	waits  []int32 // by action: how many it waits for
+	next   [][]int32
 	broken bool // something does not exist or goes in circles: it cannot be replayed
 }
+
+// A checkMark is what the decision and persons say of a host.
+type checkMark uint8
+
+const (
+	checkEvacHost    checkMark = 1 << iota // an evacuation empties it,
+	checkEvacCluster                       // its cluster,
+	checkEvacSite                          // its site
+	checkEmpty                             // a drain or a person wants it empty
+	checkMaint                             // and in maintenance
+	checkMaySleep                          // a policy permits to put it in standby
+	checkMayWake                           // a policy permits to wake it
+	checkKept                              // a policy keeps it on
+)
 
 func newChecker(in Input, p *engine.Plan) *checker {
 	c := &checker{
 		in: &in, s: in.Snapshot, d: in.Decision, h: in.History, p: p,
-		ends: make([]checkEnds, len(p.Actions)), movedBy: make([]int32, len(in.Snapshot.VMs)), touched: map[engine.Subject][]int32{},
-		evac: map[engine.Subject]bool{}, empty: map[engine.HostID]bool{}, maint: map[engine.HostID]bool{}, asleep: map[engine.HostID]bool{}, wake: map[engine.HostID]bool{}, unseen: map[engine.HostID]string{},
-		seen: map[checkFault]bool{},
+		ends: make([]checkEnds, len(p.Actions)), movedBy: make([]int32, len(in.Snapshot.VMs)), marks: make([]checkMark, len(in.Snapshot.Hosts)),
+		evac: map[engine.Subject]bool{}, unseen: map[int32]string{}, along: map[int32][]int32{},
 	}
 	if c.d == nil {
 		c.d = &engine.Decision{}
@@ -96,40 +137,135 @@ func newChecker(in Input, p *engine.Plan) *checker {
 		c.movedBy[i] = engine.None
 	}
 	for _, e := range c.d.Evacuations {
-		c.evac[e.Place] = true
-		if site, ok := c.s.FindSite(engine.SiteID(e.Place.ID)); ok && e.Place.Kind == "site" {
-			c.doomed = c.doomed.With(site)
-		}
+		c.evacuate(e.Place)
 	}
-	for _, d := range c.d.Drains {
-		switch id := c.s.Hosts[d.Host].ID; d.Then {
+	for i := range c.d.Drains {
+		switch d := &c.d.Drains[i]; d.Then {
 		case engine.ThenMaintenance:
-			c.empty[id], c.maint[id] = true, true
+			c.marks[d.Host] |= checkEmpty | checkMaint
 		case engine.ThenNothing:
-			c.empty[id] = true
+			c.marks[d.Host] |= checkEmpty
 		case engine.ThenStandby:
-			c.asleep[id] = true
+			c.marks[d.Host] |= checkMaySleep
 		}
 	}
 	for _, id := range in.Drain {
-		c.empty[id], c.maint[id] = true, true
+		if h, ok := c.s.FindHost(id); ok {
+			c.marks[h] |= checkEmpty | checkMaint
+		}
 	}
 	for _, w := range c.d.Wakes {
-		c.wake[c.s.Hosts[w.Host].ID] = true
+		c.marks[w.Host] |= checkMayWake
+	}
+	for i := range c.d.KeepOns {
+		c.marks[c.d.KeepOns[i].Host] |= checkKept
 	}
 	c.expected()
 	return c
 }
 
-// refuse records a violation by action i, once per code.
-func (c *checker) refuse(i int32, code engine.HoldCode, format string, args ...any) {
-	f := checkFault{i, code}
-	if c.seen[f] || len(c.errs) >= checkMost {
-		return
+// evacuate marks what is to be emptied with a place.
+func (c *checker) evacuate(place engine.Subject) {
+	c.evac[place] = true
+	switch place.Kind {
+	case "host":
+		if h, ok := c.s.FindHost(engine.HostID(place.ID)); ok {
+			c.marks[h] |= checkEvacHost
+		}
+	case "cluster":
+		if k, ok := c.s.FindCluster(engine.ClusterID(place.ID)); ok {
+			for _, h := range c.s.HostsOf(k) {
+				c.marks[h] |= checkEvacCluster
+			}
+		}
+	case "site":
+		site, ok := c.s.FindSite(engine.SiteID(place.ID))
+		if !ok {
+			return
+		}
+		c.doomed = c.doomed.With(site)
+		for h := range c.s.Hosts {
+			if c.s.Hosts[h].Site == site {
+				c.marks[h] |= checkEvacSite
+			}
+		}
 	}
-	c.seen[f] = true
-	a := &c.p.Actions[i]
-	c.errs = append(c.errs, fmt.Errorf("%s: %s: %s: %s", a.ID, a, code, fmt.Sprintf(format, args...)))
+}
+
+// report is what was found, in words.
+func (c *checker) report() error {
+	var errs []error
+	for _, f := range c.checkFindings[:min(len(c.checkFindings), checkMost)] {
+		a := &c.p.Actions[f.action]
+		errs = append(errs, fmt.Errorf("%s: %s: %s: %s", a.ID, a, f.code, f.text))
+	}
+	return errors.Join(errs...)
+}
+
+// checkPart is how many actions are judged at a time.
+const checkPart = 1024
+
+// eachAction does the same for every action, on all processors: f is given a checker
+// of its own for what it finds, which is joined in the order of the actions.
+func (c *checker) eachAction(f func(n *checker, i int32)) {
+	found := make([]checkFindings, (len(c.p.Actions)+checkPart-1)/checkPart)
+	inParallel(len(found), func() func(int) {
+		n := *c
+		return func(k int) {
+			n.checkFindings = nil
+			for i := k * checkPart; i < min((k+1)*checkPart, len(c.p.Actions)); i++ {
+				f(&n, int32(i))
+			}
+			found[k] = n.checkFindings
+		}
+	})
+	for _, x := range found {
+		c.join(x)
+	}
+}
+
+// resolve looks up what the actions name. A VM has one action.
+func (c *checker) resolve() {
+	c.eachAction(func(n *checker, i int32) {
+		e, ok := n.find(i, &n.p.Actions[i])
+		if !ok {
+			e = checkEnds{vm: engine.None, from: engine.None, to: engine.None}
+		}
+		n.ends[i] = e
+	})
+	for i := range c.ends {
+		e := &c.ends[i]
+		if e.vm >= 0 && c.movedBy[e.vm] >= 0 {
+			c.refuse(int32(i), engine.HoldBusy, "%s moves it too", c.p.Actions[c.movedBy[e.vm]].ID)
+			*e = checkEnds{vm: engine.None, from: engine.None, to: engine.None}
+		}
+		if e.vm >= 0 {
+			c.movedBy[e.vm] = int32(i)
+		}
+		c.broken = c.broken || e.from < 0
+	}
+	c.atHost = checkBuckets(len(c.s.Hosts), func(put func(bucket, item int32)) {
+		for i, e := range c.ends {
+			if e.from >= 0 {
+				put(e.from, int32(i))
+			}
+			if e.to >= 0 && e.to != e.from {
+				put(e.to, int32(i))
+			}
+		}
+	})
+}
+
+// checkBuckets sorts items into n lists, which keep the order in which they were put.
+func checkBuckets[T any](n int, each func(put func(bucket int32, item T))) [][]T {
+	size, total := make([]int32, n), 0
+	each(func(k int32, _ T) { size[k]++; total++ })
+	out, all := make([][]T, n), make([]T, total)
+	for k := range out {
+		out[k], all = all[:0:size[k]], all[size[k]:]
+	}
+	each(func(k int32, x T) { out[k] = append(out[k], x) })
+	return out
 }
 
 // whole judges the plan as a plan: level, names, order.
@@ -145,16 +281,9 @@ func (c *checker) whole() {
 	if age := int64(in.Now - c.s.At); age > in.Config.TopologyMaxAgeS {
 		c.refuse(0, engine.HoldGap, "the snapshot is %d s old, of at most %d", age, in.Config.TopologyMaxAgeS)
 	}
-	ids, ranks := map[string]int32{}, map[int32]int32{}
+	c.names()
 	for i := range int32(len(p.Actions)) {
 		a := &p.Actions[i]
-		if j, dup := ids[a.ID]; dup || a.ID == "" {
-			c.refuse(i, checkShape, "the ID %q is that of action %d too", a.ID, j)
-		}
-		if j, dup := ranks[a.Rank]; dup {
-			c.refuse(i, checkShape, "the rank %d is that of action %d too", a.Rank, j)
-		}
-		ids[a.ID], ranks[a.Rank] = i, i
 		for _, j := range a.After {
 			if j < 0 || j > last || j == i {
 				c.refuse(i, checkShape, "comes after action %d of %d", j, len(p.Actions))
@@ -170,10 +299,38 @@ func (c *checker) whole() {
 	}
 }
 
+// names checks that no two actions have one ID or one rank. Build numbers both
+// upwards, which settles it at a look.
+func (c *checker) names() {
+	upwards := true
+	for i := range c.p.Actions {
+		if a := &c.p.Actions[i]; i == 0 {
+			upwards = a.ID != ""
+		} else if b := &c.p.Actions[i-1]; len(a.ID) < len(b.ID) || (len(a.ID) == len(b.ID) && a.ID <= b.ID) || a.Rank <= b.Rank {
+			upwards = false
+		}
+	}
+	if upwards {
+		return
+	}
+	ids, ranks := map[string]int32{}, map[int32]int32{}
+	for i := range int32(len(c.p.Actions)) {
+		a := &c.p.Actions[i]
+		if j, dup := ids[a.ID]; dup || a.ID == "" {
+			c.refuse(i, checkShape, "the ID %q is that of action %d too", a.ID, j)
+		}
+		if j, dup := ranks[a.Rank]; dup {
+			c.refuse(i, checkShape, "the rank %d is that of action %d too", a.Rank, j)
+		}
+		ids[a.ID], ranks[a.Rank] = i, i
+	}
+}
+
 // circles finds actions that wait for one another.
 func (c *checker) circles() {
-	waits, next := checkEdges(c.p)
-	var ready []int32
+	c.waits, c.next = checkEdges(c.p)
+	waits, next := slices.Clone(c.waits), c.next
+	ready := make([]int32, 0, len(waits))
 	for i, n := range waits {
 		if n == 0 {
 			ready = append(ready, int32(i))
@@ -199,26 +356,22 @@ func (c *checker) circles() {
 
 // checkEdges gives for each action how many it waits for, and which wait for it.
 func checkEdges(p *engine.Plan) (waits []int32, next [][]int32) {
-	waits, next = make([]int32, len(p.Actions)), make([][]int32, len(p.Actions))
+	waits = make([]int32, len(p.Actions))
 	for i := range p.Actions {
-		for _, j := range p.Actions[i].After {
-			waits[i]++
-			next[j] = append(next[j], int32(i))
-		}
+		waits[i] = int32(len(p.Actions[i].After))
 	}
-	return waits, next
+	return waits, checkBuckets(len(p.Actions), func(put func(bucket, item int32)) {
+		for i := range p.Actions {
+			for _, j := range p.Actions[i].After {
+				put(j, int32(i))
+			}
+		}
+	})
 }
 
-// action judges action i by itself, as far as the things it names exist.
+// action judges action i by itself.
 func (c *checker) action(i int32) {
-	a := &c.p.Actions[i]
-	e, ok := c.find(i, a)
-	c.ends[i] = e
-	if !ok {
-		c.broken = true
-		return
-	}
-	c.touch(i, a, e)
+	a, e := &c.p.Actions[i], c.ends[i]
 	c.busy(i, a, e)
 	c.quarantine(i, a)
 	c.modes(i, a, e)
@@ -259,11 +412,6 @@ func (c *checker) find(i int32, a *engine.Action) (checkEnds, bool) {
 		return e, false
 	}
 	c.place(i, "to", &a.To, e.to)
-	if c.movedBy[e.vm] >= 0 {
-		c.refuse(i, engine.HoldBusy, "%s moves it too", c.p.Actions[c.movedBy[e.vm]].ID)
-		return e, false
-	}
-	c.movedBy[e.vm] = i
 	return e, true
 }
 
@@ -296,39 +444,6 @@ func (c *checker) vcenter(i int32) engine.VCenterID {
 	return c.s.VCenters[i].ID
 }
 
-// touch notes everything that the action touches, so that what is said about a
-// thing is found by its name.
-func (c *checker) touch(i int32, a *engine.Action, e checkEnds) {
-	subjects := make([]engine.Subject, 0, 12)
-	note := func(kind, id string) {
-		if s := (engine.Subject{Kind: kind, ID: id}); !slices.Contains(subjects, s) {
-			subjects = append(subjects, s)
-		}
-	}
-	note("fleet", "")
-	for _, p := range []*engine.Place{&a.From, &a.To} {
-		if p.Host != "" {
-			note("site", string(p.Site))
-			note("vcenter", string(p.VCenter))
-			note("cluster", string(p.Cluster))
-			note("host", string(p.Host))
-		}
-	}
-	if e.vm >= 0 {
-		note("vm", string(a.VM))
-	}
-	if a.Storage {
-		note("datastore", string(a.HomeTo))
-		for _, d := range a.Disks {
-			note("datastore", string(d.From))
-			note("datastore", string(d.To))
-		}
-	}
-	for _, s := range subjects {
-		c.touched[s] = append(c.touched[s], i)
-	}
-}
-
 // modes takes the weakest of kind, sites and tag. The decision has been cut to
 // the policies of this level before.
 func (c *checker) modes(i int32, a *engine.Action, e checkEnds) {
@@ -357,7 +472,7 @@ func (c *checker) weak(m engine.Mode) bool { return m < max(c.in.Level, engine.S
 
 // evacuates reports whether the action carries out an evacuation: vetoes that
 // yield give way to it, and it may cross vCenters without being asked.
-func (c *checker) evacuates(a *engine.Action) bool { return c.evac[a.Demand] }
+func (c *checker) evacuates(a *engine.Action) bool { return a.Demand.Kind != "" && c.evac[a.Demand] }
 
 // demand compares the demand that an action claims with the decision.
 func (c *checker) demand(i int32, a *engine.Action, e checkEnds) {
@@ -365,7 +480,7 @@ func (c *checker) demand(i int32, a *engine.Action, e checkEnds) {
 	if d.Kind == "" {
 		return
 	}
-	if !c.evac[d] && (d.Kind != "host" || !c.empty[engine.HostID(d.ID)]) {
+	if !c.evac[d] && !c.drained(d) {
 		c.refuse(i, "demand", "nobody demands that %s be emptied", d)
 		return
 	}
@@ -434,19 +549,24 @@ func (c *checker) datastores(vm int32, a *engine.Action) []int32 {
 	return out
 }
 
+// drained reports whether a drain or a person wants the place, a host, empty.
+func (c *checker) drained(place engine.Subject) bool {
+	h, ok := c.s.FindHost(engine.HostID(place.ID))
+	return ok && place.Kind == "host" && c.marks[h]&checkEmpty != 0
+}
+
 // threatened tells which demand wants host h empty, if any.
 func (c *checker) threatened(h int32) (engine.Subject, bool) {
-	host := &c.s.Hosts[h]
-	places := [...]engine.Subject{
-		{Kind: "host", ID: string(host.ID)}, {Kind: "cluster", ID: string(c.s.Clusters[host.Cluster].ID)}, {Kind: "site"},
+	host, m := &c.s.Hosts[h], c.marks[h]
+	place := engine.Subject{Kind: "host", ID: string(host.ID)}
+	switch {
+	case m&(checkEvacHost|checkEvacCluster|checkEvacSite|checkEmpty) == 0:
+		return place, false
+	case m&checkEvacHost != 0:
+	case m&checkEvacCluster != 0:
+		place = engine.Subject{Kind: "cluster", ID: string(c.s.Clusters[host.Cluster].ID)}
+	case m&checkEvacSite != 0:
+		place = engine.Subject{Kind: "site", ID: string(c.s.Sites[host.Site].ID)}
 	}
-	if host.Site >= 0 {
-		places[2].ID = string(c.s.Sites[host.Site].ID)
-	}
-	for _, p := range places {
-		if c.evac[p] {
-			return p, true
-		}
-	}
-	return places[0], c.empty[host.ID]
+	return place, true
 }

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"maps"
+
 	"heliostat/engine"
 )
 
@@ -26,16 +28,28 @@ type checkCount struct {
 // memberships collects the groups with a member that the plan moves.
 func (w *checkWorld) memberships() {
 	w.groupsOf = make([][]int32, len(w.acts))
-	mover := map[int32]int32{}
-	for i, e := range w.ends {
-		if e.vm >= 0 && e.from != e.to && w.c.s.VMs[e.vm].Power == engine.VMOn {
-			mover[e.vm] = int32(i)
+	arrived := map[int32]int32{}
+	for _, e := range w.ends[w.open:] {
+		if e.vm >= 0 {
+			arrived[e.vm] = e.to
 		}
+	}
+	// The mover of a VM that is under way is that move: the plan has none for it.
+	opened := map[int32]int32{}
+	for i := w.open; i < len(w.ends); i++ {
+		opened[w.ends[i].vm] = int32(i)
+	}
+	mover := func(v int32) (int32, bool) {
+		i, ok := opened[v]
+		if !ok {
+			i = w.c.movedBy[v]
+		}
+		return i, i >= 0 && w.ends[i].from != w.ends[i].to && w.c.s.VMs[v].Power == engine.VMOn
 	}
 	add := func(g checkGroup, vms []int32) {
 		found := false
 		for _, v := range vms {
-			if i, ok := mover[v]; ok {
+			if i, ok := mover(v); ok {
 				w.groupsOf[i] = append(w.groupsOf[i], int32(len(w.groups)))
 				found = true
 			}
@@ -44,7 +58,7 @@ func (w *checkWorld) memberships() {
 			}
 		}
 		if found {
-			w.groups = append(w.groups, g)
+			w.groups, w.before = append(w.groups, g), append(w.before, w.countGroup(&g, arrived))
 		}
 	}
 	for k := range w.c.s.Rules {
@@ -81,39 +95,36 @@ func (w *checkWorld) spot(g *checkGroup, h int32) int32 {
 	return h
 }
 
-// countAll counts every group as it stands before the plan. A move that is under
-// way counts at both ends for apart, and as arrived for the others, so that the
-// plan is not charged with it.
-func (w *checkWorld) countAll() []checkCount {
-	out := make([]checkCount, len(w.groups))
-	arrived := map[int32]int32{}
-	for _, e := range w.ends[w.open:] {
-		if e.vm >= 0 {
-			arrived[e.vm] = e.to
-		}
-	}
-	for k := range w.groups {
-		g, n := &w.groups[k], checkCount{at: map[int32]int64{}, since: -1}
-		for _, v := range g.vms {
-			from := w.spot(g, w.base.Host[v])
-			to, open := arrived[v]
-			switch {
-			case !open:
-				n.at[from]++
-			case g.kind != engine.GroupApart:
-				n.at[w.spot(g, to)]++
-			default:
-				n.at[from]++
-				if spot := w.spot(g, to); spot != from {
-					n.at[spot]++
-				}
+// countGroup counts a group as it stands before the plan. A move that is under way counts
+// at both ends for apart, and as arrived for the others, so that the plan is not
+// charged with it.
+func (w *checkWorld) countGroup(g *checkGroup, arrived map[int32]int32) checkCount {
+	n := checkCount{at: map[int32]int64{}, since: -1}
+	for _, v := range g.vms {
+		from := w.spot(g, w.c.s.VMs[v].Host)
+		to, open := arrived[v]
+		switch {
+		case !open:
+			n.at[from]++
+		case g.kind != engine.GroupApart:
+			n.at[w.spot(g, to)]++
+		default:
+			n.at[from]++
+			if spot := w.spot(g, to); spot != from {
+				n.at[spot]++
 			}
 		}
-		n.pairs = w.bad(g, &n)
-		n.start = n.pairs
-		out[k] = n
 	}
-	return out
+	n.pairs = w.bad(g, &n)
+	n.start = n.pairs
+	return n
+}
+
+// countOf is group k as it stands before the plan.
+func (w *checkWorld) countOf(k int32) checkCount {
+	n := w.before[k]
+	n.at = maps.Clone(n.at)
+	return n
 }
 
 // bad counts the pairs of members that are not as the group asks.
@@ -211,11 +222,11 @@ func (r *checkRun) splitFor(i int32, g *checkGroup, n *checkCount) {
 // gone well. In between they may be split: VMs move one by one, and any move may
 // fail.
 func (r *checkRun) settled() {
-	for i := range r.open {
+	for _, i := range r.x.acts {
 		for _, k := range r.groupsOf[i] {
 			g, n := &r.groups[k], &r.counts[k]
 			if g.kind != engine.GroupApart && n.pairs > n.start {
-				r.refuse(int32(i), engine.HoldRule, "%s: would end with %d pairs not %s, %d at the start", g.name, n.pairs, g.kind, n.start)
+				r.refuse(i, engine.HoldRule, "%s: would end with %d pairs not %s, %d at the start", g.name, n.pairs, g.kind, n.start)
 			}
 		}
 	}

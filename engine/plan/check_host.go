@@ -22,14 +22,14 @@ func (c *checker) power(i int32, a *engine.Action, e checkEnds) {
 		if !h.Connected {
 			c.refuse(i, engine.HoldUnavailable, "the host does not answer")
 		}
-		if !c.maint[h.ID] {
+		if c.marks[e.from]&checkMaint == 0 {
 			c.refuse(i, "demand", "nobody demands the host's maintenance")
 		}
 	case engine.ExitMaintenance:
 		if !h.Maintenance {
 			c.refuse(i, checkShape, "the host is not in maintenance")
 		}
-		c.ours(i, h, engine.OwnMaintenance)
+		c.ours(i, e.from, engine.OwnMaintenance)
 		if place, yes := c.threatened(e.from); yes {
 			c.refuse(i, "demand", "%s is still to be emptied", place)
 		}
@@ -39,11 +39,14 @@ func (c *checker) power(i int32, a *engine.Action, e checkEnds) {
 
 func (c *checker) standby(i int32, a *engine.Action, e checkEnds) {
 	h, cluster, cfg := &c.s.Hosts[e.from], &c.s.Clusters[c.s.Hosts[e.from].Cluster], &c.in.Config
-	if !c.asleep[h.ID] {
+	if c.marks[e.from]&checkMaySleep == 0 {
 		c.refuse(i, "demand", "no policy permits the host's standby")
 	}
-	for _, k := range c.d.KeepOns {
-		if k.Host == e.from && c.binds(k.By, a) {
+	for k := range c.d.KeepOns {
+		if c.marks[e.from]&checkKept == 0 {
+			break
+		}
+		if k := &c.d.KeepOns[k]; k.Host == e.from && c.binds(k.By, a) {
 			c.refuse(i, engine.HoldKeepOn, "%s", c.d.Why(k.By))
 		}
 	}
@@ -60,7 +63,7 @@ func (c *checker) standby(i int32, a *engine.Action, e checkEnds) {
 		c.refuse(i, engine.HoldReserve, "the host is a dedicated failover host")
 	}
 	for _, vm := range c.s.VMsOn(e.from) {
-		if v := &c.s.VMs[vm]; v.Power == engine.VMOff && cfg.PoweredOff != engine.LeaveOff && v.Obstacles&engine.ObAgent == 0 && c.movedBy[vm] < 0 {
+		if v := &c.s.VMs[vm]; v.Power == engine.VMOff && cfg.PoweredOff != engine.LeaveOff && v.Obstacles&engine.ObAgent == 0 && (c.movedBy[vm] < 0 || c.movedBy[vm] > i) {
 			c.refuse(i, engine.HoldPoweredOff, "VM %s, which is off, is registered on the host", v.Name)
 		}
 	}
@@ -70,7 +73,7 @@ func (c *checker) standby(i int32, a *engine.Action, e checkEnds) {
 	if age := int64(c.in.Now - h.LoadAt); !h.Seen() || age > cfg.LoadMaxAgeS {
 		c.refuse(i, engine.HoldGap, "the host's load is %d s old, of at most %d", age, cfg.LoadMaxAgeS)
 	}
-	past := c.h.Host(h.ID)
+	past := c.hostPast(e.from)
 	if since := int64(c.in.Now - past.ChangeAt); past.ChangeAt != 0 && since < cfg.PowerCooldownS {
 		c.refuse(i, engine.HoldCooldown, "the host changed %d s ago, rests for %d", since, cfg.PowerCooldownS)
 	}
@@ -81,7 +84,7 @@ func (c *checker) standby(i int32, a *engine.Action, e checkEnds) {
 // that an evacuation empties: then somebody has plans for the host itself.
 func (c *checker) deserted(i int32, place engine.Subject, host int32) {
 	id := c.s.Hosts[host].ID
-	if place.Kind == "host" || c.empty[id] {
+	if place.Kind == "host" || c.marks[host]&checkEmpty != 0 {
 		c.refuse(i, engine.HoldEvacuating, "the host itself is to be emptied")
 	}
 	for _, vm := range c.s.VMsOn(host) {
@@ -138,8 +141,8 @@ func (c *checker) wakeup(i int32, a *engine.Action, e checkEnds) {
 	if h.Power != engine.HostStandby {
 		c.refuse(i, checkShape, "the host is %s", h.Power)
 	}
-	c.ours(i, h, engine.OwnStandby)
-	if !c.wake[h.ID] && a.Demand.Kind == "" {
+	c.ours(i, e.from, engine.OwnStandby)
+	if c.marks[e.from]&checkMayWake == 0 && a.Demand.Kind == "" {
 		c.refuse(i, "demand", "no policy permits to wake the host, and no demand needs it")
 	}
 	if place, yes := c.threatened(e.from); yes {
@@ -150,8 +153,9 @@ func (c *checker) wakeup(i int32, a *engine.Action, e checkEnds) {
 // ours refuses hosts that a person owns: the journal's memory and the mark on
 // the host must agree that this daemon put it where it is. There may be hands in
 // the chassis.
-func (c *checker) ours(i int32, h *engine.Host, want engine.Owned) {
-	if own := c.h.Host(h.ID).Own; own != want || !strings.HasPrefix(h.Mark, want.String()) {
+func (c *checker) ours(i, host int32, want engine.Owned) {
+	h := &c.s.Hosts[host]
+	if own := c.hostPast(host).Own; own != want || !strings.HasPrefix(h.Mark, want.String()) {
 		c.refuse(i, engine.HoldOwner, "the journal says %s, the host's mark %q: both must say %s", own, h.Mark, want)
 	}
 }
@@ -176,7 +180,7 @@ func (c *checker) delegated() {
 				continue
 			}
 			subject := engine.Subject{Kind: "vm", ID: string(v.ID)}
-			c.touched[subject] = append(c.touched[subject], i)
+			c.along[vm] = append(c.along[vm], i)
 			if row, stops := v.Obstacles.Stops(false, false); stops {
 				c.refuse(i, engine.HoldObstacle, "VM %s on it %s (%s)", v.Name, row.Text, row.Name)
 			}

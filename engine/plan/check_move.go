@@ -219,25 +219,29 @@ type checkMAC struct{ segment, mac string }
 // macs refuses moves that would bring a second card with one address to an L2
 // segment, over all vCenters. A card that stays on its network brings nothing.
 func (c *checker) macs() {
-	brought := map[checkMAC][]int32{}
+	brought, onto := map[checkMAC][]int32{}, map[string]bool{}
 	for i := range c.p.Actions {
 		a, e := &c.p.Actions[i], c.ends[i]
-		if e.vm < 0 || e.to < 0 {
+		if e.vm < 0 || e.from == e.to && len(a.NICs) == 0 {
 			continue
 		}
 		for _, n := range c.s.VMs[e.vm].NICs {
 			if t, _ := c.nicTarget(a, n); t >= 0 && t != n.Network && n.MAC != "" {
 				k := checkMAC{c.s.Networks[t].Segment, strings.ToLower(n.MAC)}
-				brought[k] = append(brought[k], int32(i))
+				brought[k], onto[k.segment] = append(brought[k], int32(i)), true
 			}
 		}
 	}
 	if len(brought) == 0 {
 		return
 	}
+	reached := make([]bool, len(c.s.Networks))
+	for n := range reached {
+		reached[n] = onto[c.s.Networks[n].Segment]
+	}
 	for v := range c.s.VMs {
 		for _, n := range c.s.VMs[v].NICs {
-			if n.Network < 0 || n.MAC == "" {
+			if n.Network < 0 || !reached[n.Network] || n.MAC == "" {
 				continue
 			}
 			for _, i := range brought[checkMAC{c.s.Networks[n.Network].Segment, strings.ToLower(n.MAC)}] {

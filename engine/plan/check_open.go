@@ -13,10 +13,12 @@ func (c *checker) expected() {
 		if _, known := c.s.FindVM(o.Action.VM); known {
 			continue
 		}
-		c.unseen[o.Action.To.Host] = o.Action.ID
-		for h := range c.s.Hosts {
-			if host := &c.s.Hosts[h]; o.Action.To.DRS && c.s.Clusters[host.Cluster].ID == o.Action.To.Cluster {
-				c.unseen[host.ID] = o.Action.ID
+		if h, ok := c.s.FindHost(o.Action.To.Host); ok {
+			c.unseen[h] = o.Action.ID
+		}
+		if k, ok := c.s.FindCluster(o.Action.To.Cluster); ok && o.Action.To.DRS {
+			for _, h := range c.s.HostsOf(k) {
+				c.unseen[h] = o.Action.ID
 			}
 		}
 	}
@@ -39,19 +41,19 @@ func (c *checker) busy(i int32, a *engine.Action, e checkEnds) {
 		if t := c.s.VMs[e.vm].Task; t != "" {
 			c.refuse(i, engine.HoldBusy, "a task runs on it: %s", t)
 		}
-		if id := c.unseen[a.To.Host]; id != "" && e.from != e.to {
+		if id := c.unseen[e.to]; id != "" && e.from != e.to {
 			c.refuse(i, engine.HoldBusy, "%s brings a VM to the destination that is not in the snapshot", id)
 		}
 		return
 	}
-	if id := c.unseen[a.From.Host]; id != "" && a.Kind != engine.Wakeup {
+	if id := c.unseen[e.from]; id != "" && a.Kind != engine.Wakeup {
 		c.refuse(i, engine.HoldBusy, "%s brings a VM to it that is not in the snapshot", id)
 	}
 	if n := c.s.Hosts[e.from].Tasks; n > 0 {
 		c.refuse(i, engine.HoldBusy, "%d tasks run on it", n)
 	}
-	for _, j := range c.touched[engine.Subject{Kind: "host", ID: string(a.From.Host)}] {
-		if j != i && c.p.Actions[j].Kind != engine.Move {
+	for _, j := range c.atHost[e.from] {
+		if j < i && c.p.Actions[j].Kind != engine.Move {
 			c.refuse(i, engine.HoldBusy, "%s is about the host too", c.p.Actions[j].ID)
 		}
 	}
@@ -61,25 +63,36 @@ func (c *checker) busy(i int32, a *engine.Action, e checkEnds) {
 // snapshot shows as done holds nothing; of a VM that it does not have, the disks
 // are counted.
 func (w *checkWorld) opens() {
-	s := w.c.s
-	for k := range w.c.in.Open {
-		o := &w.c.in.Open[k]
-		if o.State.Terminal() {
-			continue
-		}
+	for _, o := range w.c.underWay() {
 		if w.base.Start(&o.Action) != nil {
 			w.written(&o.Action)
 			continue
 		}
-		e := checkEnds{vm: engine.None, from: engine.None, to: engine.None}
-		e.from, _ = s.FindHost(o.Action.From.Host)
-		if o.Action.Kind == engine.Move {
-			e.vm, _ = s.FindVM(o.Action.VM)
-			e.to, _ = s.FindHost(o.Action.To.Host)
-		}
-		w.acts, w.ends = append(w.acts, &o.Action), append(w.ends, e)
+		w.acts, w.ends = append(w.acts, &o.Action), append(w.ends, w.c.endsOf(&o.Action))
 		w.waits, w.next = append(w.waits, 0), append(w.next, nil)
 	}
+}
+
+// underWay lists the open actions that have not ended.
+func (c *checker) underWay() []*engine.ActionRecord {
+	var out []*engine.ActionRecord
+	for k := range c.in.Open {
+		if o := &c.in.Open[k]; !o.State.Terminal() {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// endsOf are the places of an open action, as far as they are in the snapshot.
+func (c *checker) endsOf(a *engine.Action) checkEnds {
+	e := checkEnds{vm: engine.None, to: engine.None}
+	e.from, _ = c.s.FindHost(a.From.Host)
+	if a.Kind == engine.Move {
+		e.vm, _ = c.s.FindVM(a.VM)
+		e.to, _ = c.s.FindHost(a.To.Host)
+	}
+	return e
 }
 
 // written takes the space of a VM that is on its way and that the snapshot does

@@ -16,6 +16,59 @@ func (c *checker) opinions() {
 	c.hostRules()
 }
 
+// about lists the actions that touch a thing.
+func (c *checker) about(place engine.Subject) []int32 {
+	switch place.Kind {
+	case "vm":
+		v, _ := c.s.FindVM(engine.VMID(place.ID))
+		return c.aboutVM(v)
+	case "host":
+		if h, ok := c.s.FindHost(engine.HostID(place.ID)); ok {
+			return c.atHost[h]
+		}
+		return nil
+	}
+	var out []int32
+	for i, e := range c.ends {
+		if e.from >= 0 && (c.touches(place, int32(i), e.from) || (e.to >= 0 && c.touches(place, int32(i), e.to))) {
+			out = append(out, int32(i))
+		}
+	}
+	return out
+}
+
+// aboutVM lists the actions that move VM v, by us or by its cluster's scheduler.
+func (c *checker) aboutVM(v int32) []int32 {
+	if v < 0 {
+		return nil
+	}
+	if i := c.movedBy[v]; i >= 0 {
+		return []int32{i}
+	}
+	return c.along[v]
+}
+
+// touches reports whether action i, which is about host h, touches a place.
+func (c *checker) touches(place engine.Subject, i, h int32) bool {
+	host := &c.s.Hosts[h]
+	switch place.Kind {
+	case "fleet":
+		return true
+	case "site":
+		return host.Site >= 0 && string(c.s.Sites[host.Site].ID) == place.ID
+	case "vcenter":
+		return string(c.vcenter(host.VCenter)) == place.ID
+	case "cluster":
+		return string(c.s.Clusters[host.Cluster].ID) == place.ID
+	case "datastore":
+		a := &c.p.Actions[i]
+		return a.Storage && (string(a.HomeTo) == place.ID || slices.ContainsFunc(a.Disks, func(d engine.DiskTarget) bool {
+			return string(d.From) == place.ID || string(d.To) == place.ID
+		}))
+	}
+	return false
+}
+
 // binds reports whether a veto of this voice stops the action: some yield to an evacuation.
 func (c *checker) binds(by engine.By, a *engine.Action) bool {
 	return !c.d.Voices[by.Voice].Yields || !c.evacuates(a)
@@ -26,7 +79,7 @@ func (c *checker) freezes() {
 		if f.Until != 0 && f.Until <= c.in.Now {
 			continue
 		}
-		for _, i := range c.touched[f.Place] {
+		for _, i := range c.about(f.Place) {
 			if c.binds(f.By, &c.p.Actions[i]) {
 				c.refuse(i, engine.HoldFrozen, "%s is frozen until %s: %s", f.Place, f.Until, c.d.Why(f.By))
 			}
@@ -42,7 +95,7 @@ func (c *checker) gaps() {
 		if g.Subject.Kind == "site" {
 			continue
 		}
-		for _, i := range c.touched[g.Subject] {
+		for _, i := range c.about(g.Subject) {
 			c.refuse(i, engine.HoldGap, "%s is not seen: %s", g.Subject, g.Reason)
 		}
 	}
@@ -56,7 +109,7 @@ func (c *checker) vetoes() {
 		if c.weak(v.Mode) && (c.in.Shadow == "" || v.Policy != c.in.Shadow) {
 			continue
 		}
-		for _, i := range c.touched[engine.Subject{Kind: "vm", ID: string(v.VM)}] {
+		for _, i := range c.about(engine.Subject{Kind: "vm", ID: string(v.VM)}) {
 			if a := &c.p.Actions[i]; (a.To.Host == v.To || v.To == "") && (!v.Yields || !c.evacuates(a)) {
 				c.refuse(i, engine.HoldVeto, "%s: %s: %s", v.Policy, v.Code, v.Reason)
 			}
@@ -72,7 +125,7 @@ func (c *checker) allowed() {
 		return i, i >= 0 && c.ends[i].to >= 0 && c.ends[i].from != c.ends[i].to && c.binds(by, &c.p.Actions[i])
 	}
 	for _, x := range c.d.Pins {
-		for _, i := range c.touched[engine.Subject{Kind: "vm", ID: string(c.s.VMs[x.VM].ID)}] {
+		for _, i := range c.aboutVM(x.VM) {
 			if c.ends[i].from != c.ends[i].to && c.binds(x.By, &c.p.Actions[i]) {
 				c.refuse(i, engine.HoldPinned, "VM %s: %s", c.s.VMs[x.VM].Name, c.d.Why(x.By))
 			}
@@ -118,7 +171,7 @@ func (c *checker) hostRules() {
 // rested checks the cool-downs of a VM that moves for a wish.
 func (c *checker) rested(i int32, a *engine.Action, e checkEnds) {
 	cfg, now := &c.in.Config, c.in.Now
-	h := c.h.VM(a.VM)
+	h := c.vmPast(e.vm)
 	if since := int64(now - h.ForeignAt); h.ForeignAt != 0 && since < cfg.CooldownS {
 		c.refuse(i, engine.HoldCooldown, "somebody else moved it %d s ago, it rests for %d", since, cfg.CooldownS)
 	}

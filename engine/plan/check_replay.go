@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"fmt"
 	"slices"
 
 	"heliostat/engine"
@@ -20,234 +19,117 @@ import (
 // under way before never ends. The random ones come from the seed: the same
 // Input gives the same verdict.
 //
-// The replays have nothing in common but what they start from, and are made on
-// all processors. What they find is reported in their order.
+// Each is made island by island, since what happens on one is nothing to the others;
+// they have nothing in common but what they start from, and are made on all
+// processors. What they find is reported in their order.
 func (c *checker) replays() {
 	w := c.world()
-	w.edges()
-	list := []func(*checkRun){func(r *checkRun) { r.byRule(nil) }}
-	for _, done := range w.worst() {
-		list = append(list, func(r *checkRun) { r.moment(done) })
-	}
-	rounds := min(max(1000/len(c.p.Actions), 1), 8)
-	for n := range uint64(rounds) {
-		list = append(list,
-			func(r *checkRun) { r.byRule(checkRandom(c.in.Seed, 3*n)) },
-			func(r *checkRun) { r.byEdges(checkRandom(c.in.Seed, 3*n+1), 0) },
-			func(r *checkRun) { r.byEdges(checkRandom(c.in.Seed, 3*n+2), 15) })
-	}
-	found := make([][]checkFinding, len(list))
-	inParallel(len(list), func() func(int) {
+	fine, coarse := w.islands()
+	rounds := uint64(min(max(1000/len(c.p.Actions), 1), 8))
+	found := make([]checkFindings, len(coarse)+len(fine))
+	inParallel(len(found), func() func(int) {
+		r := w.run()
 		return func(k int) {
-			r := w.run()
-			list[k](r)
-			found[k] = r.found
+			r.checkFindings = nil
+			if k < len(fine) {
+				r.anyhow(fine[k], rounds)
+			} else {
+				r.executor(coarse[k-len(fine)], rounds)
+			}
+			found[k] = r.checkFindings
 		}
 	})
-	for _, fs := range found {
-		for _, f := range fs {
-			c.refuse(f.action, f.code, "%s", f.text)
-		}
+	for _, x := range found {
+		c.join(x)
 	}
 }
 
-// A checkFinding is a violation that one replay shows.
-type checkFinding struct {
-	checkFault
-	text string
-}
-
-// refuse records a violation in this replay, once per code. So many that no
-// others are left to report, whatever the replays before it found, are enough.
-func (r *checkRun) refuse(i int32, code engine.HoldCode, format string, args ...any) {
-	f := checkFault{i, code}
-	if len(r.found) >= 2*checkMost || slices.ContainsFunc(r.found, func(x checkFinding) bool { return x.checkFault == f }) {
-		return
+// executor replays an island as the executor would carry it out.
+func (r *checkRun) executor(x *checkIsland, rounds uint64) {
+	r.begin(x)
+	r.byRule(nil)
+	for n := range rounds {
+		r.begin(x)
+		r.byRule(r.random(3 * n))
 	}
-	r.found = append(r.found, checkFinding{f, fmt.Sprintf(format, args...)})
 }
 
-// A checkNeed is what an action takes of one slot counter: the queue is where
-// it waits when that is what it lacks.
-type checkNeed struct{ counter, cost, queue int32 }
-
-// A checkQueue is those who lack the same of the same counter.
-type checkQueue struct{ counter, cost int32 }
-
-// A checkWorld is what all replays start from.
-type checkWorld struct {
-	c    *checker
-	acts []*engine.Action // the plan's, then the open ones that hold something
-	ends []checkEnds
-	open int // index of the first open one
-
-	base     *engine.State
-	overCPU  []int32    // by host: MHz that are not a VM's
-	overMem  []int32    // by host: MiB that are not a VM's
-	readyAt  [2][]int32 // by cluster, by site: hosts that can take a VM at the start
-	waits    []int32
-	next     [][]int32
-	need     [][]checkNeed
-	capacity []int32
-	queues   []checkQueue
-	of       [][]int32 // queues by counter
-
-	twins    map[string][]int32 // datastores by URL, where two vCenters see one volume
-	groups   []checkGroup
-	groupsOf [][]int32 // by action
+// anyhow replays an island in orders that the edges allow, whatever the slots.
+func (r *checkRun) anyhow(x *checkIsland, rounds uint64) {
+	r.x = x
+	r.edges()
+	for _, done := range r.worst() {
+		r.begin(x)
+		r.moment(done)
+	}
+	for n := range rounds {
+		r.begin(x)
+		r.byEdges(r.random(3*n+1), 0)
+		r.begin(x)
+		r.byEdges(r.random(3*n+2), 15)
+	}
 }
 
-// A checkRun is one replay.
+// random is a source of chance for this island.
+func (r *checkRun) random(stream uint64) func(int64) int64 {
+	return checkRandom(r.c.in.Seed, stream+uint64(r.x.acts[0])<<32)
+}
+
+// A checkRun is one replay after the other, each of one island.
 type checkRun struct {
 	*checkWorld
+	checkFindings
+	x      *checkIsland
 	st     *engine.State
 	now    int64
 	timed  bool // durations are as estimated
 	used   []int32
-	left   []int32            // by action: how many it still waits for
-	ready  [2][]int32         // by cluster, by site: hosts that can take a VM
-	twice  map[int32][2]int64 // by cluster: MHz and MiB that a move inside it occupies at both ends
-	flight int                // moves under way
+	left   []int32    // by action: how many it still waits for
+	ready  [2][]int32 // by cluster, by site: hosts that can take a VM
+	twice  [][2]int64 // by cluster: MHz and MiB that a move inside it occupies at both ends
+	flight int        // moves under way
 	parked []checkHeap
 	ending checkHeap
 	counts []checkCount // by group
-	found  []checkFinding
-	short  map[int32][2]int64 // by cluster: MHz and MiB that its reserve lacks at the start
-	remain map[int32]bool     // by cluster that is being emptied: VMs stay behind
+	remain []checkStays // by cluster that is being emptied
+	mark   []int32      // by action: == stamp when it is in a set
+	stamp  int32
 }
 
-func (c *checker) world() *checkWorld {
-	w := &checkWorld{c: c, ends: slices.Clone(c.ends), open: len(c.p.Actions)}
-	w.waits, w.next = checkEdges(c.p)
-	for i := range c.p.Actions {
-		w.acts = append(w.acts, &c.p.Actions[i])
-	}
-	w.base = engine.NewState(c.s, c.footprints())
-	w.hypervisors()
-	w.overCPU, w.overMem = slices.Clone(w.base.CPU), slices.Clone(w.base.Mem)
-	for v, h := range w.base.Host {
-		if h >= 0 {
-			w.overCPU[h] -= w.base.Foot[v].CPUMHz
-			w.overMem[h] -= w.base.Foot[v].MiB
-		}
-	}
-	w.opens()
-	w.twins = checkTwins(c.s)
-	w.readyAt = [2][]int32{make([]int32, len(c.s.Clusters)), make([]int32, len(c.s.Sites))}
-	for h := range c.s.Hosts {
-		if w.base.Ready(int32(h)) {
-			w.count(w.readyAt, int32(h), 1)
-		}
-	}
-	w.slots()
-	w.memberships()
-	return w
-}
-
-// hypervisors gives every host in standby what its hypervisor took before, for when
-// it is woken; where that was never seen, what the hungriest of its cluster took.
-func (w *checkWorld) hypervisors() {
-	s := w.c.s
-	worst := make([][2]int32, len(s.Clusters))
-	for h := range s.Hosts {
-		own, c := w.c.h.Host(s.Hosts[h].ID), s.Hosts[h].Cluster
-		worst[c] = [2]int32{max(worst[c][0], own.OwnMHz), max(worst[c][1], own.OwnMiB)}
-	}
-	for h := range s.Hosts {
-		if s.Hosts[h].Power != engine.HostStandby {
-			continue
-		}
-		own, seen := worst[s.Hosts[h].Cluster], w.c.h.Host(s.Hosts[h].ID)
-		if seen.SameSince > 0 {
-			own = [2]int32{seen.OwnMHz, seen.OwnMiB}
-		}
-		w.base.CPU[h] += own[0]
-		w.base.Mem[h] += own[1]
-	}
-}
-
-// footprints packs each VM on its percentile over the last hour, as configured.
-// History and snapshot are both sorted by ID.
-func (c *checker) footprints() []engine.Footprint {
-	foot := make([]engine.Footprint, len(c.s.VMs))
-	k := 0
-	for i := range c.s.VMs {
-		v := &c.s.VMs[i]
-		for k < len(c.h.VMs) && c.h.VMs[k].ID < v.ID {
-			k++
-		}
-		pack := int32(engine.Unknown)
-		if k < len(c.h.VMs) && c.h.VMs[k].ID == v.ID && v.Power == engine.VMOn {
-			pack = c.h.VMs[k].CPU.Percentile(int(c.in.Config.PackPct))
-		}
-		foot[i] = engine.FootprintOf(v, pack)
-	}
-	return foot
-}
-
-// checkTwins finds the volumes that several vCenters see, each under an ID of its own.
-func checkTwins(s *engine.Snapshot) map[string][]int32 {
-	twins := map[string][]int32{}
-	for d := range s.Datastores {
-		if url := s.Datastores[d].URL; url != "" {
-			twins[url] = append(twins[url], int32(d))
-		}
-	}
-	return twins
-}
-
-// count adds n to the hosts that are ready in h's cluster and site.
-func (w *checkWorld) count(ready [2][]int32, h, n int32) {
-	host := &w.c.s.Hosts[h]
-	ready[0][host.Cluster] += n
-	if host.Site >= 0 {
-		ready[1][host.Site] += n
-	}
-}
-
-// slots looks every action's counters up once.
-func (w *checkWorld) slots() {
-	slots := engine.NewSlots(w.c.in.Config.Limits, w.c.s)
-	counters, queues := map[*int32]int32{}, map[checkQueue]int32{}
-	w.need = make([][]checkNeed, len(w.acts))
-	for i, a := range w.acts {
-		slots.Visit(a, func(used *int32, cost, capacity int32) {
-			id, ok := counters[used]
-			if !ok {
-				id = int32(len(w.capacity))
-				counters[used] = id
-				w.capacity, w.of = append(w.capacity, capacity), append(w.of, nil)
-			}
-			key := checkQueue{id, cost}
-			q, ok := queues[key]
-			if !ok {
-				q = int32(len(w.queues))
-				queues[key] = q
-				w.queues, w.of[id] = append(w.queues, key), append(w.of[id], q)
-			}
-			w.need[i] = append(w.need[i], checkNeed{id, cost, q})
-		})
-	}
-}
-
-// run is a fresh replay, with what is under way holding its slots.
+// run is what replays need; none has begun.
 func (w *checkWorld) run() *checkRun {
-	b := w.base
-	r := &checkRun{
+	return &checkRun{
 		checkWorld: w, used: make([]int32, len(w.capacity)), left: slices.Clone(w.waits), parked: make([]checkHeap, len(w.queues)),
-		ready: [2][]int32{slices.Clone(w.readyAt[0]), slices.Clone(w.readyAt[1])}, twice: map[int32][2]int64{}, short: map[int32][2]int64{}, remain: map[int32]bool{},
-		st: &engine.State{
-			S: b.S, Foot: b.Foot, Host: slices.Clone(b.Host), CPU: slices.Clone(b.CPU), Mem: slices.Clone(b.Mem), VCPU: slices.Clone(b.VCPU),
-			On: slices.Clone(b.On), In: slices.Clone(b.In), Free: slices.Clone(b.Free), Power: slices.Clone(b.Power), Maint: slices.Clone(b.Maint),
-			Moved: slices.Clone(b.Moved),
-		},
+		ready: [2][]int32{make([]int32, len(w.c.s.Clusters)), make([]int32, len(w.c.s.Sites))}, twice: make([][2]int64, len(w.c.s.Clusters)),
+		counts: make([]checkCount, len(w.groups)), remain: make([]checkStays, len(w.c.s.Clusters)), mark: make([]int32, len(w.acts)),
+		st: engine.EmptyState(w.c.s, w.base.Foot),
 	}
-	for i := w.open; i < len(w.acts); i++ {
-		r.take(int32(i), 1)
-		r.double(int32(i), 1)
+}
+
+// begin puts the island back to the start, with what is under way holding its slots.
+func (r *checkRun) begin(x *checkIsland) {
+	r.x, r.now, r.timed, r.flight, r.ending = x, 0, false, 0, r.ending[:0]
+	r.st.Restore(r.base, x.hosts, x.vms, x.stores)
+	copy(r.ready[1], r.readyAt[1])
+	for _, k := range x.clusters {
+		r.ready[0][k], r.twice[k] = r.readyAt[0][k], [2]int64{}
 	}
-	r.counts = w.countAll()
-	return r
+	for _, acts := range [2][]int32{x.acts, x.open} {
+		for _, i := range acts {
+			r.left[i] = r.waits[i]
+			for _, n := range r.need[i] {
+				r.used[n.counter] = 0
+				r.parked[n.queue] = r.parked[n.queue][:0]
+			}
+		}
+	}
+	for _, i := range x.open {
+		r.take(i, 1)
+		r.double(i, 1)
+	}
+	for _, g := range x.groups {
+		r.counts[g] = r.countOf(g)
+	}
 }
 
 // byRule replays what the executor does. A nil source of chance means estimated
@@ -261,13 +143,13 @@ func (r *checkRun) byRule(random func(int64) int64) {
 		return max(d, 1)
 	}
 	r.timed = random == nil
-	for i := r.open; i < len(r.acts); i++ {
-		r.ending.push(checkItem{lasts(int32(i)), int32(i)})
+	for _, i := range r.x.open {
+		r.ending.push(checkItem{lasts(i), i})
 	}
 	var fresh checkHeap
-	for i := range r.open {
+	for _, i := range r.x.acts {
 		if r.left[i] == 0 {
-			fresh.push(checkItem{int64(r.acts[i].Rank), int32(i)})
+			fresh.push(checkItem{int64(r.acts[i].Rank), i})
 		}
 	}
 	begin := func(i int32) {
@@ -296,9 +178,11 @@ func (r *checkRun) byRule(random func(int64) int64) {
 		return
 	}
 	r.settled()
-	for _, q := range r.parked {
-		for _, x := range q {
-			r.refuse(x.act, engine.HoldBandwidth, "never gets its slots, though nothing else runs")
+	for _, i := range r.x.acts {
+		for _, n := range r.need[i] {
+			for _, x := range r.parked[n.queue] {
+				r.refuse(x.act, engine.HoldBandwidth, "never gets its slots, though nothing else runs")
+			}
 		}
 	}
 }
@@ -349,9 +233,9 @@ func (r *checkRun) take(i, sign int32) {
 // ends, drawn at random; in so many of a hundred cases it fails.
 func (r *checkRun) byEdges(random func(int64) int64, failures int64) {
 	var ready, running []int32
-	for i := range r.open {
+	for _, i := range r.x.acts {
 		if r.left[i] == 0 {
-			ready = append(ready, int32(i))
+			ready = append(ready, i)
 		}
 	}
 	draw := func(from *[]int32) int32 {

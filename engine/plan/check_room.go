@@ -1,8 +1,6 @@
 package plan
 
 import (
-	"slices"
-
 	"heliostat/engine"
 )
 
@@ -111,8 +109,8 @@ func (r *checkRun) double(i, sign int32) {
 		return
 	}
 	c, f := r.c.s.Hosts[e.from].Cluster, r.st.Foot[e.vm]
-	t := r.twice[c]
-	r.twice[c] = [2]int64{t[0] + int64(sign*f.CPUMHz), t[1] + int64(sign*f.MiB)}
+	r.twice[c][0] += int64(sign * f.CPUMHz)
+	r.twice[c][1] += int64(sign * f.MiB)
 }
 
 // room checks that the destination host holds what it has and what arrives. An
@@ -186,12 +184,7 @@ func (r *checkRun) reserve(i int32, a *engine.Action, cluster int32, before [2]i
 	if a.Demand.Kind != "" || a.Kind == engine.EnterMaintenance {
 		return
 	}
-	start, ok := r.short[cluster]
-	if !ok {
-		b := &checkRun{checkWorld: r.checkWorld, st: r.base, twice: map[int32][2]int64{}}
-		start = b.lack(cluster)
-		r.short[cluster] = start
-	}
+	start := r.lacked[cluster]
 	now := r.lack(cluster)
 	for k, unit := range checkUnits {
 		if now[k] > 0 && now[k] > start[k] && now[k] > before[k] {
@@ -201,25 +194,32 @@ func (r *checkRun) reserve(i int32, a *engine.Action, cluster int32, before [2]i
 	}
 }
 
+// checkStays is whether VMs stay behind in a cluster, once that was asked.
+type checkStays uint8
+
+const (
+	checkNotAsked checkStays = iota
+	checkAllLeave
+	checkSomeStay
+)
+
 // stays reports, looked up once, whether VMs stay behind in the cluster.
 func (r *checkRun) stays(cluster int32) bool {
-	yes, ok := r.remain[cluster]
-	if !ok {
-		yes = r.c.behind(cluster)
-		r.remain[cluster] = yes
+	if r.remain[cluster] == checkNotAsked {
+		r.remain[cluster] = checkAllLeave
+		if r.c.behind(cluster) {
+			r.remain[cluster] = checkSomeStay
+		}
 	}
-	return yes
+	return r.remain[cluster] == checkSomeStay
 }
 
 // floor checks that the rest of a cluster holds what its own scheduler has to
 // take off a host for maintenance.
 func (r *checkRun) floor(i, cluster int32) {
-	load, sizes := r.load(cluster)
+	load := r.load(cluster)
 	for k, most := range []int32{r.c.in.Config.EvacuationCPUPct, r.c.in.Config.EvacuationMemPct} {
-		capacity := int64(0)
-		for _, size := range sizes[k] {
-			capacity += int64(size)
-		}
+		capacity, _ := r.capacityOf(cluster, k, 0)
 		if load[k]*100 > capacity*int64(most) {
 			r.refuse(i, engine.HoldReserve, "cluster %s would have to carry %d %s on %d, at most %d %%", r.c.s.Clusters[cluster].ID, load[k], checkUnits[k], capacity, most)
 		}
@@ -250,47 +250,51 @@ func (r *checkRun) lack(cluster int32) [2]int64 {
 	if c.Lone {
 		return [2]int64{}
 	}
-	load, sizes := r.load(cluster)
-	var capacity, lost [2]int64
+	load := r.load(cluster)
 	share := [2]int32{}
 	if c.HA.Enabled && c.HA.Admission {
 		share = [2]int32{c.HA.CPUPct, c.HA.MemoryPct}
 	}
 	var out [2]int64
 	for k := range out {
-		slices.Sort(sizes[k])
-		for n, size := range sizes[k] {
-			capacity[k] += int64(size)
-			if n >= len(sizes[k])-r.failures(cluster) {
-				lost[k] += int64(size)
-			}
-		}
-		lost[k] = max(lost[k], capacity[k]*int64(share[k])/100)
-		out[k] = load[k] - (capacity[k] - lost[k])
+		capacity, lost := r.capacityOf(cluster, k, r.failures(cluster))
+		out[k] = load[k] - (capacity - max(lost, capacity*int64(share[k])/100))
 	}
 	return out
 }
 
-// load is what the cluster's VMs and the hypervisors that are up use, in MHz and
-// MiB, and how large the hosts are that can take VMs.
-func (r *checkRun) load(cluster int32) (load [2]int64, sizes [2][]int32) {
-	hosts := r.c.s.HostsOf(cluster)
-	sizes = [2][]int32{make([]int32, 0, len(hosts)), make([]int32, 0, len(hosts))}
-	for _, h := range hosts {
+// capacityOf is how much of a resource the hosts have that can take VMs, and how
+// much of it goes with so many failures, of the largest.
+func (r *checkRun) capacityOf(cluster int32, resource, failures int) (all, lost int64) {
+	for _, h := range r.bySize[resource][cluster] {
+		if !r.st.Ready(h) {
+			continue
+		}
+		size := int64(r.c.s.Hosts[h].CPUMHz)
+		if resource == 1 {
+			size = int64(r.c.s.Hosts[h].MemoryMiB)
+		}
+		if all += size; failures > 0 {
+			failures, lost = failures-1, lost+size
+		}
+	}
+	return all, lost
+}
+
+// load is what the cluster's VMs and the hypervisors that are up use, in MHz and MiB.
+func (r *checkRun) load(cluster int32) (load [2]int64) {
+	for _, h := range r.c.s.HostsOf(cluster) {
 		load[0] += int64(r.st.CPU[h])
 		load[1] += int64(r.st.Mem[h])
 		if !r.st.Ready(h) { // its hypervisor's own use goes with it
 			load[0] -= int64(r.overCPU[h])
 			load[1] -= int64(r.overMem[h])
-			continue
 		}
-		sizes[0] = append(sizes[0], r.c.s.Hosts[h].CPUMHz)
-		sizes[1] = append(sizes[1], r.c.s.Hosts[h].MemoryMiB)
 	}
 	for k := range load {
 		load[k] -= r.twice[cluster][k]
 	}
-	return load, sizes
+	return load
 }
 
 // checkEmpties reports whether the action is for an empty host only.

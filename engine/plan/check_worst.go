@@ -12,68 +12,77 @@ import (
 // have few different moments; what is left out, the random orders still try.
 const checkEffort = 20_000
 
-// before lists what must have ended well before action i starts, in an order
-// that the edges allow.
-func (c *checker) before(i int32) []int32 {
+// set starts an empty set of actions.
+func (r *checkRun) set() { r.stamp++ }
+
+// put adds an action to the set, and reports whether it is new there.
+func (r *checkRun) put(i int32) bool {
+	if r.mark[i] == r.stamp {
+		return false
+	}
+	r.mark[i] = r.stamp
+	return true
+}
+
+// ended lists what must have ended well before action i starts, in an order that
+// the edges allow, and leaves the set of it.
+func (r *checkRun) ended(i int32) []int32 {
 	var out []int32
-	seen := map[int32]bool{i: true}
+	r.set()
 	for next := []int32{i}; len(next) > 0; next = next[1:] {
-		for _, j := range c.p.Actions[next[0]].After {
-			if !seen[j] {
-				seen[j] = true
+		for _, j := range r.acts[next[0]].After {
+			if r.put(j) {
 				out, next = append(out, j), append(next, j)
 			}
 		}
 	}
-	slices.SortFunc(out, func(x, y int32) int { return int(c.order[x] - c.order[y]) })
+	slices.SortFunc(out, func(x, y int32) int { return int(r.c.order[x] - r.c.order[y]) })
 	return out
 }
 
 // edges checks what can be told from the edges alone, and so for every order:
 // all VMs have left a host before it goes to standby or maintenance, and a host
 // is up before a VM starts toward it.
-func (w *checkWorld) edges() {
-	leaves, arrives := map[int32][]int32{}, map[int32][]int32{}
-	for i, e := range w.ends[:w.open] {
-		if e.vm >= 0 && e.from != e.to {
-			leaves[e.from] = append(leaves[e.from], int32(i))
-			arrives[e.to] = append(arrives[e.to], int32(i))
+func (r *checkRun) edges() {
+	for _, i := range r.x.acts {
+		a, h := r.acts[i], r.ends[i].from
+		if a.Kind == engine.Move {
+			continue
 		}
-	}
-	for k := range w.ends[:w.open] {
-		i, a, h := int32(k), w.acts[k], w.ends[k].from
-		switch a.Kind {
-		case engine.Standby, engine.EnterMaintenance:
-			before := w.c.before(i)
-			for _, j := range leaves[h] {
-				if w.c.s.VMs[w.ends[j].vm].Power == engine.VMOn && !slices.Contains(before, j) {
-					w.c.refuse(i, engine.HoldNotEmpty, "need not wait for %s, which takes %s off the host", w.acts[j].ID, w.acts[j].Name)
+		down := checkEmpties(a)
+		if down {
+			r.ended(i)
+		}
+		for _, j := range r.c.atHost[h] {
+			e := r.ends[j]
+			switch {
+			case e.vm < 0 || e.from == e.to:
+			case down && e.from == h:
+				if r.mark[j] != r.stamp && r.c.s.VMs[e.vm].Power == engine.VMOn {
+					r.refuse(i, engine.HoldNotEmpty, "need not wait for %s, which takes %s off the host", r.acts[j].ID, r.acts[j].Name)
+				}
+			case down:
+				r.refuse(j, engine.HoldUnavailable, "goes to host %s, for which there is %s too", a.From.Host, a.ID)
+			case e.to == h:
+				if r.ended(j); r.mark[i] != r.stamp {
+					r.refuse(j, engine.HoldUnavailable, "need not wait for %s, which readies host %s", a.ID, a.From.Host)
 				}
 			}
-			for _, j := range arrives[h] {
-				w.c.refuse(j, engine.HoldUnavailable, "goes to host %s, for which there is %s too", w.acts[i].From.Host, a.ID)
-			}
-		case engine.Wakeup, engine.ExitMaintenance:
-			for _, j := range arrives[h] {
-				if !slices.Contains(w.c.before(j), i) {
-					w.c.refuse(j, engine.HoldUnavailable, "need not wait for %s, which readies host %s", a.ID, a.From.Host)
-				}
-			}
-		case engine.Move:
 		}
 	}
 }
 
-// worst replays the worst moment for every action: all that must have ended
-// before it has ended, and nothing else; all that can have started by then has
+// worst lists the worst moment for every action, each by what has ended: all that
+// must have ended before it, and nothing else; all that can have started by then has
 // started. It is a moment that the edges allow, so what it breaks is truly
 // broken. Where departures are credited to arrivals in one order, as the rule of
-// prefixes does, no moment is worse. Each moment is given by what has ended.
-func (w *checkWorld) worst() [][]int32 {
+// prefixes does, no moment is worse.
+func (r *checkRun) worst() [][]int32 {
 	var out [][]int32
-	moments, left := map[string]bool{}, checkEffort+4*w.open
-	for i := range w.open {
-		done := w.c.before(int32(i))
+	n := len(r.x.acts)
+	moments, left := map[string]bool{}, checkEffort*n/r.open+4*n
+	for _, i := range r.x.acts {
+		done := r.ended(i)
 		key := make([]byte, 0, 4*len(done))
 		for _, j := range done {
 			key = binary.LittleEndian.AppendUint32(key, uint32(j))
@@ -81,7 +90,7 @@ func (w *checkWorld) worst() [][]int32 {
 		if !moments[string(key)] {
 			moments[string(key)] = true
 			out = append(out, done)
-			left -= w.open + len(done)
+			left -= n + len(done)
 		}
 		if left -= len(done); left < 0 {
 			break
@@ -94,17 +103,20 @@ func (w *checkWorld) worst() [][]int32 {
 // The last to start sees the most: demands, which may use more room, start first,
 // then wishes, then hosts change their state.
 func (r *checkRun) moment(done []int32) {
-	ended := make([]bool, r.open)
+	r.set()
 	for _, i := range done {
 		if !r.start(i) {
 			return
 		}
 		r.end(i, false)
-		ended[i] = true
+		r.put(i)
 	}
+	over := r.stamp
+	waits := func(j int32) bool { return r.mark[j] != over }
 	var queues [3][]int32
-	for k, a := range r.acts[:r.open] {
-		if ended[k] || slices.ContainsFunc(a.After, func(j int32) bool { return !ended[j] }) {
+	for _, i := range r.x.acts {
+		a := r.acts[i]
+		if !waits(i) || slices.ContainsFunc(a.After, waits) {
 			continue
 		}
 		q := 0
@@ -114,7 +126,7 @@ func (r *checkRun) moment(done []int32) {
 		case a.Demand.Kind == "":
 			q = 1
 		}
-		queues[q] = append(queues[q], int32(k))
+		queues[q] = append(queues[q], i)
 	}
 	for _, q := range queues {
 		for _, i := range q {

@@ -74,6 +74,9 @@ func (b *builder) quarantined(h int32) bool { return b.lostHost != nil && b.lost
 // by the scheduler of a cluster whose host we empty, and a host to be acted on or
 // to be moved to.
 func (c *checker) quarantine(i int32, a *engine.Action) {
+	if len(c.in.Broken)+len(c.in.KeepHosts)+len(c.h.Quarantine) == 0 {
+		return
+	}
 	barred := c.in.Broken
 	if a.Kind != engine.Move {
 		barred = slices.Concat(barred, c.in.KeepHosts)
