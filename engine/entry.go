@@ -214,4 +214,6 @@ type CycleRecord struct {
 	PlanMS    int64 `json:"plan_ms"`
 	Rounds    int   `json:"rounds"` // of veto
 	Evaluated int64 `json:"evaluated"`
+	// Rails are what was held back beside the plans' holds.
+	Rails []Hold `json:"rails,omitempty"`
 }

@@ -164,7 +164,7 @@ func (r *reader) item(v *held, key *ast.Term, loc *ast.Location) {
 	out.Reason, _ = textOf(obj.Get(ast.StringTerm("reason")))
 	for _, x := range v.values {
 		// What the item is about is no reason for it.
-		if !slices.ContainsFunc(out.Names, func(id string) bool { return x.Value == ast.String(id).String() }) && len(out.Values) < maxReadings {
+		if named := strings.HasSuffix(x.Name, ".id") && slices.ContainsFunc(out.Names, func(id string) bool { return x.Value == ast.String(id).String() }); !named && len(out.Values) < maxReadings {
 			out.Values = append(out.Values, x)
 		}
 	}

@@ -76,7 +76,7 @@ type explanation struct {
 	Facts    []string              `json:"facts"`
 	Said     []said                `json:"said"`
 	Actions  []engine.Action       `json:"actions"`
-	Holds    []engine.Hold         `json:"holds"`
+	Holds    []held                `json:"holds"`
 	Recent   []engine.ActionRecord `json:"recent"`               // newest first
 	Evacuate *engine.Certificate   `json:"evacuation,omitempty"` // of a site with a deadline
 	Nearest  *whatif.Answer        `json:"nearest,omitempty"`    // of a VM that stays: the site that it would soonest move to
@@ -117,17 +117,35 @@ func explain(ctx context.Context, j journal, kind, name string, number uint64) (
 	if err != nil {
 		return nil, err
 	}
-	e := &explanation{Cycle: number, At: in.Now, Kind: kind, Revision: d.Revision, host: hostNamer(in.Snapshot)}
-	o, err := e.find(&in, name)
+	rails, err := railsOf(j, number)
 	if err != nil {
 		return nil, err
 	}
-	e.opinions(&in, &d, o)
-	if e.Policies, err = inForce(ctx, j, &d, &in); err != nil {
+	f, err := inForce(ctx, j, &d, &in)
+	if err != nil {
 		return nil, err
 	}
-	if err := e.Policies.read(ctx, &in, o, e.Said); err != nil {
+	e := &explanation{Cycle: number, At: in.Now, Kind: kind, Revision: d.Revision, Policies: f, host: hostNamer(in.Snapshot)}
+	if err := e.fill(ctx, &in, &d, p, rails, name); err != nil {
 		return nil, err
+	}
+	if kind == "site" {
+		if e.Evacuate, err = certificateOf(j, last.record.Certificates, e.ID); err != nil {
+			return nil, err
+		}
+	}
+	return e, e.recent(j, number)
+}
+
+// fill says what decision and plan, and the rails beside them, have to do with the object.
+func (e *explanation) fill(ctx context.Context, in *plan.Input, d *engine.Decision, p *engine.Plan, rails []engine.Hold, name string) error {
+	o, err := e.find(in, name)
+	if err != nil {
+		return err
+	}
+	e.opinions(in, d, o)
+	if err := e.Policies.read(ctx, in, o, e.Said); err != nil {
+		return err
 	}
 	for i := range p.Actions {
 		a := &p.Actions[i]
@@ -135,20 +153,38 @@ func explain(ctx context.Context, j journal, kind, name string, number uint64) (
 			e.Actions = append(e.Actions, *a)
 		}
 	}
-	for _, h := range p.Holds {
-		if about := (engine.Subject{Kind: kind, ID: e.ID}); h.Subject == about || h.Demand == about {
-			e.Holds = append(e.Holds, h)
+	// What is said of the object itself comes before what is said of where it is.
+	var around []held
+	for _, h := range slices.Concat(p.Holds, rails) {
+		x := held{h, until[h.Code]}
+		if about := (engine.Subject{Kind: e.Kind, ID: e.ID}); h.Subject == about || h.Demand == about {
+			e.Holds = append(e.Holds, x)
+		} else if e.about(in.Snapshot, o, h.Subject) {
+			around = append(around, x)
 		}
 	}
-	if kind == "site" {
-		if e.Evacuate, err = certificateOf(j, last.record.Certificates, e.ID); err != nil {
-			return nil, err
+	e.Holds = append(e.Holds, around...)
+	if e.Kind == "vm" && len(e.Actions) == 0 {
+		e.Nearest = nearest(in, o.vm, e.Policies.deny(ctx, in.Level))
+	}
+	return nil
+}
+
+// railsOf are what was held back at the end of the cycle beside the plans' holds.
+func railsOf(j journal, number uint64) ([]engine.Hold, error) {
+	entries, err := j.Cycle(number)
+	if err != nil {
+		return nil, err
+	}
+	var r engine.CycleRecord
+	for i := range entries {
+		if e := &entries[i]; e.Kind == engine.EntryCycle {
+			if err := json.Unmarshal(e.Data, &r); err != nil {
+				return nil, fmt.Errorf("entry %d: %w", e.Seq, err)
+			}
 		}
 	}
-	if kind == "vm" && len(e.Actions) == 0 {
-		e.Nearest = nearest(&in, o.vm, e.Policies.deny(ctx, in.Level))
-	}
-	return e, e.recent(j, number)
+	return r.Rails, nil
 }
 
 // concerns reports whether the object is one of those named.
@@ -370,6 +406,12 @@ func (e *explanation) about(s *engine.Snapshot, o object, p engine.Subject) bool
 		return o.host >= 0 && string(s.Clusters[s.Hosts[o.host].Cluster].ID) == p.ID
 	case "host":
 		return o.host >= 0 && string(s.Hosts[o.host].ID) == p.ID
+	case "vcenter":
+		return o.host >= 0 && string(s.VCenters[s.Hosts[o.host].VCenter].ID) == p.ID
+	case "datastore":
+		return o.vm >= 0 && slices.ContainsFunc(s.VMs[o.vm].Disks, func(x engine.Disk) bool {
+			return x.Datastore >= 0 && string(s.Datastores[x.Datastore].ID) == p.ID
+		})
 	default:
 		return p.ID == e.ID
 	}
@@ -434,10 +476,15 @@ func (e *explanation) print(w io.Writer) error {
 		line("held:")
 	}
 	for _, h := range e.Holds {
-		line("  %s: %s (%s)", h.Want, h.Detail, h.Code)
+		of := ""
+		if h.Subject != (engine.Subject{Kind: e.Kind, ID: e.ID}) {
+			of = h.Name + ": "
+		}
+		line("  %s%s: %s (%s)", of, h.Want, h.Detail, h.Code)
 		for _, y := range h.Why {
 			line("    %s", y)
 		}
+		line("    until %s", h.Until)
 	}
 	if len(e.Actions) == 0 && len(e.Holds) == 0 {
 		line("nothing is planned for it and nothing is held: it may stay as it is")

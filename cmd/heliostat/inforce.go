@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -112,18 +113,20 @@ func (f *force) deny(ctx context.Context, level engine.Mode) whatif.Deny {
 func (f *force) read(ctx context.Context, in *plan.Input, o object, all []said) error {
 	s := in.Snapshot
 	asked := map[string][]policy.Reading{}
+	var last engine.HostID // that a rule refused; a move that is refused everywhere was to some host
 	for i := range all {
 		x := &all[i]
 		about := policy.About{Cluster: engine.None}
 		key := x.Policy + "." + x.Rule
 		switch {
 		case x.Rule == engine.RuleDeny:
-			to, ok := s.FindHost(x.to)
+			last = cmp.Or(x.to, last)
+			to, ok := s.FindHost(last)
 			if !ok || o.vm < 0 {
 				continue
 			}
 			a := moveOf(s, o.vm, to)
-			about.Move, key = &a, key+" "+string(x.to)
+			about.Move, key = &a, key+" "+string(last)
 		case o.host >= 0:
 			about.Cluster = s.Hosts[o.host].Cluster
 		}

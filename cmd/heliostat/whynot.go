@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -234,8 +235,8 @@ func beyond(more float64) string {
 	return ""
 }
 
-// nearest is the answer for the site that least keeps the VM from, nil where
-// there is none.
+// nearest is the answer for the site that the VM is least kept from, nil where there
+// is none. A site that it is worth moving to already comes before others.
 func nearest(in *plan.Input, v int32, deny whatif.Deny) *whatif.Answer {
 	if len(in.Snapshot.VMs) > nearestVMs {
 		return nil
@@ -246,11 +247,15 @@ func nearest(in *plan.Input, v int32, deny whatif.Deny) *whatif.Answer {
 			continue
 		}
 		a := whatif.WhyNot(*in, v, engine.Subject{Kind: "site", ID: string(in.Snapshot.Sites[i].ID)}, deny)
-		if a.Possible && (best == nil || len(a.Binds) < len(best.Binds) || len(a.Binds) == len(best.Binds) && a.ShortMicro < best.ShortMicro) {
+		if a.Possible && (best == nil || nearer(&a, best) < 0) {
 			best = &a
 		}
 	}
 	return best
+}
+
+func nearer(a, b *whatif.Answer) int {
+	return cmp.Or(cmp.Compare(min(a.ShortMicro, 1), min(b.ShortMicro, 1)), cmp.Compare(len(a.Binds), len(b.Binds)), cmp.Compare(a.ShortMicro, b.ShortMicro))
 }
 
 // decisionOf is all that the policies said in the cycle: what is only advised, or

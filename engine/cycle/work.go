@@ -367,7 +367,9 @@ func (w *work) close(ctx context.Context) error {
 		}
 	}
 	r.MS = time.Since(w.start).Milliseconds()
-	e, err := engine.NewEntry(l.cycle, engine.EntryCycle, r)
+	closing := *r
+	closing.Rails = l.railed() // status has them of this moment
+	e, err := engine.NewEntry(l.cycle, engine.EntryCycle, closing)
 	if err != nil {
 		return err
 	}

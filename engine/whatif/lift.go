@@ -124,6 +124,16 @@ func (q *question) liftRule(in plan.Input, code engine.HoldCode) (plan.Input, st
 	case engine.HoldPaused, engine.HoldBreaker, engine.HoldRamp:
 		in.Paused, in.Broken = "", nil
 		return in, "actions were allowed to start"
+	case engine.HoldQuarantine:
+		h := *in.History
+		h.Quarantine = slices.DeleteFunc(slices.Clone(h.Quarantine), func(x engine.Quarantine) bool { return x.Subject == engine.Subject{Kind: "vm", ID: string(vm.ID)} })
+		in.History = &h
+		return in, fmt.Sprintf("a person had looked at it: 'heliostat release vm %s'", vm.Name)
+	case engine.HoldUnavailable:
+		in.Snapshot = q.hosts(in.Snapshot, func(h *engine.Host) {
+			h.Power, h.Connected, h.Maintenance, h.Entering, h.VMotion = engine.HostOn, true, false, false, true
+		})
+		return in, "the hosts there were on and answered"
 	case engine.HoldWorth:
 		in.Config.PaybackS = 1 << 40
 		return in, "it paid back in time"
@@ -185,11 +195,18 @@ func (q *question) link(in plan.Input, again bool, unless string, change func(*e
 
 // roomier doubles the hosts of the place.
 func (q *question) roomier(s *engine.Snapshot) *engine.Snapshot {
+	return q.hosts(s, func(h *engine.Host) {
+		h.CPUMHz, h.MemoryMiB, h.Cores, h.Threads = 2*h.CPUMHz, 2*h.MemoryMiB, 2*h.Cores, 2*h.Threads
+	})
+}
+
+// hosts is the snapshot with the hosts of the place changed.
+func (q *question) hosts(s *engine.Snapshot, change func(*engine.Host)) *engine.Snapshot {
 	out := copyOf(s)
 	out.Hosts = slices.Clone(s.Hosts)
 	for h := range out.Hosts {
-		if host := &out.Hosts[h]; q.inside(int32(h)) {
-			host.CPUMHz, host.MemoryMiB, host.Cores, host.Threads = 2*host.CPUMHz, 2*host.MemoryMiB, 2*host.Cores, 2*host.Threads
+		if q.inside(int32(h)) {
+			change(&out.Hosts[h])
 		}
 	}
 	return out

@@ -88,6 +88,16 @@ func TestWhyNot(t *testing.T) {
 				in.Snapshot.Datastores[i].FreeMiB = 0
 			}
 		}, engine.HoldSpace, "datastore"},
+		{"in quarantine", func(in *plan.Input, v int32) {
+			in.History.Quarantine = []engine.Quarantine{{Subject: engine.Subject{Kind: "vm", ID: string(in.Snapshot.VMs[v].ID)}, Name: "x"}}
+		}, engine.HoldQuarantine, "heliostat release"},
+		{"asleep", func(in *plan.Input, _ int32) {
+			for i := range in.Snapshot.Hosts {
+				if h := &in.Snapshot.Hosts[i]; h.Site == 1 {
+					h.Connected = false
+				}
+			}
+		}, engine.HoldUnavailable, "answered"},
 		{"a device", func(in *plan.Input, v int32) { in.Snapshot.VMs[v].Obstacles |= engine.ObPassthrough }, engine.HoldObstacle, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -136,5 +146,22 @@ func TestWhyNotThere(t *testing.T) {
 	in.Decision.Voices[0].WeightMicroEUR, in.Config.MovesPerCycle = 10_000_000, 1000
 	if a := WhyNot(in, v, engine.Subject{Kind: "site", ID: string(in.Snapshot.Sites[1].ID)}, nil); !a.Moves {
 		t.Errorf("%+v", a)
+	}
+}
+
+// The policies are asked about moves that nobody has proposed yet, and what they
+// refuse binds like any other thing.
+func TestWhyNotAsks(t *testing.T) {
+	in, v := world(t)
+	to, asked := engine.Subject{Kind: "site", ID: string(in.Snapshot.Sites[1].ID)}, 0
+	a := WhyNot(in, v, to, func(moves []engine.Action) (out []engine.Veto) {
+		asked++
+		for _, m := range moves {
+			out = append(out, engine.Veto{VM: m.VM, To: m.To.Host, Code: "c", Reason: "r", Policy: "law", Mode: engine.Enforce})
+		}
+		return out
+	})
+	if len(a.Binds) != 1 || a.Binds[0].Code != engine.HoldVeto || a.Binds[0].Unless != "law did not deny it" || !a.Possible || asked == 0 || asked > 3 {
+		t.Errorf("%+v, asked %d times", a, asked)
 	}
 }
