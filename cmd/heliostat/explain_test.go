@@ -262,7 +262,7 @@ func TestExplain(t *testing.T) {
 			t.Errorf("hold %s has no scene here, or nothing that would end it in holds.go", code)
 		}
 	}
-	const file = "testdata/explain.txt"
+	const file = "testdata/explain.golden"
 	if *update {
 		if err := os.WriteFile(file, []byte(got.String()), 0o600); err != nil {
 			t.Fatal(err)
