@@ -51,7 +51,8 @@ check: go-is-there $(GOLANGCI) ## all that CI checks: format, vet, lint, modules
 lint: $(GOLANGCI) ## run the linters alone
 	$(GOLANGCI) run ./...
 
-soak: build ## 1,000 simulated days with faults, judged at every event: minutes of CPU
+soak: build ## a million executions of random plans, and 1,000 simulated days with faults, judged at every event: minutes of CPU
+	$(BIN)/heliostat sim --orders 1000000 --seed 1 --json
 	$(BIN)/heliostat sim --days 1000 --seed 1 --faults --json
 
 bench: go-is-there ## benchmarks, and a cold and a warm cycle of 15,000 hosts and 150,000 VMs

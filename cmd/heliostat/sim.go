@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"heliostat/engine/sim/shuffle"
 	"heliostat/engine/sim/soak"
 )
 
@@ -27,6 +28,7 @@ type simFlags struct {
 	drs     bool
 	until   time.Duration
 	verbose bool
+	orders  int
 }
 
 func newSim(g *globals) *cobra.Command {
@@ -49,8 +51,14 @@ A fleet lives for ten days. The first has the seed given, each next one more: wh
 is reported of seed 17 is replayed with --seed 17, by itself. The same seed gives
 the same run, and so the same trace_sha256.
 
+With --orders no time passes: random plans of random fleets are carried out in that
+many random orders in all, with any overlap that the plans' edges allow and with
+actions that fail, and a judge looks at every start: capacity, space, reserve, rules
+that keep VMs apart or in their place, hosts that must be ready or empty, slots.
+
 It exits with 1 when a rule was broken.`,
 		Example: `  heliostat sim --days 1000 --seed 1 --faults --json
+  heliostat sim --orders 1000000 --seed 1 --json
   heliostat sim --days 28 --seed 1 --drs
   heliostat sim --days 10 --seed 17 --faults --until 53h20m --verbose`,
 		Args: cobra.NoArgs,
@@ -61,12 +69,19 @@ It exits with 1 when a rule was broken.`,
 			if f.until < 0 {
 				return codeError{exitUsage, fmt.Errorf("--until: %s is negative", f.until)}
 			}
+			if f.orders < 0 {
+				return codeError{exitUsage, fmt.Errorf("--orders: %d is negative", f.orders)}
+			}
+			if f.orders > 0 {
+				return runOrders(f, g.json, cmd.OutOrStdout())
+			}
 			return runSim(f, g.json, cmd.OutOrStdout(), os.Stderr)
 		},
 	}
 	fl := cmd.Flags()
 	fl.IntVar(&f.days, "days", 30, "days to simulate")
-	fl.Uint64Var(&f.seed, "seed", 1, "seed of the first ten days; each next ten have one more")
+	fl.IntVar(&f.orders, "orders", 0, "carry random plans out in so many orders instead")
+	fl.Uint64Var(&f.seed, "seed", 1, "seed of the first ten days, or of the first plan; each next has one more")
 	fl.BoolVar(&f.faults, "faults", false, "let things break")
 	fl.BoolVar(&f.drs, "drs", false, "let every cluster's own scheduler move VMs too")
 	fl.DurationVar(&f.until, "until", 0, "stop that long after the start, such as 53h20m (default: at the end)")
@@ -115,6 +130,29 @@ func runSim(f simFlags, asJSON bool, out, events io.Writer) error {
 	if r.Violated > 0 {
 		v := r.Violations[0]
 		return fmt.Errorf("%d violations; the first again: heliostat sim --days 10 --seed %d%s --until %s --verbose", r.Violated, v.Seed, flagsAgain(&f), time.Duration(v.After+1)*time.Second)
+	}
+	return nil
+}
+
+// runOrders carries plans out in many orders and prints what came of it.
+func runOrders(f simFlags, asJSON bool, out io.Writer) error {
+	defer debug.SetGCPercent(debug.SetGCPercent(800))
+	began := cpuSeconds()
+	rep := struct {
+		shuffle.Tally
+		CPU float64 `json:"cpu_s"`
+	}{Tally: shuffle.Many(f.orders, f.seed, nil)}
+	rep.CPU = cpuSeconds() - began
+	if asJSON {
+		if err := json.NewEncoder(out).Encode(rep); err != nil {
+			return fmt.Errorf("print: %w", err)
+		}
+	} else if _, err := fmt.Fprintf(out, "%d executions of %d plans from seed %d (%d actions, %d edges): %d events, %d failures injected, %d violations, %.1f s of CPU\n",
+		rep.Executions, rep.Plans, rep.Seed, rep.Actions, rep.Edges, rep.Events, rep.Failures, rep.Violations, rep.CPU); err != nil {
+		return fmt.Errorf("print: %w", err)
+	}
+	if rep.Violations > 0 {
+		return fmt.Errorf("%d violations, such as:\n  %s", rep.Violations, strings.Join(rep.First, "\n  "))
 	}
 	return nil
 }

@@ -34,9 +34,9 @@ func searched(t *testing.T, n uint64, cfg sim.FleetConfig, evaluations int64, f 
 	}
 }
 
-// TestBound: no way to place the VMs of a tiny cluster saves more than the bound,
+// everyPlacement: no way to place the VMs of a tiny cluster saves more than the bound,
 // and the search saves no more than the best way and no less than nothing.
-func TestBound(t *testing.T) {
+func everyPlacement(t *testing.T) {
 	exact, found, all := 0, 0, 0
 	searched(t, 120, sim.FleetConfig{Sites: 1, Hosts: 4, VMs: 7, HostsPerCluster: 4, RulePct: 60, ObstaclePct: 10, LoadPct: 60}, 100_000, func(t *testing.T, d *domain) {
 		value, bound := d.value, d.bound
@@ -123,9 +123,9 @@ func judge(d *domain, at []int) int64 {
 	return most
 }
 
-// TestSearchAccounts: what the search says that it saves is what its assignment
+// accounts: what the search says that it saves is what its assignment
 // saves, counted again, and nothing is overfull.
-func TestSearchAccounts(t *testing.T) {
+func accounts(t *testing.T) {
 	searched(t, 20, sim.FleetConfig{Sites: 2, Hosts: 40, VMs: 500, HostsPerCluster: 20, RulePct: 60, ObstaclePct: 3, LoadPct: 60}, 1<<40, func(t *testing.T, d *domain) {
 		saved := int64(0)
 		free := slices.Clone(d.free)
@@ -156,12 +156,12 @@ func TestSearchAccounts(t *testing.T) {
 	})
 }
 
-// TestMonotoneSaving: with more evaluations a search never saves less.
-func TestMonotoneSaving(t *testing.T) {
+// moreSaved: with more evaluations a search never saves less.
+func moreSaved(t *testing.T) {
 	last := map[string]int64{}
 	for _, evaluations := range []int64{0, 50, 500, 5_000, 50_000, 1 << 40} {
 		searched(t, 10, sim.FleetConfig{Sites: 1, Hosts: 24, VMs: 300, HostsPerCluster: 24, RulePct: 60, ObstaclePct: 3, LoadPct: 60}, evaluations, func(t *testing.T, d *domain) {
-			name := t.Name()[:len("TestMonotoneSaving/seed=0")]
+			name := t.Name()[:len("TestProperty06MonotoneInBudget/saving/seed=0")]
 			if d.value < last[name] {
 				t.Errorf("%d evaluations save %d, fewer saved %d", evaluations, d.value, last[name])
 			}
@@ -170,8 +170,8 @@ func TestMonotoneSaving(t *testing.T) {
 	}
 }
 
-// TestWorkers: any number of processors gives the same bytes.
-func TestWorkers(t *testing.T) {
+// anyWorkers: any number of processors gives the same bytes.
+func anyWorkers(t *testing.T) {
 	s := sim.Fleet(5, sim.FleetConfig{Sites: 3, Hosts: 120, VMs: 1500, HostsPerCluster: 12, RulePct: 60, ObstaclePct: 3, LoadPct: 50})
 	generations(s)
 	o := idle(s)
@@ -201,8 +201,8 @@ func consolidated(seed uint64) (*engine.Snapshot, *opinions) {
 	return s, idle(s)
 }
 
-// TestIdempotent: plan, carry out, plan again: nothing.
-func TestIdempotent(t *testing.T) {
+// carriedOut: plan, carry out, plan again: nothing.
+func carriedOut(t *testing.T) {
 	for seed := range uint64(20) {
 		s, o := consolidated(seed)
 		w := sim.NewWorld(s, engine.DefaultLimits())
@@ -225,9 +225,9 @@ func TestIdempotent(t *testing.T) {
 	}
 }
 
-// TestRelabelledSaving: with other names for the VMs the plan saves as much, up to
+// asMuchSaved: with other names for the VMs the plan saves as much, up to
 // a hundredth of what could be saved.
-func TestRelabelledSaving(t *testing.T) {
+func asMuchSaved(t *testing.T) {
 	for seed := range uint64(20) {
 		s, o := consolidated(seed)
 		s.Rules = nil // they name VMs by index

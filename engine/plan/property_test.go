@@ -30,77 +30,13 @@ func propCases(t *testing.T, n uint64, f func(*propCase)) {
 				Sites: 2 + r.IntN(3), Hosts: 9 + r.IntN(24), VMs: 60 + r.IntN(200), HostsPerCluster: 3 + r.IntN(6), OffPct: 5, TemplatePct: 2, ObstaclePct: 6,
 				AcrossPct: 70, RulePct: 60, GapPct: 2, StandbyPct: 20, DRSPct: r.IntN(2) * 40, LoadPct: 20 + r.IntN(50),
 			})
-			f(&propCase{T: t, s: s, o: randomOpinions(r, s), r: r})
+			f(&propCase{T: t, s: s, o: &opinions{sim.Opinions(s, r.IntN)}, r: r})
 		})
 	}
 }
 
-func randomOpinions(r *rand.Rand, s *engine.Snapshot) *opinions {
-	o := &opinions{}
-	sun := o.by("follow_the_sun", engine.RuleSiteScore, "the sun is up", 20_000, false)
-	for i := range s.Sites {
-		o.SiteScores = append(o.SiteScores, engine.SiteScore{Site: int32(i), Milli: int32(r.IntN(2000) - 1000), By: sun})
-	}
-	dpm, wake := o.by("dpm", engine.RuleDrain, "low", 0, false), o.by("dpm", engine.RuleWake, "high", 0, false)
-	maintenance := o.by("maintenance", engine.RuleDrain, "agreed", 0, false)
-	for h := range s.Hosts {
-		switch {
-		case s.Hosts[h].Power == engine.HostStandby:
-			o.Wakes = append(o.Wakes, engine.Wake{Host: int32(h), By: wake})
-		case r.IntN(15) == 0:
-			o.Drains = append(o.Drains, engine.Drain{Host: int32(h), Then: engine.ThenMaintenance, By: maintenance})
-		case r.IntN(2) == 0:
-			o.Drains = append(o.Drains, engine.Drain{Host: int32(h), By: dpm})
-		}
-	}
-	apart, near, pin := o.by("ha", engine.RuleGroupApart, "spread", 0, false), o.by("chatty", engine.RuleNear, "talk", 0, false), o.by("owner", engine.RulePin, "mine", 0, true)
-	pick := func(n int) []int32 {
-		seen := map[int32]bool{}
-		for range n {
-			seen[int32(r.IntN(len(s.VMs)))] = true
-		}
-		return slices.Sorted(maps.Keys(seen))
-	}
-	for i := range 3 {
-		o.Groups = append(o.Groups, engine.Group{Kind: engine.GroupApart, Name: fmt.Sprint("apart", i), Scope: "host", VMs: pick(4), By: apart})
-		o.Groups = append(o.Groups, engine.Group{
-			Kind: engine.GroupNear, Name: fmt.Sprint("near", i), Scope: "site", MaxRTTMicros: 30_000, MaxSplitS: int32(r.IntN(2) * 900), VMs: pick(3), By: near,
-		})
-		scope := []string{"host", "cluster", "site"}[i]
-		o.Groups = append(o.Groups, engine.Group{Kind: engine.GroupTogether, Name: fmt.Sprint("together", i), Scope: scope, VMs: pick(3), By: near})
-		o.Groups = append(o.Groups, engine.Group{Kind: engine.GroupApart, Name: fmt.Sprint("spread", i), Scope: scope, VMs: pick(2), By: apart})
-	}
-	for _, v := range pick(9) {
-		by := pin
-		if r.IntN(2) == 0 {
-			by = near // does not yield
-		}
-		o.AllowSites = append(o.AllowSites, engine.AllowSites{VM: v, Sites: engine.SiteMask(r.IntN(1 << len(s.Sites))), By: by})
-		o.AllowHosts = append(o.AllowHosts, engine.AllowHosts{VM: v, Hosts: []int32{int32(r.IntN(len(s.Hosts)))}, By: by})
-	}
-	for _, v := range pick(20) {
-		o.Prefers = append(o.Prefers, engine.Prefer{VM: v, To: engine.Subject{Kind: "host", ID: string(s.Hosts[r.IntN(len(s.Hosts))].ID)}, MicroEUR: 200_000, By: near})
-	}
-	for _, v := range pick(5) {
-		o.Pins = append(o.Pins, engine.Pin{VM: v, By: pin})
-	}
-	switch r.IntN(4) {
-	case 0:
-		o.evacuate("site", string(s.Sites[r.IntN(len(s.Sites))].ID), s.At+7200)
-	case 1:
-		o.evacuate("datastore", string(s.Datastores[r.IntN(len(s.Datastores))].ID), 0)
-	case 2:
-		o.evacuate("cluster", string(s.Clusters[r.IntN(len(s.Clusters))].ID), 0)
-	}
-	if r.IntN(3) == 0 {
-		freeze := o.by("quiet_hours", engine.RuleFreeze, "night", 0, r.IntN(2) == 0)
-		o.Freezes = append(o.Freezes, engine.Freeze{Place: engine.Subject{Kind: "site", ID: string(s.Sites[r.IntN(len(s.Sites))].ID)}, By: freeze})
-	}
-	return o
-}
-
-// TestTwoOpinions: every plan passes Check, which shares nothing with Build.
-func TestTwoOpinions(t *testing.T) {
+// twoOpinions: every plan passes Check, which shares nothing with Build.
+func twoOpinions(t *testing.T) {
 	propCases(t, 200, func(c *propCase) {
 		in := input(c.s, c.o)
 		if err := Check(in, Build(in)); err != nil {
@@ -109,8 +45,8 @@ func TestTwoOpinions(t *testing.T) {
 	})
 }
 
-// TestDeterministic: equal inputs, equal bytes.
-func TestDeterministic(t *testing.T) {
+// again: equal inputs, equal bytes.
+func again(t *testing.T) {
 	propCases(t, 20, func(c *propCase) {
 		in := input(c.s, c.o)
 		a, err1 := engine.Encode(Build(in))
@@ -130,9 +66,9 @@ func rested() Config {
 	return c
 }
 
-// TestSettles: plan, carry out, plan again comes to an end in an empty plan, no
+// settles: plan, carry out, plan again comes to an end in an empty plan, no
 // VM moves twice for the same wish, and nothing is overcommitted on the way.
-func TestSettles(t *testing.T) {
+func settles(t *testing.T) {
 	propCases(t, 100, func(c *propCase) {
 		w := sim.NewWorld(c.s, engine.DefaultLimits())
 		moves := map[string]int{}
@@ -163,8 +99,8 @@ func TestSettles(t *testing.T) {
 	})
 }
 
-// TestFailures: whatever fails, nothing is overcommitted, and the next plan still passes Check.
-func TestFailures(t *testing.T) {
+// failures: whatever fails, nothing is overcommitted, and the next plan still passes Check.
+func failures(t *testing.T) {
 	propCases(t, 50, func(c *propCase) {
 		w := sim.NewWorld(c.s, engine.DefaultLimits())
 		w.Fails = func(*engine.Action) bool { return c.r.IntN(5) == 0 }
@@ -206,8 +142,8 @@ func TestOpenStands(t *testing.T) {
 	})
 }
 
-// TestVetoed: a vetoed move never appears again, and what takes its place is safe.
-func TestVetoed(t *testing.T) {
+// TestProperty09Vetoes: a vetoed move never appears again, and what takes its place is safe.
+func TestProperty09Vetoes(t *testing.T) {
 	propCases(t, 50, func(c *propCase) {
 		in := input(c.s, c.o)
 		vetoed := map[string]bool{}
@@ -276,8 +212,8 @@ func TestFrozen(t *testing.T) {
 	})
 }
 
-// TestMonotone: a larger evaluation budget never moves fewer VMs out of a doomed site.
-func TestMonotone(t *testing.T) {
+// moreLeave: a larger evaluation budget never moves fewer VMs out of a doomed site.
+func moreLeave(t *testing.T) {
 	s := sim.Fleet(3, sim.FleetConfig{LoadPct: 50})
 	o := &opinions{}
 	o.evacuate("site", string(s.Sites[0].ID), 0)
@@ -293,8 +229,8 @@ func TestMonotone(t *testing.T) {
 	}
 }
 
-// TestRelabelled: with other names for the VMs, as many of them are saved and held.
-func TestRelabelled(t *testing.T) {
+// asManyLeave: with other names for the VMs, as many of them are saved and held.
+func asManyLeave(t *testing.T) {
 	propCases(t, 20, func(c *propCase) {
 		o := &opinions{}
 		o.evacuate("site", string(c.s.Sites[0].ID), 0)
