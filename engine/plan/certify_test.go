@@ -44,7 +44,6 @@ func stormy(seed uint64, cfg sim.FleetConfig, mbps int32, seconds int64) Input {
 // could leave to every host: nothing reaches more than the bound says, the plan
 // reaches what it says, and no VM is held that could leave beside the others.
 func everyWayOut(t *testing.T) {
-	t.Parallel()
 	tight := 0
 	for seed := range uint64(60) {
 		cfg := sim.FleetConfig{Sites: 2 + int(seed%2), Hosts: 3, VMs: 9, HostsPerCluster: 2, ObstaclePct: 15, OffPct: 5, AcrossPct: 50, LoadPct: 30}

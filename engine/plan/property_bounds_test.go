@@ -55,13 +55,13 @@ func (p *program) row(equal bool, most float64, uses map[int]float64) {
 func (p *program) solve(t *testing.T) float64 {
 	t.Helper()
 	n, m := len(p.value), len(p.rows)
-	cost, a := make([]float64, n), make([][]float64, m)
+	cost, a := make([]float64, 0, n+m), make([][]float64, m)
 	unit := 1.0
 	for _, v := range p.value {
 		unit = max(unit, math.Abs(v))
 	}
-	for k, v := range p.value {
-		cost[k] = -v / unit
+	for _, v := range p.value {
+		cost = append(cost, -v/unit)
 	}
 	for i := range p.rows {
 		a[i] = append(a[i], p.rows[i]...)

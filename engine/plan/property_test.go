@@ -35,8 +35,8 @@ func propCases(t *testing.T, n uint64, f func(*propCase)) {
 	}
 }
 
-// twoOpinions: every plan passes Check, which shares nothing with Build.
-func twoOpinions(t *testing.T) {
+// TestTwoOpinions: every plan passes Check, which shares nothing with Build.
+func TestTwoOpinions(t *testing.T) {
 	propCases(t, 200, func(c *propCase) {
 		in := input(c.s, c.o)
 		if err := Check(in, Build(in)); err != nil {

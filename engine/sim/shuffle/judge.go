@@ -244,7 +244,7 @@ func (c *Course) static() {
 			continue
 		}
 		binds := func(v int32, by engine.By) bool {
-			return v == x.vm && !(d.Voices[by.Voice].Yields && c.evacuate[x.Demand])
+			return v == x.vm && (!d.Voices[by.Voice].Yields || !c.evacuate[x.Demand])
 		}
 		to, vm := &c.s.Hosts[x.to], &c.s.VMs[x.vm]
 		for _, p := range d.Pins {
@@ -263,14 +263,14 @@ func (c *Course) static() {
 			}
 		}
 		for _, p := range c.in.Vetoes {
-			if p.VM == vm.ID && (p.To == to.ID || p.To == "") && !(p.Yields && c.evacuate[x.Demand]) {
+			if p.VM == vm.ID && (p.To == to.ID || p.To == "") && (!p.Yields || !c.evacuate[x.Demand]) {
 				wrong(x, "it was vetoed")
 			}
 		}
 		for k := range c.s.Rules {
 			rule := &c.s.Rules[k]
-			on := rule.Kind == engine.RuleOn
-			if rule.Disabled || !rule.Mandatory || !(on || rule.Kind == engine.RuleNotOn) || !slices.Contains(rule.VMs, x.vm) || rule.Cluster != c.s.Hosts[x.from].Cluster {
+			on, about := rule.Kind == engine.RuleOn, rule.Kind == engine.RuleOn || rule.Kind == engine.RuleNotOn
+			if rule.Disabled || !rule.Mandatory || !about || !slices.Contains(rule.VMs, x.vm) || rule.Cluster != c.s.Hosts[x.from].Cluster {
 				continue
 			}
 			if rule.Cluster != to.Cluster || slices.Contains(rule.Hosts, x.to) != on {

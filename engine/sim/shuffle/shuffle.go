@@ -201,7 +201,7 @@ func (r *run) lowest(ready []int32) int {
 		if best >= 0 && r.acts[i].Rank > r.acts[ready[best]].Rank {
 			continue
 		}
-		if !slices.ContainsFunc(r.acts[i].rule, func(n slot) bool { return r.ruled[n.counter]+n.cost > r.Course.rule[n.counter] }) {
+		if !slices.ContainsFunc(r.acts[i].rule, func(n slot) bool { return r.ruled[n.counter]+n.cost > r.rule[n.counter] }) {
 			best = k
 		}
 	}
