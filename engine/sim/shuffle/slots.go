@@ -88,16 +88,11 @@ func (c *Course) touched(x *act) (out []int32) {
 // ruled looks up what the executor's own arithmetic says that each action occupies.
 func (c *Course) ruled() {
 	known := engine.NewSlots(c.in.Config.Limits, c.s)
-	counters := map[*int32]int32{}
+	c.rule = make([]int32, known.Counters())
 	for i := range c.acts {
-		known.Visit(c.acts[i].Action, func(used *int32, cost, capacity int32) {
-			k, ok := counters[used]
-			if !ok {
-				k = int32(len(c.rule))
-				counters[used] = k
-				c.rule = append(c.rule, capacity)
-			}
-			c.acts[i].rule = append(c.acts[i].rule, slot{k, cost})
+		known.Visit(c.acts[i].Action, func(counter, cost, capacity int32) {
+			c.rule[counter] = capacity
+			c.acts[i].rule = append(c.acts[i].rule, slot{counter, cost})
 		})
 	}
 }
