@@ -26,32 +26,30 @@ type denial struct{ code, reason string }
 // maxItemText bounds how much of a malformed item is shown.
 const maxItemText = 200
 
-// readAnswer decodes the set that a rule returned, strictly: the first item
-// that cannot be understood spoils the whole answer.
-func readAnswer(spec ruleSpec, voice int32, t *ast.Term, snap *engine.Snapshot, cluster int32) (*answer, error) {
+// itemsOf lists the items of the set that a rule returned, sorted.
+func itemsOf(t *ast.Term) ([]*ast.Term, error) {
 	set, ok := t.Value.(ast.Set)
 	if !ok {
 		return nil, fmt.Errorf("is %s, not a set", ast.ValueName(t.Value))
 	}
+	return append(make([]*ast.Term, 0, set.Len()), set.Slice()...), nil
+}
+
+// readAnswer decodes the items of a rule, strictly: the first that cannot be
+// understood spoils the whole answer.
+func readAnswer(spec ruleSpec, voice int32, items []*ast.Term, snap *engine.Snapshot, cluster int32) (*answer, error) {
 	a := &answer{voice: voice}
-	var err error
-	set.Foreach(func(x *ast.Term) {
-		if err != nil {
-			return
-		}
+	keys := make([]string, 0, 8)
+	for _, x := range items {
 		obj, ok := x.Value.(ast.Object)
 		if !ok {
-			err = fmt.Errorf("item %s is %s, not an object", clip(x), ast.ValueName(x.Value))
-			return
+			return nil, fmt.Errorf("item %s is %s, not an object", clip(x), ast.ValueName(x.Value))
 		}
-		it := item{obj: obj, snap: snap, cluster: cluster, keys: make([]string, 0, 8)}
+		it := item{obj: obj, snap: snap, cluster: cluster, keys: keys[:0]}
 		spec.read(a, &it)
-		if e := it.done(); e != nil {
-			err = fmt.Errorf("item %s: %w", clip(x), e)
+		if err := it.done(); err != nil {
+			return nil, fmt.Errorf("item %s: %w", clip(x), err)
 		}
-	})
-	if err != nil {
-		return nil, err
 	}
 	return a, nil
 }

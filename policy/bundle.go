@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/rego"
 
 	"heliostat/engine"
 )
@@ -22,7 +23,8 @@ type Bundle struct {
 	Policies []string // names, sorted
 	Voices   []engine.Voice
 
-	queries  []query // sorted by policy and rule, as Voices; policies that are off have none
+	queries  []query             // sorted by policy and rule, as Voices; policies that are off have none
+	derived  map[string]*derived // by path
 	data     [][2]*ast.Term
 	deadline time.Duration
 
@@ -57,7 +59,7 @@ func (c *compiled) bundle(ctx context.Context, f *files, cfg Config) (*Bundle, e
 	if err := c.checkNames(cfg); err != nil {
 		return nil, err
 	}
-	b := &Bundle{Policies: c.policies, deadline: cfg.Deadline, enc: &encoder{}}
+	b := &Bundle{Policies: c.policies, deadline: cfg.Deadline, derived: map[string]*derived{}}
 	var err error
 	if b.Revision, err = f.revision(); err != nil {
 		return nil, err
@@ -69,12 +71,13 @@ func (c *compiled) bundle(ctx context.Context, f *files, cfg Config) (*Bundle, e
 		}
 		b.data = append(b.data, [2]*ast.Term{ast.StringTerm(key), ast.NewTerm(v)})
 	}
+	p := &preparer{c.compiler, ast.NewObject(b.data...)}
 	for _, e := range c.entries {
 		mode := cfg.mode(e.policy)
 		if mode == engine.Off || e.silent(f.params) {
 			continue
 		}
-		q, err := prepare(ctx, c.compiler, e, int32(len(b.Voices)))
+		q, err := p.query(ctx, e, int32(len(b.Voices)))
 		if err != nil {
 			return nil, err
 		}
@@ -83,8 +86,32 @@ func (c *compiled) bundle(ctx context.Context, f *files, cfg Config) (*Bundle, e
 			voice.WeightMicroEUR = cfg.weightMicro(e.policy)
 		}
 		b.queries, b.Voices = append(b.queries, q), append(b.Voices, voice)
+		for _, path := range q.footprint.derived {
+			if b.derived[path] == nil {
+				b.derived[path] = &derived{}
+				if b.derived[path].prepared, err = p.prepare(ctx, rego.Query(path)); err != nil {
+					return nil, fmt.Errorf("prepare %s: %w", path, err)
+				}
+			}
+		}
 	}
+	b.enc = &encoder{need: needOf(b.queries)}
 	return b, nil
+}
+
+// needOf unites what the queries read of hosts and VMs.
+func needOf(qs []query) *need {
+	n := &need{}
+	for i := range qs {
+		r := &qs[i].footprint
+		n.host.unite(&r.host)
+		n.vm.unite(&r.vm)
+		n.marked = n.marked || (r.marked && r.names == nil)
+		n.names = append(n.names, r.names...)
+	}
+	slices.Sort(n.names)
+	n.names = slices.Compact(n.names)
+	return n
 }
 
 // checkNames refuses configuration of policies that do not exist: a misspelt
@@ -111,6 +138,13 @@ func (b *Bundle) encode(v engine.View) (*document, ast.Object) {
 	d := b.enc.encode(v)
 	pairs := append(slices.Clone(b.data), [2]*ast.Term{ast.StringTerm("fleet"), d.fleet})
 	return d, ast.NewObject(pairs...)
+}
+
+// encodeAll is d with all VMs of each cluster.
+func (b *Bundle) encodeAll(d *document) *document {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.enc.encodeAll(d)
 }
 
 // of lists the queries of a scope.

@@ -301,10 +301,3 @@ func (e *entry) checkReads(c *ast.Compiler) error {
 	}
 	return nil
 }
-
-// readsInput reports whether the rule reads the key of input.
-func (e *entry) readsInput(key string) bool {
-	return slices.ContainsFunc(e.reads, func(r ast.Ref) bool {
-		return r[0].Equal(ast.InputRootDocument) && (len(r) == 1 || r[1].Value.Compare(ast.String(key)) == 0)
-	})
-}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
@@ -11,24 +12,42 @@ import (
 )
 
 // A doc is an object while it is built.
-type doc struct{ pairs [][2]*ast.Term }
+type doc struct {
+	pairs [][2]*ast.Term
+	only  *fields // nil: everything that is put
+}
+
+// has reports whether the key is taken when it is put.
+func (d *doc) has(key string) bool { return d.only == nil || d.only.all || d.only.some[key] }
 
 // maxInterned bounds the table of shared string terms; when it is full, a new
 // one is begun.
 const maxInterned = 1 << 17
 
-// interner shares the terms of strings that many objects carry.
-type interner map[string]*ast.Term
+// interner shares the terms of strings that many objects carry. It is safe for
+// concurrent use.
+type interner struct {
+	mu    sync.RWMutex
+	terms map[string]*ast.Term
+}
 
 func (in *interner) str(s string) *ast.Term {
-	if t, ok := (*in)[s]; ok {
+	in.mu.RLock()
+	t, ok := in.terms[s]
+	in.mu.RUnlock()
+	if ok {
 		return t
 	}
-	if *in == nil || len(*in) >= maxInterned {
-		*in = interner{}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if t, ok := in.terms[s]; ok {
+		return t
 	}
-	t := ast.StringTerm(s)
-	(*in)[s] = t
+	if in.terms == nil || len(in.terms) >= maxInterned {
+		in.terms = map[string]*ast.Term{}
+	}
+	t = ast.StringTerm(s)
+	in.terms[s] = t
 	return t
 }
 
@@ -41,6 +60,9 @@ func (in *interner) orNull(s string) *ast.Term {
 }
 
 func (d *doc) put(key string, t *ast.Term) {
+	if !d.has(key) {
+		return
+	}
 	k, ok := keyTerms[key]
 	if !ok {
 		panic("policy schemas have no property " + key)
@@ -51,9 +73,19 @@ func (d *doc) put(key string, t *ast.Term) {
 // add puts a key that is data: a tag category, a name.
 func (d *doc) add(key, t *ast.Term) { d.pairs = append(d.pairs, [2]*ast.Term{key, t}) }
 
-func (d *doc) str(key, s string)       { d.put(key, ast.StringTerm(s)) }
 func (d *doc) bool(key string, b bool) { d.put(key, ast.InternedTerm(b)) }
-func (d *doc) int(key string, n int64) { d.put(key, ast.InternedTerm(n)) }
+
+func (d *doc) str(key, s string) {
+	if d.has(key) {
+		d.put(key, ast.StringTerm(s))
+	}
+}
+
+func (d *doc) int(key string, n int64) {
+	if d.has(key) {
+		d.put(key, ast.InternedTerm(n))
+	}
+}
 
 // seen puts an integer, null where it is Unknown.
 func (d *doc) seen(key string, n int32) {

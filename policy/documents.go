@@ -28,6 +28,7 @@ type Documents struct {
 func Show(v engine.View) *Documents {
 	x := &Documents{b: &Bundle{enc: &encoder{}}}
 	x.d, x.data = x.b.encode(v)
+	x.d = x.b.enc.encodeAll(x.d)
 	return x
 }
 
@@ -35,7 +36,7 @@ func Show(v engine.View) *Documents {
 type Input struct{ value ast.Value }
 
 // Cluster is the input of rules that read cluster c.
-func (x *Documents) Cluster(c int32) Input { return Input{clusterInput(x.d, c, true)} }
+func (x *Documents) Cluster(c int32) Input { return Input{clusterInput(x.d, c, &everything)} }
 
 // Move is the input of rules that read the move; not ok where its VM or a host is not there.
 func (x *Documents) Move(a engine.Action) (in Input, ok bool) {

@@ -175,7 +175,11 @@ func (e *encoder) hostTerm(hd *hostDoc) *ast.Term {
 	if slot.term != nil && slot.doc == *hd {
 		return slot.term
 	}
-	var o doc
+	var room [48][2]*ast.Term
+	o := doc{pairs: room[:0]}
+	if e.need != nil {
+		o.only = &e.need.host
+	}
 	o.put("id", e.in.str(string(hd.id)))
 	o.str("name", hd.name)
 	o.put("cluster", e.in.str(string(hd.cluster)))
@@ -207,7 +211,7 @@ func (e *encoder) hostTerm(hd *hostDoc) *ast.Term {
 	o.int("tasks", int64(hd.tasks))
 	o.int("changed_at", int64(hd.changedAt))
 	o.put("x", ast.InternedEmptyObject)
-	slot.doc, slot.term = *hd, o.term()
+	slot.doc, slot.term = *hd, keep(slot.term, o.term())
 	return slot.term
 }
 

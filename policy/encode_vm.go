@@ -2,10 +2,12 @@ package policy
 
 import (
 	"cmp"
+	"context"
+	"runtime"
 	"slices"
 	"sort"
 	"strings"
-	"sync"
+	"sync/atomic"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
@@ -33,12 +35,15 @@ type vmDoc struct {
 	movedAt                                engine.Unix
 }
 
+// A vmSlot has what a VM's term is made of, and the term once somebody has asked for
+// it: of most VMs nobody does. It never changes but for that.
 type vmSlot struct {
 	doc        vmDoc
 	tags, attr []string
 	stores     []*ast.Term
 	nets       []*ast.Term
-	term       *ast.Term
+	names      []string // that it is marked under, as far as they are needed
+	term       atomic.Pointer[ast.Term]
 }
 
 type storeDoc struct {
@@ -63,32 +68,38 @@ type netSlot struct {
 const devices = engine.ObPassthrough | engine.ObVGPU | engine.ObUSB | engine.ObClientMedia | engine.ObLocalISO | engine.ObRDM |
 	engine.ObIndependent | engine.ObMultiWriter
 
-// encodeVMs fills vms, on as many goroutines as there are processors. Each has
-// its own share of the VMs and its own table of strings.
+// encodeVMs fills vms, on as many goroutines as there are processors.
 func (e *encoder) encodeVMs(d *document) {
 	s := d.snap
-	x := vmEncoder{d: d, stores: e.storeTerms(s), nets: e.netTerms(s), fat: fattestLinks(s), old: e.vms, slots: make([]*vmSlot, len(s.VMs))}
-	d.vms = make([]*ast.Term, len(s.VMs))
-	var wg sync.WaitGroup
-	for w := range e.ins {
-		wg.Go(func() { x.encode(&e.ins[w], w*len(s.VMs)/len(e.ins), (w+1)*len(s.VMs)/len(e.ins)) })
+	x := vmEncoder{e: e, d: d, stores: e.storeTerms(s), nets: e.netTerms(s), fat: fattestLinks(s), old: e.vms}
+	d.vms = make([]*vmSlot, len(s.VMs))
+	n := runtime.GOMAXPROCS(0)
+	parallel(context.Background(), n, func(w int) { x.encode(w*len(s.VMs)/n, (w+1)*len(s.VMs)/n) })
+	e.vms = d.vms
+}
+
+// vm is the term of VM v.
+func (e *encoder) vm(d *document, v int32) *ast.Term {
+	slot := d.vms[v]
+	if t := slot.term.Load(); t != nil {
+		return t
 	}
-	wg.Wait()
-	e.vms = x.slots
+	slot.term.CompareAndSwap(nil, e.newVMTerm(slot)) // two documents may share a slot
+	return slot.term.Load()
 }
 
 // A vmEncoder encodes the VMs of one view.
 type vmEncoder struct {
+	e            *encoder
 	d            *document
 	stores, nets []*ast.Term // by index
 	fat          []fatLink
 	old          []*vmSlot // of the view before, by ID
-	slots        []*vmSlot // of this one
 }
 
 // encode encodes the VMs from..to-1. VMs, slots and history are all sorted by
 // ID: it walks along them.
-func (x *vmEncoder) encode(in *interner, from, to int) {
+func (x *vmEncoder) encode(from, to int) {
 	s, hist := x.d.snap, x.d.hist.VMs
 	if from == to {
 		return
@@ -111,13 +122,33 @@ func (x *vmEncoder) encode(in *interner, from, to int) {
 		}
 		stores, nets = x.storesOf(stores[:0], v), x.netsOf(nets[:0], v)
 		if kept < len(x.old) && x.old[kept].same(&vd, v, stores, nets) {
-			x.slots[i] = x.old[kept]
-		} else {
-			x.slots[i] = &vmSlot{doc: vd, tags: v.Tags, attr: v.Attributes, stores: slices.Clone(stores), nets: slices.Clone(nets)}
-			x.slots[i].term = newVMTerm(in, x.slots[i], v)
+			x.d.vms[i] = x.old[kept]
+			continue
 		}
-		x.d.vms[i] = x.slots[i].term
+		slot := &vmSlot{doc: vd, tags: v.Tags, attr: v.Attributes, stores: slices.Clone(stores), nets: slices.Clone(nets), names: x.e.need.markedUnder(v)}
+		if kept < len(x.old) && x.old[kept].doc.id == v.ID {
+			if t := x.old[kept].term.Load(); t != nil {
+				slot.term.Store(keep(t, x.e.newVMTerm(slot)))
+			}
+		}
+		x.d.vms[i] = slot
 	}
+}
+
+// markedUnder lists the names of the VM's tags and attributes, each once.
+func (n *need) markedUnder(v *engine.VM) []string {
+	var names []string
+	add := func(labels []string, separator string) {
+		for _, label := range labels {
+			name, _, _ := strings.Cut(label, separator)
+			if (n == nil || n.marked || slices.Contains(n.names, name)) && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	add(v.Tags, ":")
+	add(v.Attributes, "=")
+	return names
 }
 
 // storesOf appends the terms of the VM's datastores, each once.
@@ -190,9 +221,13 @@ func vmDocOf(s *engine.Snapshot, v *engine.VM, fat []fatLink) vmDoc {
 	return vd
 }
 
-func newVMTerm(in *interner, slot *vmSlot, v *engine.VM) *ast.Term {
-	vd := &slot.doc
-	o := doc{pairs: make([][2]*ast.Term, 0, 48)}
+func (e *encoder) newVMTerm(slot *vmSlot) *ast.Term {
+	vd, in, tagged := &slot.doc, &e.in, engine.VM{Tags: slot.tags}
+	var room [48][2]*ast.Term
+	o := doc{pairs: room[:0]}
+	if e.need != nil {
+		o.only = &e.need.vm
+	}
 	o.str("id", string(vd.id))
 	o.str("name", vd.name)
 	o.put("vcenter", in.str(string(vd.vcenter)))
@@ -216,13 +251,21 @@ func newVMTerm(in *interner, slot *vmSlot, v *engine.VM) *ast.Term {
 	} else {
 		o.int("est_move_s", vd.moveS)
 	}
-	o.put("datastores", array(slot.stores))
-	o.put("networks", array(slot.nets))
-	o.put("tags", in.pairs(slot.tags, ":"))
-	o.put("attributes", in.pairs(slot.attr, "="))
-	o.put("criticality", in.str(or(v.Tag("criticality"), "3-normal")))
-	o.put("residency", in.str(or(v.Tag("residency"), "any")))
-	o.put("home_site", in.orNull(v.Tag("home_site")))
+	if o.has("datastores") {
+		o.put("datastores", array(slot.stores))
+	}
+	if o.has("networks") {
+		o.put("networks", array(slot.nets))
+	}
+	if o.has("tags") {
+		o.put("tags", in.pairs(slot.tags, ":"))
+	}
+	if o.has("attributes") {
+		o.put("attributes", in.pairs(slot.attr, "="))
+	}
+	o.put("criticality", in.str(or(tagged.Tag("criticality"), "3-normal")))
+	o.put("residency", in.str(or(tagged.Tag("residency"), "any")))
+	o.put("home_site", in.orNull(tagged.Tag("home_site")))
 	o.put("managed_by", in.orNull(vd.managedBy))
 	o.put("protected_by", in.orNull(vd.protectedBy))
 	o.int("hw_version", int64(vd.h))

@@ -1,10 +1,10 @@
 package policy
 
 import (
+	"context"
+	"iter"
 	"maps"
-	"runtime"
 	"slices"
-	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
@@ -15,8 +15,8 @@ import (
 // hardly any changes its configuration between two cycles. It is not safe for
 // concurrent use; the terms that it returns are.
 type encoder struct {
+	need     *need // what is asked for; nil for everything
 	in       interner
-	ins      []interner // of the goroutines that encode VMs
 	hosts    map[engine.HostID]*hostSlot
 	vms      []*vmSlot // sorted by ID
 	clusters map[engine.ClusterID]inputTerms
@@ -27,6 +27,18 @@ type encoder struct {
 	last *document // of the view before
 	from source    // what it was made of
 	gen  uint64    // of the view under way: hosts of an older one have left the fleet
+}
+
+// A need is what the rules of a bundle read of hosts and VMs, at most: the rest is
+// left out of their terms, so that they are small, and stay the same while it changes.
+type need struct {
+	host, vm fields
+	marked   bool     // marked under all names
+	names    []string // marked under these, sorted
+}
+
+func (n *need) equal(o *need) bool {
+	return n.host.equal(&o.host) && n.vm.equal(&o.vm) && n.marked == o.marked && slices.Equal(n.names, o.names)
 }
 
 // A source identifies what the terms of hosts, VMs and clusters are made of.
@@ -42,7 +54,7 @@ type document struct {
 	hist     *engine.History
 	now      engine.Unix
 	hosts    []*ast.Term  // by index
-	vms      []*ast.Term  // by index
+	vms      []*vmSlot    // by index
 	clusters []*ast.Term  // by index: summaries
 	inputs   []inputTerms // by index of cluster
 	sites    []load       // by index
@@ -52,9 +64,10 @@ type document struct {
 
 // inputTerms are what cluster-scope rules see of one cluster, loads of VMs apart.
 type inputTerms struct {
-	cluster, hosts, vms *ast.Term
-	marked              *ast.Term // those of vms that have a tag or attribute, by its name
-	marks               map[string]*ast.Term
+	cluster, hosts *ast.Term
+	vms            *ast.Term            // nil until it is asked for: see encodeAll
+	marked         *ast.Term            // of marks, an object
+	marks          map[string]*ast.Term // the VMs that have a tag or attribute, by its name
 }
 
 // encode returns the view's document. Terms of hosts, VMs and clusters are
@@ -77,7 +90,6 @@ func (e *encoder) things(src source) *document {
 	s := src.snapshot
 	e.gen++
 	if e.hosts == nil {
-		e.ins = make([]interner, runtime.GOMAXPROCS(0))
 		e.hosts = make(map[engine.HostID]*hostSlot, len(s.Hosts))
 		e.ds = make(map[engine.DatastoreID]*storeSlot, len(s.Datastores))
 		e.nets = make(map[engine.NetworkID]*netSlot, len(s.Networks))
@@ -91,53 +103,76 @@ func (e *encoder) things(src source) *document {
 	return d
 }
 
-// encodeInputs fills inputs.
+// encodeInputs fills inputs but for vms.
 func (e *encoder) encodeInputs(d *document) {
 	s := d.snap
 	d.inputs = make([]inputTerms, len(s.Clusters))
-	kept := make(map[engine.ClusterID]inputTerms, len(s.Clusters))
-	var hosts, vms []*ast.Term // scratch
-	for c := range s.Clusters {
-		hosts, vms = hosts[:0], vms[:0]
+	parallel(context.Background(), len(s.Clusters), func(c int) {
+		var hosts []*ast.Term
 		for _, h := range s.HostsOf(int32(c)) {
 			hosts = append(hosts, d.hosts[h])
-			for _, v := range s.VMsOn(h) {
-				vms = append(vms, d.vms[v])
-			}
 		}
 		old := e.clusters[s.Clusters[c].ID]
 		d.clusters[c] = keep(old.cluster, d.clusters[c])
-		d.inputs[c] = inputTerms{cluster: d.clusters[c], hosts: keepArray(old.hosts, hosts), vms: keepArray(old.vms, vms)}
+		d.inputs[c] = inputTerms{cluster: d.clusters[c], hosts: keepArray(old.hosts, hosts)}
 		e.mark(d, int32(c), &old)
-		kept[s.Clusters[c].ID] = d.inputs[c]
+	})
+	e.keepInputs(d)
+}
+
+// encodeAll fills vms of each cluster, in a document that is d otherwise. What has
+// read d goes on doing so.
+func (e *encoder) encodeAll(d *document) *document {
+	out := *d
+	s := d.snap
+	out.inputs = slices.Clone(d.inputs)
+	parallel(context.Background(), len(s.Clusters), func(c int) {
+		var vms []*ast.Term
+		for v := range vmsIn(s, int32(c)) {
+			vms = append(vms, e.vm(d, v))
+		}
+		out.inputs[c].vms = keepArray(e.clusters[s.Clusters[c].ID].vms, vms)
+	})
+	e.keepInputs(&out)
+	return &out
+}
+
+// keepInputs remembers the inputs of d for the next document.
+func (e *encoder) keepInputs(d *document) {
+	kept := make(map[engine.ClusterID]inputTerms, len(d.inputs))
+	for c := range d.inputs {
+		id := d.snap.Clusters[c].ID
+		kept[id] = d.inputs[c]
+		if in := &d.inputs[c]; in.vms == nil {
+			x := kept[id]
+			x.vms = e.clusters[id].vms
+			kept[id] = x
+		}
 	}
 	e.clusters = kept
 }
 
-// mark fills marked of cluster c: what it was where its VMs are the same terms,
-// and array by array where those of one name are.
-func (e *encoder) mark(d *document, c int32, old *inputTerms) {
-	in := &d.inputs[c]
-	if in.vms == old.vms && old.marked != nil {
-		in.marked, in.marks = old.marked, old.marks
-		return
-	}
-	s := d.snap
-	by := map[string][]*ast.Term{}
-	add := func(label, separator string, vm *ast.Term) {
-		name, _, _ := strings.Cut(label, separator)
-		if list := by[name]; len(list) == 0 || list[len(list)-1] != vm { // several tags of a category are next to each other
-			by[name] = append(list, vm)
+// vmsIn yields the VMs in cluster c, host by host.
+func vmsIn(s *engine.Snapshot, c int32) iter.Seq[int32] {
+	return func(yield func(int32) bool) {
+		for _, h := range s.HostsOf(c) {
+			for _, v := range s.VMsOn(h) {
+				if !yield(v) {
+					return
+				}
+			}
 		}
 	}
-	for _, h := range s.HostsOf(c) {
-		for _, v := range s.VMsOn(h) {
-			for _, tag := range s.VMs[v].Tags {
-				add(tag, ":", d.vms[v])
-			}
-			for _, attr := range s.VMs[v].Attributes {
-				add(attr, "=", d.vms[v])
-			}
+}
+
+// mark fills marks and marked of cluster c: what they were, array by array, where the
+// VMs are the same terms.
+func (e *encoder) mark(d *document, c int32, old *inputTerms) {
+	in := &d.inputs[c]
+	by := map[string][]*ast.Term{}
+	for v := range vmsIn(d.snap, c) {
+		for _, name := range d.vms[v].names {
+			by[name] = append(by[name], e.vm(d, v))
 		}
 	}
 	in.marks = make(map[string]*ast.Term, len(by))
@@ -192,24 +227,32 @@ func (e *encoder) forget(s *engine.Snapshot) {
 	}
 }
 
-// clusterInput is the input of a cluster-scope rule.
-func clusterInput(d *document, c int32, withLoad bool) ast.Value {
-	s := d.snap
-	var loads []*ast.Term
-	if withLoad {
-		for _, h := range s.HostsOf(c) {
-			for _, v := range s.VMsOn(h) {
-				loads = append(loads, vmLoad(&s.VMs[v], d.hist))
-			}
-		}
-	}
+// everything is the footprint of who reads all of a cluster.
+var everything = footprint{cluster: true, hosts: true, vms: true, loads: true, marked: true}
+
+// clusterInput is the input of a cluster-scope rule, as far as it reads it.
+func clusterInput(d *document, c int32, r *footprint) ast.Value {
 	in := &d.inputs[c]
 	var o doc
-	o.put("cluster", in.cluster)
-	o.put("hosts", in.hosts)
-	o.put("vms", in.vms)
-	o.put("vm_load", array(loads))
-	o.put("marked", in.marked)
+	if r.cluster {
+		o.put("cluster", in.cluster)
+	}
+	if r.hosts {
+		o.put("hosts", in.hosts)
+	}
+	if r.vms {
+		o.put("vms", in.vms)
+	}
+	if r.loads {
+		var loads []*ast.Term
+		for v := range vmsIn(d.snap, c) {
+			loads = append(loads, vmLoad(&d.snap.VMs[v], d.hist))
+		}
+		o.put("vm_load", array(loads))
+	}
+	if r.marked {
+		o.put("marked", in.marked)
+	}
 	return o.term().Value
 }
 

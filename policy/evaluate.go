@@ -24,13 +24,11 @@ func (b *Bundle) Evaluate(ctx context.Context, view engine.View) (*engine.Decisi
 	d, data := b.encode(view)
 	fleet := b.askFleet(ctx, b.of(scopeFleet), d, data)
 
-	cluster := b.of(scopeCluster)
 	perCluster, now, before := make([][]*answer, len(d.clusters)), make([][]said, len(d.clusters)), b.saidBefore()
-	if len(cluster) > 0 {
-		parallel(ctx, len(d.clusters), func(i int) {
-			perCluster[i], now[i] = b.askCluster(ctx, cluster, d, data, int32(i), before[view.Snapshot.Clusters[i].ID])
-		})
-	}
+	x := b.newCycle(ctx, d, data)
+	parallel(ctx, len(d.clusters), func(i int) {
+		perCluster[i], now[i] = b.askCluster(ctx, x, int32(i), before[view.Snapshot.Clusters[i].ID])
+	})
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("evaluate policies: %w", err)
 	}
@@ -48,13 +46,11 @@ func (b *Bundle) Evaluate(ctx context.Context, view engine.View) (*engine.Decisi
 func (b *Bundle) askFleet(ctx context.Context, qs []*query, d *document, data ast.Object) []*answer {
 	out := make([]*answer, len(qs))
 	for i, q := range qs {
-		t, err := q.ask(ctx, data, nil, d.now, b.deadline)
-		if err == nil {
-			out[i], err = readAnswer(q.spec, q.voice, t, d.snap, engine.None)
+		var err error
+		if out[i], err = q.answer(ctx, data, nil, d, b.deadline); err == nil {
+			continue
 		}
-		if err != nil {
-			out[i] = q.failed(err, d.snap, engine.None)
-		}
+		out[i] = q.failed(err, d.snap, engine.None)
 	}
 	return out
 }

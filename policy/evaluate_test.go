@@ -224,7 +224,7 @@ func TestUndefinedFailsClosed(t *testing.T) {
 	}
 	e := c.entries[0]
 	e.ref = "data.placement.p.never"
-	q, err := prepare(t.Context(), c.compiler, e, 0)
+	q, err := (&preparer{c: c.compiler, data: ast.NewObject()}).query(t.Context(), e, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -419,7 +419,7 @@ func TestMarked(t *testing.T) {
 	in := first.inputs[c]
 	for _, name := range []string{"app", "tier", "owner"} {
 		list, ok := in.marks[name].Value.(*ast.Array)
-		if !ok || list.Len() == 0 || list.Elem(0) != first.vms[0] {
+		if !ok || list.Len() == 0 || list.Elem(0) != e.vm(first, 0) {
 			t.Errorf("%s: %v", name, in.marks[name])
 		}
 	}

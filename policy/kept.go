@@ -5,120 +5,223 @@ import (
 	"slices"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/rego"
 
 	"heliostat/engine"
 )
 
 // Cluster-scope answers are kept from one cycle to the next. A rule's answer is a
-// function of the bundle and of the documents that it reads, which its text
-// tells (see entry.reads); the encoder gives a document that has not changed by
-// the same pointer. So an answer holds for as long as the pointers do. What is
-// kept is the set that the rule returned, not what was read from it, since that
-// refers to the snapshot by index. Rules that failed are asked again.
+// function of the bundle and of what it reads, which its text tells (see footprint);
+// the encoder gives a document that has not changed by the same pointer. So an answer
+// holds for as long as the pointers do. Where only some VMs are others, and the rule
+// speaks of each VM from that VM alone, it is asked about those. What is kept are the
+// items that the rule returned, not what was read from them, since that refers to the
+// snapshot by index. Rules that failed are asked again.
 
 // A said is a rule's answer about one cluster.
 type said struct {
-	read []*ast.Term // the documents, as the rule's sources list them
-	set  *ast.Term   // nil: it failed, or cannot be kept
+	read  []*ast.Term // what it depends on, lists of VMs apart
+	lists []*ast.Term // arrays of VMs: all, or those under each name
+	items []*ast.Term // sorted; nil: it failed, or cannot be kept
 }
 
-// sources says where the documents are that a cluster-scope rule reads.
-type sources struct {
-	always             bool // it must be asked in every cycle
-	cluster, hosts, vm bool
-	marked             bool
-	fleet              []string // keys of data.fleet
+// A derived rule reads nothing of input: it is worth the same for all clusters, and
+// is evaluated once a cycle. Rules that read it depend on its value, and not on all
+// that the value was made of.
+type derived struct {
+	prepared rego.PreparedEvalQuery
+	value    *ast.Term // the last one, nil for undefined; guarded by the bundle's mu
 }
 
-// sources derives them from the refs. Parameters and facts belong to the bundle.
-func (e *entry) sources() sources {
-	var s sources
-	for _, r := range e.reads {
-		key := func(i int) string {
-			if i >= len(r) {
-				return ""
-			}
-			k, _ := r[i].Value.(ast.String)
-			return string(k)
+// A cycle is what one evaluation asks all clusters with.
+type cycle struct {
+	d       *document
+	data    ast.Object
+	queries []*query // of cluster scope
+	open    []bool   // by query: whether it may have something to say at all
+	derived map[string]*ast.Term
+}
+
+// newCycle evaluates what is the same for all clusters, and encodes all VMs where a
+// rule will ask for them.
+func (b *Bundle) newCycle(ctx context.Context, d *document, data ast.Object) *cycle {
+	x := &cycle{d: d, data: data, queries: b.of(scopeCluster), derived: map[string]*ast.Term{}}
+	x.open = make([]bool, len(x.queries))
+	all := false
+	for i, q := range x.queries {
+		if x.open[i] = q.open(ctx, data, d.now, b.deadline); !x.open[i] {
+			continue
 		}
-		switch {
-		case r[0].Equal(ast.InputRootDocument):
-			switch key(1) {
-			case "cluster":
-				s.cluster = true
-			case "hosts":
-				s.hosts = true
-			case "vms":
-				s.vm = true
-			case "marked":
-				s.marked = true
-			default: // all of input, or loads of VMs, which change with every cycle
-				s.always = true
+		all = all || q.footprint.vms
+		for _, path := range q.footprint.derived {
+			if _, ok := x.derived[path]; !ok {
+				x.derived[path] = b.derive(ctx, path, data, d.now)
 			}
-		case key(1) == "params" || key(1) == "facts":
-		case key(1) == "fleet" && key(2) != "":
-			s.fleet = append(s.fleet, key(2))
-		default: // all of the fleet, or what we do not know
-			s.always = true
 		}
 	}
-	return s
+	if all {
+		x.d = b.encodeAll(d)
+	}
+	return x
 }
 
-// of lists the documents of cluster c, nil where the rule must be asked.
-func (s *sources) of(d *document, c int32) []*ast.Term {
-	if s.always {
-		return nil
+// derive evaluates a derived rule. Its value is the same term for as long as it is equal.
+func (b *Bundle) derive(ctx context.Context, path string, data ast.Object, now engine.Unix) *ast.Term {
+	r := b.derived[path]
+	t, err := question{data: data, now: now, deadline: b.deadline}.value(ctx, &r.prepared)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case err == errUndefined: //nolint:errorlint // it is returned as it is
+		r.value = nil
+	case err != nil:
+		r.value = ast.NullTerm() // one of its own: who reads it has to be asked
+	default:
+		r.value = keep(r.value, t)
 	}
-	out := make([]*ast.Term, 0, 4+len(s.fleet))
-	in := &d.inputs[c]
-	if s.cluster {
-		out = append(out, in.cluster)
+	return r.value
+}
+
+// dependsOn lists what the query's answer about cluster c depends on, lists of VMs
+// apart; ok is false where it cannot be told.
+func (x *cycle) dependsOn(q *query, c int32) (read, lists []*ast.Term, ok bool) {
+	r, in := &q.footprint, &x.d.inputs[c]
+	if r.always {
+		return nil, nil, false
 	}
-	if s.hosts {
-		out = append(out, in.hosts)
+	if r.cluster {
+		read = append(read, in.cluster)
 	}
-	if s.vm {
-		out = append(out, in.vms)
+	if r.hosts {
+		read = append(read, in.hosts)
 	}
-	if s.marked {
-		out = append(out, in.marked)
+	for _, key := range r.fleet {
+		read = append(read, x.d.parts[key]) // nil for a key that there is not
 	}
-	for _, key := range s.fleet {
-		out = append(out, d.parts[key]) // nil for a key that there is not
+	for _, path := range r.derived {
+		read = append(read, x.derived[path])
 	}
-	return out
+	if r.vms {
+		lists = append(lists, in.vms)
+	}
+	switch {
+	case !r.marked:
+	case r.names == nil:
+		read = append(read, in.marked)
+	default:
+		for _, name := range r.names {
+			lists = append(lists, in.marks[name]) // nil for a name that there is not
+		}
+	}
+	return read, lists, true
 }
 
 // askCluster asks the cluster-scope queries about cluster c, or takes what they
 // said before where it still holds.
-func (b *Bundle) askCluster(ctx context.Context, qs []*query, d *document, data ast.Object, c int32, before []said) (answers []*answer, now []said) {
-	answers, now = make([]*answer, len(qs)), make([]said, len(qs))
-	var input ast.Value // made when a query needs it
-	for i, q := range qs {
-		read := q.src.of(d, c)
-		var t *ast.Term
-		var err error
-		if before != nil && before[i].set != nil && slices.Equal(before[i].read, read) {
-			t = before[i].set
-		} else {
-			if input == nil {
-				input = clusterInput(d, c, slices.ContainsFunc(qs, func(q *query) bool { return q.readsInput("vm_load") }))
-			}
-			t, err = q.ask(ctx, data, input, d.now, b.deadline)
-		}
-		if err == nil {
-			answers[i], err = readAnswer(q.spec, q.voice, t, d.snap, c)
-		}
-		if err != nil {
-			answers[i] = q.failed(err, d.snap, c)
+func (b *Bundle) askCluster(ctx context.Context, x *cycle, c int32, before []said) (answers []*answer, now []said) {
+	answers, now = make([]*answer, 0, len(x.queries)), make([]said, len(x.queries))
+	for i, q := range x.queries {
+		if !x.open[i] {
 			continue
 		}
-		if read != nil {
-			now[i] = said{read, t}
+		var old said
+		if before != nil {
+			old = before[i]
+		}
+		read, lists, ok := x.dependsOn(q, c)
+		var err error
+		items := old.items
+		if !ok || items == nil || !slices.Equal(old.read, read) {
+			items, err = b.items(ctx, x, q, clusterInput(x.d, c, &q.footprint))
+		} else if !slices.Equal(old.lists, lists) {
+			items, err = b.askAgain(ctx, x, q, c, &old, lists)
+		}
+		var a *answer
+		if err == nil {
+			a, err = readAnswer(q.spec, q.voice, items, x.d.snap, c)
+		}
+		if err != nil {
+			answers = append(answers, q.failed(err, x.d.snap, c))
+			continue
+		}
+		answers = append(answers, a)
+		if ok {
+			now[i] = said{read, lists, items}
 		}
 	}
 	return answers, now
+}
+
+// items asks a query for its set, sorted. It is not nil where there is no error.
+func (b *Bundle) items(ctx context.Context, x *cycle, q *query, input ast.Value) ([]*ast.Term, error) {
+	t, err := q.ask(ctx, x.data, input, x.d.now, b.deadline)
+	if err != nil {
+		return nil, err
+	}
+	return itemsOf(t)
+}
+
+// askAgain asks a query whose lists of VMs alone have changed: about the VMs that are
+// in one of them and were not, or were and are not, where that is enough.
+func (b *Bundle) askAgain(ctx context.Context, x *cycle, q *query, c int32, old *said, lists []*ast.Term) ([]*ast.Term, error) {
+	changed := map[string]bool{}
+	total := 0
+	for i := range lists {
+		a, b := elements(old.lists[i]), elements(lists[i])
+		total += len(b)
+		differing(a, b, func(vm *ast.Term) { changed[idOf(vm)] = true })
+	}
+	if !q.footprint.apart || 2*len(changed) > total {
+		return b.items(ctx, x, q, clusterInput(x.d, c, &q.footprint))
+	}
+	few := func(list *ast.Term) *ast.Term {
+		return array(slices.DeleteFunc(elements(list), func(vm *ast.Term) bool { return !changed[idOf(vm)] }))
+	}
+	d := *x.d
+	d.inputs = slices.Clone(d.inputs)
+	in := &d.inputs[c]
+	if q.footprint.vms {
+		in.vms = few(in.vms)
+	}
+	var o doc
+	for _, name := range q.footprint.names {
+		o.add(ast.StringTerm(name), few(in.marks[name]))
+	}
+	in.marked = o.term()
+	items, err := b.items(ctx, x, q, clusterInput(&d, c, &q.footprint))
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range old.items {
+		if !changed[vmOf(t)] {
+			items = append(items, t)
+		}
+	}
+	slices.SortFunc(items, ast.TermValueCompare)
+	return items, nil
+}
+
+// differing calls f for what is in one of the lists and not in the other.
+func differing(a, b []*ast.Term, f func(*ast.Term)) {
+	for len(a) > 0 && len(b) > 0 && a[0] == b[0] {
+		a, b = a[1:], b[1:]
+	}
+	for len(a) > 0 && len(b) > 0 && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	in := make(map[*ast.Term]bool, len(a))
+	for _, t := range a {
+		in[t] = true
+	}
+	for _, t := range b {
+		if !in[t] {
+			f(t)
+		}
+		delete(in, t)
+	}
+	for t := range in {
+		f(t)
+	}
 }
 
 // saidBefore is what cluster-scope rules said in the evaluation before, by cluster.
@@ -137,4 +240,32 @@ func (b *Bundle) keepSaid(s *engine.Snapshot, perCluster [][]said) {
 	b.mu.Lock()
 	b.said = m
 	b.mu.Unlock()
+}
+
+// elements lists what is in an array, a nil one included. The list is the caller's.
+func elements(t *ast.Term) []*ast.Term {
+	if t == nil {
+		return nil
+	}
+	arr, _ := t.Value.(*ast.Array)
+	out := make([]*ast.Term, 0, arr.Len())
+	arr.Foreach(func(x *ast.Term) { out = append(out, x) })
+	return out
+}
+
+// idOf is the ID of a VM, and vmOf that of the VM of which an item speaks.
+func idOf(vm *ast.Term) string { return text(vm, "id") }
+func vmOf(t *ast.Term) string  { return text(t, "vm") }
+
+func text(t *ast.Term, key string) string {
+	obj, ok := t.Value.(ast.Object)
+	if !ok {
+		return ""
+	}
+	v := obj.Get(keyTerms[key])
+	if v == nil {
+		return ""
+	}
+	s, _ := v.Value.(ast.String)
+	return string(s)
 }

@@ -59,7 +59,7 @@ func (b *Bundle) moveInputs(d *document, moves []engine.Action) []ast.Value {
 			continue
 		}
 		var o doc
-		o.put("vm", d.vms[v])
+		o.put("vm", b.enc.vm(d, v))
 		o.put("from", d.hosts[from])
 		o.put("to", d.hosts[to])
 		o.put("why", b.enc.whys(a.Why))
@@ -89,11 +89,7 @@ func (b *Bundle) denyOne(ctx context.Context, q *query, d *document, data ast.Ob
 	if input == nil {
 		return []engine.Veto{veto(codePolicyError, "the move's VM or hosts are not in the snapshot")}
 	}
-	t, err := q.ask(ctx, data, input, d.now, b.deadline)
-	var ans *answer
-	if err == nil {
-		ans, err = readAnswer(q.spec, q.voice, t, d.snap, engine.None)
-	}
+	ans, err := q.answer(ctx, data, input, d, b.deadline)
 	if err != nil {
 		return []engine.Veto{veto(codePolicyError, q.explain(err))}
 	}
@@ -120,11 +116,7 @@ func (b *Bundle) Review(ctx context.Context, view engine.View, plan *engine.Plan
 	input := b.planInput(plan)
 	for _, q := range qs {
 		name := q.policy + "." + q.rule + ": "
-		t, err := q.ask(ctx, data, input, d.now, b.deadline)
-		var ans *answer
-		if err == nil {
-			ans, err = readAnswer(q.spec, q.voice, t, d.snap, engine.None)
-		}
+		ans, err := q.answer(ctx, data, input, d, b.deadline)
 		if err != nil {
 			out.Rejects = append(out.Rejects, name+"could not be evaluated: "+q.explain(err))
 			continue

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/dependencies"
 	"github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/topdown"
@@ -22,25 +24,105 @@ var errUndefined = errors.New("is undefined")
 // A query is one entry point, prepared.
 type query struct {
 	entry
-	voice    int32
-	src      sources // of a cluster-scope rule
-	prepared rego.PreparedEvalQuery
-	watch    func(doing string, at *ast.Location) // told before each question; nil for nobody
-	tracer   topdown.QueryTracer                  // watches an evaluation; nil for none
-	modules  map[string]*ast.Module               // of the whole bundle, compiled
+	voice     int32
+	footprint footprint // of cluster and move scope
+	prepared  rego.PreparedEvalQuery
+	guards    []rego.PreparedEvalQuery             // of cluster scope; see prepareGuards
+	watch     func(doing string, at *ast.Location) // told before each question; nil for nobody
+	tracer    topdown.QueryTracer                  // watches an evaluation; nil for none
+	modules   map[string]*ast.Module               // of the whole bundle, compiled
 }
 
-// prepare compiles the entry point's query once.
-func prepare(ctx context.Context, c *ast.Compiler, e entry, voice int32) (query, error) {
-	p, err := rego.New(
-		rego.Compiler(c), rego.Query(e.ref), rego.Store(docStore{}), rego.StrictBuiltinErrors(true),
+// A preparer prepares queries of one compiled bundle.
+type preparer struct {
+	c    *ast.Compiler
+	data ast.Object // parameters and facts
+}
+
+func (p *preparer) prepare(ctx context.Context, of func(*rego.Rego)) (rego.PreparedEvalQuery, error) {
+	return rego.New(
+		of, rego.Compiler(p.c), rego.Store(docStore{}), rego.StrictBuiltinErrors(true),
 		// The answer stays a term: conversion to Go maps would cost more than the query.
 		rego.GenerateJSON(func(t *ast.Term, _ *rego.EvalContext) (any, error) { return t, nil }),
 	).PrepareForEval(ctx)
-	if err != nil {
+}
+
+// query compiles the entry point's query once.
+func (p *preparer) query(ctx context.Context, e entry, voice int32) (query, error) {
+	q := query{entry: e, voice: voice, modules: p.c.Modules}
+	var err error
+	if q.prepared, err = p.prepare(ctx, rego.Query(e.ref)); err != nil {
 		return query{}, fmt.Errorf("prepare %s: %w", e.ref, err)
 	}
-	return query{entry: e, voice: voice, src: e.sources(), prepared: p, modules: c.Modules}, nil
+	path := ast.MustParseRef(e.ref)
+	switch e.spec.scope {
+	case scopeCluster:
+		q.guards = p.prepareGuards(ctx, path)
+		fallthrough
+	case scopeMove:
+		q.footprint = footprintOf(p.c, path, func(r ast.Ref) (string, bool) { return p.constant(ctx, r) })
+	}
+	return q, nil
+}
+
+// constant is the string that the ref is worth, where it depends on parameters and
+// facts alone.
+func (p *preparer) constant(ctx context.Context, ref ast.Ref) (string, bool) {
+	reads, err := dependencies.Base(p.c, ref)
+	if err != nil || !ref.IsGround() || slices.ContainsFunc(reads, func(r ast.Ref) bool { return !bundled(r) }) {
+		return "", false
+	}
+	q, err := p.prepare(ctx, rego.Query(ref.String()))
+	if err != nil {
+		return "", false
+	}
+	t, err := question{data: p.data, deadline: time.Second}.value(ctx, &q)
+	if err != nil {
+		return "", false
+	}
+	s, ok := t.Value.(ast.String)
+	return string(s), ok
+}
+
+// bundled reports whether the ref is into parameters or facts, which a bundle has and
+// no cycle changes.
+func bundled(r ast.Ref) bool {
+	return len(r) > 1 && r[0].Equal(ast.DefaultRootDocument) && (r[1].Equal(ast.InternedTerm("params")) || r[1].Equal(ast.InternedTerm("facts")))
+}
+
+// prepareGuards prepares, for each clause of the rule, the expressions that it begins
+// with and that read nothing of input: while none of them holds, the rule has nothing
+// to say of any cluster. It is nil where a clause has no such expression.
+func (p *preparer) prepareGuards(ctx context.Context, path ast.Ref) []rego.PreparedEvalQuery {
+	var out []rego.PreparedEvalQuery
+	for _, rule := range p.c.GetRulesExact(path) {
+		n := slices.IndexFunc(rule.Body, func(e *ast.Expr) bool { return readsInput(p.c, ast.NewBody(e)) })
+		if n < 0 {
+			n = len(rule.Body)
+		}
+		if n == 0 {
+			return nil
+		}
+		var body ast.Body
+		for _, e := range rule.Body[:n] {
+			body.Append(e.Copy())
+		}
+		q, err := p.prepare(ctx, rego.ParsedQuery(body))
+		if err != nil {
+			return nil
+		}
+		out = append(out, q)
+	}
+	return out
+}
+
+// open reports whether the rule may have something to say of a cluster. A guard that
+// fails leaves that to the rule.
+func (q *query) open(ctx context.Context, data ast.Object, now engine.Unix, deadline time.Duration) bool {
+	return len(q.guards) == 0 || slices.ContainsFunc(q.guards, func(g rego.PreparedEvalQuery) bool {
+		rs, err := question{data: data, now: now, deadline: deadline}.put(ctx, &g)
+		return err != nil || len(rs) > 0
+	})
 }
 
 // ask evaluates the query on the data and input, within the deadline.
@@ -48,23 +130,35 @@ func (q *query) ask(ctx context.Context, data ast.Object, input ast.Value, now e
 	if q.watch != nil {
 		q.watch("rule "+q.policy+"."+q.rule, q.head)
 	}
-	cancel := topdown.NewCancel()
-	timer := time.AfterFunc(deadline, cancel.Cancel)
-	defer timer.Stop()
-	defer context.AfterFunc(ctx, cancel.Cancel)()
-	opts := []rego.EvalOption{rego.EvalTransaction(docTxn{data}), rego.EvalExternalCancel(cancel), rego.EvalTime(now.Time())}
-	if input != nil {
-		opts = append(opts, rego.EvalParsedInput(input))
+	return question{data, input, now, deadline, q.tracer}.value(ctx, &q.prepared)
+}
+
+// answer asks the query about what is no cluster, and reads what it says.
+func (q *query) answer(ctx context.Context, data ast.Object, input ast.Value, d *document, deadline time.Duration) (*answer, error) {
+	t, err := q.ask(ctx, data, input, d.now, deadline)
+	if err != nil {
+		return nil, err
 	}
-	if q.tracer != nil {
-		opts = append(opts, rego.EvalQueryTracer(q.tracer))
+	items, err := itemsOf(t)
+	if err != nil {
+		return nil, err
 	}
-	rs, err := q.prepared.Eval(ctx, opts...)
+	return readAnswer(q.spec, q.voice, items, d.snap, engine.None)
+}
+
+// A question is what a prepared query is evaluated on.
+type question struct {
+	data     ast.Object
+	input    ast.Value // nil for none
+	now      engine.Unix
+	deadline time.Duration
+	tracer   topdown.QueryTracer // nil for none
+}
+
+// value is what a query of one ref is worth, errUndefined where it is nothing.
+func (x question) value(ctx context.Context, q *rego.PreparedEvalQuery) (*ast.Term, error) {
+	rs, err := x.put(ctx, q)
 	switch {
-	case err != nil && ctx.Err() != nil:
-		return nil, ctx.Err()
-	case topdown.IsCancel(err):
-		return nil, fmt.Errorf("did not end within %v", deadline)
 	case err != nil:
 		return nil, err
 	case len(rs) == 0:
@@ -75,6 +169,28 @@ func (q *query) ask(ctx context.Context, data ast.Object, input ast.Value, now e
 		return nil, fmt.Errorf("gave %T, not a term", rs[0].Expressions[0].Value)
 	}
 	return t, nil
+}
+
+func (x question) put(ctx context.Context, q *rego.PreparedEvalQuery) (rego.ResultSet, error) {
+	cancel := topdown.NewCancel()
+	timer := time.AfterFunc(x.deadline, cancel.Cancel)
+	defer timer.Stop()
+	defer context.AfterFunc(ctx, cancel.Cancel)()
+	opts := []rego.EvalOption{rego.EvalTransaction(docTxn{x.data}), rego.EvalExternalCancel(cancel), rego.EvalTime(x.now.Time())}
+	if x.input != nil {
+		opts = append(opts, rego.EvalParsedInput(x.input))
+	}
+	if x.tracer != nil {
+		opts = append(opts, rego.EvalQueryTracer(x.tracer))
+	}
+	rs, err := q.Eval(ctx, opts...)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, ctx.Err()
+	case topdown.IsCancel(err):
+		return nil, fmt.Errorf("did not end within %v", x.deadline)
+	}
+	return rs, err
 }
 
 // A docStore is a store without content: the documents come with the

@@ -51,7 +51,10 @@ func (b *Bundle) Readings(ctx context.Context, view engine.View, policy, rule st
 	var input ast.Value
 	switch {
 	case q.spec.scope == scopeCluster && about.Cluster >= 0:
-		input = clusterInput(d, about.Cluster, q.readsInput("vm_load"))
+		if q.footprint.vms {
+			d = b.encodeAll(d)
+		}
+		input = clusterInput(d, about.Cluster, &q.footprint)
 	case q.spec.scope == scopeMove && about.Move != nil:
 		if input = b.moveInputs(d, []engine.Action{*about.Move})[0]; input == nil {
 			return nil, nil
@@ -163,8 +166,12 @@ func (r *reader) item(v *held, key *ast.Term, loc *ast.Location) {
 	}
 	out.Reason, _ = textOf(obj.Get(ast.StringTerm("reason")))
 	for _, x := range v.values {
-		// What the item is about is no reason for it.
-		if named := strings.HasSuffix(x.Name, ".id") && slices.ContainsFunc(out.Names, func(id string) bool { return x.Value == ast.String(id).String() }); !named && len(out.Values) < maxReadings {
+		// What the item is about, and what it says, is no reason for it.
+		told := x.Value == ast.String(out.Reason).String()
+		if strings.HasSuffix(x.Name, ".id") {
+			told = slices.ContainsFunc(out.Names, func(id string) bool { return x.Value == ast.String(id).String() })
+		}
+		if !told && len(out.Values) < maxReadings {
 			out.Values = append(out.Values, x)
 		}
 	}

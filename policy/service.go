@@ -476,12 +476,16 @@ func (s *Service) Resume(ctx context.Context, who string) error {
 	return nil
 }
 
-// inherit takes over the terms that the bundle before has built: they depend on
-// the fleet alone.
+// inherit takes over the terms that the bundle before has built, where they are those
+// that this one needs: they depend on the fleet alone.
 func (b *Bundle) inherit(old *Bundle) {
 	old.mu.Lock()
 	enc := old.enc
-	old.enc = &encoder{} // one that still evaluates starts afresh
+	if enc.need == nil || !enc.need.equal(b.enc.need) {
+		old.mu.Unlock()
+		return
+	}
+	old.enc = &encoder{need: enc.need} // one that still evaluates starts afresh
 	old.mu.Unlock()
 	b.mu.Lock()
 	b.enc = enc

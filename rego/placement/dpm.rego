@@ -25,14 +25,16 @@ high_cpu_pct := params.target_pct + params.tolerance_pct
 # Null is less than any number: what is unknown is never above a limit, and must
 # be kept out where something is to be below one.
 strained if {
+	limit := high_cpu_pct
 	some host in input.hosts
-	host.cpu_pct_5m > high_cpu_pct
+	host.cpu_pct_5m > limit
 	host.usable
 }
 
 strained if {
+	limit := params.high_mem_pct
 	some host in input.hosts
-	host.mem_pct_5m > params.high_mem_pct
+	host.mem_pct_5m > limit
 	host.usable
 }
 
@@ -41,14 +43,17 @@ strained if {
 # entrypoint: true
 # custom:
 #   reads: cluster
-drain contains {"host": host.id, "then": "standby", "reason": $"CPU below {low_cpu_pct} % and memory below {params.low_mem_pct} % over 40 minutes"} if {
+drain contains {"host": host.id, "then": "standby", "reason": reason} if {
 	not input.cluster.dpm
 	not strained
+	low_cpu := low_cpu_pct
+	low_mem := params.low_mem_pct
+	reason := $"CPU below {low_cpu} % and memory below {low_mem} % over 40 minutes"
 	some host in input.hosts
+	host.cpu_pct_40m < low_cpu
 	is_number(host.cpu_pct_40m)
-	host.cpu_pct_40m < low_cpu_pct
+	host.mem_pct_40m < low_mem
 	is_number(host.mem_pct_40m)
-	host.mem_pct_40m < params.low_mem_pct
 	host.usable
 	host.can_wake
 	not host.usb

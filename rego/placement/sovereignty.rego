@@ -21,7 +21,8 @@ allowed := {region: sites |
 # entrypoint: true
 # custom:
 #   reads: cluster
-allow_sites contains {"vm": vm.id, "sites": object.get(allowed, vm.residency, []), "reason": $"residency {vm.residency}"} if {
+allow_sites contains {"vm": vm.id, "sites": object.get(sites_of, vm.residency, []), "reason": $"residency {vm.residency}"} if {
+	sites_of := allowed
 	some vm in input.marked.residency
 	vm.residency != "any"
 }
