@@ -15,10 +15,19 @@ const (
 
 	frozen    = 1. / 1e6 // of what a dear shift costs: where the quick cooling ends
 	earlier   = 10       // times hotter than where that was worth it: the slow one begins
-	coldest   = 1. / 1e4 // of its first temperature: its last one
+	coldest   = 1. / 1e4 // of its first temperature: its last one, at the least
+	settled   = 1. / 500 // of what the quick cooling gained: what is left of it, it has settled;
+	later     = 5        // times colder than that: the slow one ends
 	reheat    = 30       // gentle calls begin so many times colder
 	ruinShare = 4        // one evaluation of so many goes into ruins
 	batch     = 1000     // evaluations at one temperature, at least
+
+	// Times the logarithm of the containers, and the temperature: what it costs to be
+	// away from a home that is kept occupied. Heat drives objects out of their homes,
+	// since there are so many other places: one away for each that is at home takes a
+	// price of temperature x logarithm. Without it most would be out while it is hot,
+	// fill the capacity that they keep at home, and leave no way back.
+	homing = 1.3
 )
 
 // goTo moves to an assignment and makes it the record.
@@ -39,43 +48,58 @@ func (s *island) goTo(at []int32) {
 func (s *island) anneal(evaluations int64, gentle bool) {
 	start := s.spent
 	end := start + evaluations
+	s.exiled = 0
 	for stop := start + evaluations/descentShare; s.spent < stop; {
 		s.move(0)
 	}
 	if !gentle {
 		dear := s.dearShift(s.spent + evaluations/sampleShare)
-		s.hot = min(dear, earlier*s.quickly(dear, s.spent+evaluations/quickShare))
+		worth, still := s.quickly(dear, s.spent+evaluations/quickShare)
+		s.hot = min(dear, earlier*worth)
+		s.cold = max(s.hot*coldest, min(still, s.hot)/later)
 		s.cool(s.hot, end)
 		return
 	}
-	s.cool(s.hot/reheat, end)
+	s.cool(max(s.hot/reheat, s.cold), end)
 }
 
 // quickly cools from a temperature at which few shifts are too dear, says below which
-// one it was better than at its start, and goes back to the best.
-func (s *island) quickly(dear float64, end int64) float64 {
-	start, cost, crossed := s.spent, s.cost, dear
+// one it was better than at its start, and from which on nothing much happened, and
+// goes back to the best.
+func (s *island) quickly(dear float64, end int64) (worth, still float64) {
+	start, cost := s.spent, s.cost
+	worth, still = dear, dear*frozen
+	var temperatures []float64
+	var costs []int64
 	for s.spent < end {
 		temperature := dear * math.Pow(frozen, float64(s.spent-start)/float64(end-start))
 		s.stay(temperature, end)
 		if s.cost > cost {
-			crossed = temperature
+			worth = temperature
+		}
+		temperatures, costs = append(temperatures, temperature), append(costs, s.cost)
+	}
+	for i, temperature := range slices.Backward(temperatures) {
+		if float64(costs[i]-s.cost) > settled*float64(cost-s.cost) {
+			still = temperature
+			break
 		}
 	}
 	s.materialise()
 	s.goTo(s.best)
-	return crossed
+	return worth, still
 }
 
 func (s *island) cool(hot float64, end int64) {
 	start := s.spent
 	for s.spent < end {
-		s.stay(hot*math.Pow(coldest, float64(s.spent-start)/float64(end-start)), end)
+		s.stay(hot*math.Pow(s.cold/hot, float64(s.spent-start)/float64(end-start)), end)
 	}
 }
 
 // stay spends a batch at one temperature.
 func (s *island) stay(temperature float64, end int64) {
+	s.exiled = int64(s.exile * temperature)
 	for stop := min(end, s.spent+batch); s.spent < stop; {
 		s.move(s.limit(temperature))
 	}

@@ -9,7 +9,9 @@ type island struct {
 	dice
 	spent  int64   // candidate evaluations
 	ruined int64   // of them in ruins
-	hot    float64 // the first temperature of the last call that was not gentle
+	hot    float64 // the first temperature of the last call that was not gentle,
+	cold   float64 // and its last one
+	exiled int64   // what it costs now to be away from a home that is kept occupied
 }
 
 // within says whether a change may be made: fewer violations are worth any cost, and
@@ -17,6 +19,15 @@ type island struct {
 // help small problems a little, and now and then a few of them can't be undone.
 func (r Result) within(limit int64) bool {
 	return r.Violations < 0 || r.Violations == 0 && r.Cost <= limit
+}
+
+// exiling is what a shift costs for leaving a home that is kept occupied, or gains
+// for coming back.
+func (s *island) exiling(o, from, to int32) int64 {
+	if !s.lingers[o] {
+		return 0
+	}
+	return s.exiled * int64(s.turned(o, from, to))
 }
 
 // pick draws an object: two times out of three with a bias to large ones, which
@@ -53,6 +64,12 @@ func (s *island) attempt(o, q, b int32, limit int64) bool {
 	if s.at[o] == b {
 		return false
 	}
+	if s.exiled > 0 {
+		limit -= s.exiling(o, s.at[o], b)
+		if q >= 0 {
+			limit -= s.exiling(q, b, s.at[o])
+		}
+	}
 	d, possible := s.trade(o, q, b, limit)
 	if !possible || !d.within(limit) {
 		return false
@@ -86,6 +103,7 @@ func (s *island) chain(limit int64) bool {
 	if c == b || c == a {
 		return false
 	}
+	limit -= s.exiling(o, a, b) + s.exiling(q, b, c)
 	// q leaves first, so that o finds room.
 	first, possible := s.trade(q, Nowhere, c, boundless)
 	if !possible {

@@ -38,6 +38,7 @@ func (s *island) ruin(limit int64) bool {
 			break
 		}
 		s.put(x.object, c)
+		limit -= s.exiling(x.object, x.from, c)
 	}
 	if d := (Result{s.violations - violations, s.cost - cost}); placed && d.within(limit) {
 		s.noteRecord()
@@ -109,7 +110,11 @@ func (s *island) cheapest(o int32) int32 {
 		if s.next()&31 == 0 {
 			return
 		}
-		if cost, possible := s.entry(o, c); possible && (best == Nowhere || cost.Less(least)) {
+		cost, possible := s.entry(o, c)
+		if s.lingers[o] && s.home[o] != c {
+			cost.Cost += s.exiled
+		}
+		if possible && (best == Nowhere || cost.Less(least)) {
 			best, least = c, cost
 		}
 	}

@@ -183,6 +183,50 @@ func TestRepairs(t *testing.T) {
 	}
 }
 
+// Capacity that those who have left keep at home is used sparingly while it is
+// hot: containers that are four fifths full of it still come near what any
+// assignment costs at least. Of three measures all want another balance.
+func TestHomesThatAreKept(t *testing.T) {
+	r := dicePCG(1)
+	const containers, each, resources, fill, price = 24, 12, 4, 0.8, 10
+	p := &Problem{Transient: []bool{true, false, false, false}}
+	for k := 1; k < resources; k++ {
+		m := make(Measure, resources)
+		m[k] = 1
+		p.Measures = append(p.Measures, m)
+	}
+	var at []int32
+	used, total := make([][resources]int64, containers), [resources]int64{}
+	for o := range containers * each {
+		home := int32(o % containers)
+		x := Object{Home: home, Need: []int64{100 + r.Int64N(900), r.Int64N(1000), r.Int64N(1000), r.Int64N(1000)}}
+		x.Need[1+home%3] *= 3 // each container has too much of one
+		for k, need := range x.Need {
+			used[home][k] += need
+			total[k] += need
+		}
+		p.Objects, at = append(p.Objects, x), append(at, home)
+	}
+	var least int64
+	knee := make([]int64, resources-1)
+	for k := range knee {
+		knee[k] = total[k+1] * 19 / 20 / containers
+		least += price * (total[k+1] - knee[k]*containers)
+	}
+	for c := range containers {
+		room := int64(float64(used[c][0]) / fill)
+		p.Containers = append(p.Containers, Container{Capacity: []int64{room, total[1], total[2], total[3]}, Knee: knee, Weight: []int64{price, price, price}})
+	}
+	s := newSearch(t, p, at, Options{Seed: 1})
+	start := s.result
+	s.Anneal(2_000_000)
+	_, best := s.Best()
+	t.Logf("%d at first, %d now, %d at least", start.Cost, best.Cost, least)
+	if best.Violations != 0 || best.Cost-least > (start.Cost-least)/25 {
+		t.Errorf("%+v of %+v, at least %d", best, start, least)
+	}
+}
+
 // What makes no sense is refused, all of it at once.
 func TestValidate(t *testing.T) {
 	p := &Problem{

@@ -36,6 +36,9 @@ type world struct {
 	kin     [][]int32 // by group: itself and the groups that rules tie to it
 	unrest  int64
 
+	lingers []bool  // by object: away from home, it still counts there
+	exile   float64 // what being away costs such an object, in temperatures
+
 	bySize []int32 // objects, the largest first
 	rank   []int32 // by object: its index in bySize
 }
@@ -54,6 +57,7 @@ func compile(p *Problem) *world {
 	w := &world{
 		containers: len(p.Containers), objects: len(p.Objects),
 		resources: len(p.Transient), measures: len(p.Measures),
+		exile: homing * math.Log(float64(len(p.Containers))),
 		kinds: p.Kinds, distance: p.Distance, unrest: p.Unrest,
 		members: p.Groups,
 	}
@@ -105,6 +109,11 @@ func (w *world) compileObjects(p *Problem) {
 			w.form = append(w.form, value)
 		}
 		w.home = append(w.home, x.Home)
+		lingers := false
+		for r, need := range x.Need {
+			lingers = lingers || p.Transient[r] && need > 0
+		}
+		w.lingers = append(w.lingers, lingers && x.Home != Nowhere)
 		w.kind = append(w.kind, x.Kind)
 		w.move = append(w.move, x.Move)
 		w.haul = append(w.haul, x.Haul)
