@@ -27,8 +27,9 @@ type Snapshot struct {
 	Alerts     []Alert     `json:"alerts,omitempty"`
 	Gaps       []Gap       `json:"gaps,omitempty"`
 
-	once  sync.Once
-	index index
+	once    sync.Once
+	index   index
+	follows *following // nil where nothing is known of the snapshot before
 }
 
 // index holds what is asked of a snapshot again and again.
@@ -45,17 +46,22 @@ func (s *Snapshot) idx() *index {
 		x := &s.index
 		x.hostStart, x.hostVMs = group(len(s.Hosts), len(s.VMs), func(i int32) int32 { return s.VMs[i].Host })
 		x.clusterStart, x.clusterHosts = group(len(s.Clusters), len(s.Hosts), func(i int32) int32 { return s.Hosts[i].Cluster })
-		n := len(s.Sites)
-		x.link = make([]int32, n*n)
-		for i := range x.link {
-			x.link[i] = None
-		}
-		for i, l := range s.Links {
-			x.link[int(l.A)*n+int(l.B)] = int32(i)
-			x.link[int(l.B)*n+int(l.A)] = int32(i)
-		}
+		s.indexLinks()
 	})
 	return &s.index
+}
+
+func (s *Snapshot) indexLinks() {
+	n := len(s.Sites)
+	x := make([]int32, n*n)
+	for i := range x {
+		x[i] = None
+	}
+	for i, l := range s.Links {
+		x[int(l.A)*n+int(l.B)] = int32(i)
+		x[int(l.B)*n+int(l.A)] = int32(i)
+	}
+	s.index.link = x
 }
 
 // group sorts items 0..n-1 into buckets by key, keeping their order; items with

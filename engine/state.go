@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // ErrStale means that the fleet is not as an action says. It is expected and
@@ -83,16 +84,42 @@ func EmptyState(s *Snapshot, foot []Footprint) *State {
 	return t
 }
 
-// Settle puts host h into the state as it stands in the snapshot, with its VMs.
+// Settle puts host h into the state as it stands in the snapshot, with its VMs. It
+// may be settled again in another snapshot of the same fleet.
 func (t *State) Settle(h int32) {
 	host := &t.S.Hosts[h]
 	t.CPU[h], t.Mem[h] = overhead(t.S, h)
+	t.VCPU[h], t.On[h] = 0, 0
 	for _, v := range t.S.VMsOn(h) {
 		t.Host[v] = h
 		t.add(v, h, 1)
 	}
 	t.Power[h] = host.Power
 	t.Maint[h] = host.Maintenance || host.Entering
+}
+
+// Revert makes all hosts and datastores, and some VMs, as they are in another state
+// of the same fleet.
+func (t *State) Revert(from *State, vms []int32) {
+	t.S = from.S
+	copy(t.CPU, from.CPU)
+	copy(t.Mem, from.Mem)
+	copy(t.VCPU, from.VCPU)
+	copy(t.On, from.On)
+	copy(t.In, from.In)
+	copy(t.Power, from.Power)
+	copy(t.Maint, from.Maint)
+	copy(t.Free, from.Free)
+	t.Restore(from, nil, vms, nil)
+}
+
+// Clone is a copy that takes each VM for what this one does.
+func (t *State) Clone() *State {
+	c := *t
+	c.Host, c.Moved = slices.Clone(t.Host), slices.Clone(t.Moved)
+	c.CPU, c.Mem, c.VCPU, c.On, c.In = slices.Clone(t.CPU), slices.Clone(t.Mem), slices.Clone(t.VCPU), slices.Clone(t.On), slices.Clone(t.In)
+	c.Free, c.Power, c.Maint = slices.Clone(t.Free), slices.Clone(t.Power), slices.Clone(t.Maint)
+	return &c
 }
 
 // Restore makes hosts, VMs and datastores as they are in another state of the same

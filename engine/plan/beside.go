@@ -23,6 +23,7 @@ type slept struct {
 // one after the other: a cluster that has to do with others, by a constraint, by
 // two sites or by room on a datastore, is done after those that have not, in its turn.
 func (b *builder) sleepBeside(groups [][]sleeper, evaluations int64) {
+	b.wide = true
 	out, base := make([]slept, len(groups)), len(b.actions)
 	tied := b.tied()
 	inParallel(len(groups), func() func(int) {

@@ -32,26 +32,25 @@ import (
 // Where an evacuation can not bring everything out by its deadline, a second
 // attempt lets VMs leave in the order of what they take of what is scarce, and the
 // attempt is kept that saves more.
-func Build(in Input) *engine.Plan {
-	b := attempt(in, nil)
-	if x := newRescuer(&in); x != nil && len(b.demands) > 0 {
-		b = x.improve(b)
-	}
-	return b.finish()
-}
+func Build(in Input) *engine.Plan { return new(Planner).Build(in) }
 
 // attempt makes a plan in which VMs flee in the order given.
 func attempt(in Input, o *order) *builder {
 	b := compile(in)
 	b.order = o
-	if !b.stopped() {
-		b.demandStage()
-		b.repairStage()
-		b.wishStage()
-		b.wakeStage()
-		b.consolidateStage()
-	}
+	b.stages()
 	return b
+}
+
+func (b *builder) stages() {
+	if b.stopped() {
+		return
+	}
+	b.demandStage()
+	b.repairStage()
+	b.wishStage()
+	b.wakeStage()
+	b.consolidateStage()
 }
 
 // stopped handles what stops everything. It reports whether nothing may be planned at all.
@@ -149,7 +148,7 @@ func (r *reason) further(x reason) {
 
 // holdVM records why a VM stays.
 func (b *builder) holdVM(v int32, r reason, want string, demand engine.Subject, why []engine.Why) {
-	b.held[v] = true
+	b.held[v], b.stirred = true, append(b.stirred, v)
 	vm := &b.s.VMs[v]
 	b.holds = append(b.holds, engine.Hold{
 		Subject: engine.Subject{Kind: "vm", ID: string(vm.ID)}, Name: vm.Name, Code: r.code, Detail: b.text(&r), Want: want, Demand: demand, Why: why,

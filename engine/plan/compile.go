@@ -16,6 +16,17 @@ type builder struct {
 	c  Config
 	st *engine.State
 
+	// What is kept for the next Input: see planner.go.
+	ground  *engine.State  // before anything is under way
+	own     []load         // by host: what its hypervisor will take once it is woken
+	carried [][2]int64     // by cluster: MHz and MiB
+	oldest  [2]engine.Unix // when the oldest load was read of a VM and of a host, of what is on and seen
+	over    []int32        // hosts that use more than they have
+	resting []int32        // hosts in maintenance
+	broke   []bool         // by constraint: it is violated
+	stirred []int32        // VMs that this plan has touched in any of the arrays below
+	wide    bool           // more than are in stirred
+
 	budget, evaluated int64
 
 	// What the Decision, the gaps and the open actions say, by index.
@@ -25,6 +36,7 @@ type builder struct {
 	vmFreeze    []freezeMark // the VM alone; nil when no VM is frozen
 	vmHist      []int32      // by VM: index in History.VMs, None
 	hostHist    []int32      // by host: index in History.Hosts, None
+	restless    []int32      // VMs that moved or failed to within memory
 	gapVM       []bool
 	gapHost     []int32 // by host: index of a gap of it, its cluster or its vCenter + 1
 	gapDS       []bool
@@ -145,63 +157,6 @@ func newCSR(buckets int, each func(add func(bucket, item int32))) csr {
 	return x
 }
 
-// compile turns the Input into arrays by index.
-func compile(in Input) *builder {
-	s := in.Snapshot
-	d, hy := in.Decision, in.History
-	if d == nil {
-		d = &engine.Decision{}
-	}
-	if hy == nil {
-		hy = &engine.History{}
-	}
-	b := &builder{in: in, s: s, d: d, hy: hy, c: in.Config, budget: in.Budget}
-	if b.budget <= 0 {
-		b.budget = b.c.DefaultBudget
-	}
-	nv, nh := len(s.VMs), len(s.Hosts)
-	b.dest, b.moved, b.held, b.leaving = nones(nv), make([]int32, nv), make([]bool, nv), make([]bool, nv)
-	b.openVM, b.openHost, b.openTo = make([]bool, nv), make([]bool, nh), make([]bool, nh)
-	b.waking, b.drained, b.work, b.doomed = make([]int32, nh), make([]bool, nh), make([]int64, nh), make([]bool, nh)
-	b.sleepy, b.going = make([]bool, nh), make([]bool, nh)
-	for i := range d.Drains {
-		if d.Drains[i].Then == engine.ThenStandby {
-			b.sleepy[d.Drains[i].Host] = true
-		}
-	}
-	b.hostDemand, b.doomedDS = nones(nh), make([]int32, len(s.Datastores))
-	b.queue, b.unmet = make([]int64, len(s.Links)), make([]unmetWish, len(s.Clusters))
-	b.left = BudgetLeft(b.c, hy, in.Now)
-	b.compileHistory()
-	b.st = engine.NewState(s, b.footprints())
-	b.rooms = make([]room, len(s.Clusters))
-	for h := range s.Hosts {
-		r := &b.rooms[s.Hosts[h].Cluster]
-		r.usedCPU += int64(b.st.CPU[h])
-		r.usedMem += int64(b.st.Mem[h])
-	}
-	for h := range s.Hosts {
-		cpu, mem := b.hypervisor(int32(h))
-		b.st.CPU[h] += cpu
-		b.st.Mem[h] += mem
-	}
-	b.compileOpen()
-	b.compileFreezes()
-	b.compileGaps()
-	b.compileQuarantine()
-	b.compileVetoes()
-	b.compileRules()
-	b.compileNetworks()
-	b.compileMACs()
-	b.compilePrices()
-	b.compileTwins()
-	for _, r := range engine.ObstacleTable {
-		b.stopMask[r.Scope] |= r.Bit
-	}
-	b.mark.init(s)
-	return b
-}
-
 // nones is n indices that refer to nothing.
 func nones(n int) []int32 {
 	x := make([]int32, n)
@@ -213,18 +168,24 @@ func nones(n int) []int32 {
 
 // compileHistory joins the sorted memories with the sorted snapshot.
 func (b *builder) compileHistory() {
-	b.vmHist, b.hostHist = nones(len(b.s.VMs)), nones(len(b.s.Hosts))
+	b.restless = b.restless[:0]
 	j := 0
 	for i := range b.s.VMs {
+		b.vmHist[i] = engine.None
 		for j < len(b.hy.VMs) && b.hy.VMs[j].ID < b.s.VMs[i].ID {
 			j++
 		}
-		if j < len(b.hy.VMs) && b.hy.VMs[j].ID == b.s.VMs[i].ID {
-			b.vmHist[i] = int32(j)
+		if j == len(b.hy.VMs) || b.hy.VMs[j].ID != b.s.VMs[i].ID {
+			continue
+		}
+		b.vmHist[i] = int32(j)
+		if x := &b.hy.VMs[j]; x.MovedAt != 0 || x.ForeignAt != 0 || x.Failures != 0 {
+			b.restless = append(b.restless, int32(i))
 		}
 	}
 	j = 0
 	for i := range b.s.Hosts {
+		b.hostHist[i] = engine.None
 		for j < len(b.hy.Hosts) && b.hy.Hosts[j].ID < b.s.Hosts[i].ID {
 			j++
 		}
@@ -269,21 +230,18 @@ func (b *builder) ofVM(v int32) *engine.VMHistory {
 	return &noVM
 }
 
-func (b *builder) footprints() []engine.Footprint {
-	foot := make([]engine.Footprint, len(b.s.VMs))
-	for i := range foot {
-		var pack int32 = engine.Unknown
-		if j := b.vmHist[i]; j >= 0 {
-			pack = b.hy.VMs[j].CPU.Percentile(int(b.c.PackPct))
-		}
-		foot[i] = engine.FootprintOf(&b.s.VMs[i], pack)
+// footprint packs VM v on its percentile over the last hour.
+func (b *builder) footprint(v int32) engine.Footprint {
+	var pack int32 = engine.Unknown
+	if j := b.vmHist[v]; j >= 0 {
+		pack = b.hy.VMs[j].CPU.Percentile(int(b.c.PackPct))
 	}
-	return foot
+	return engine.FootprintOf(&b.s.VMs[v], pack)
 }
 
 func (b *builder) compileFreezes() {
 	nc, ns := len(b.s.Clusters), len(b.s.Sites)
-	b.freezeTexts = make([]string, len(b.d.Freezes))
+	b.fleetFreeze, b.vmFreeze, b.freezeTexts = freezeMark{}, nil, make([]string, len(b.d.Freezes))
 	site, cluster, host := make([]freezeMark, ns), make([]freezeMark, nc), make([]freezeMark, len(b.s.Hosts))
 	for i := range b.d.Freezes {
 		f := &b.d.Freezes[i]
@@ -344,6 +302,7 @@ func (b *builder) textOf(f *engine.Freeze) string {
 }
 
 func (b *builder) compileGaps() {
+	b.fleetGap = 0
 	b.gapVM, b.gapHost, b.gapDS = make([]bool, len(b.s.VMs)), make([]int32, len(b.s.Hosts)), make([]bool, len(b.s.Datastores))
 	clusters, centers := make([]int32, len(b.s.Clusters)), make([]int32, len(b.s.VCenters))
 	for i := range b.s.Gaps {
@@ -379,6 +338,7 @@ func (b *builder) compileGaps() {
 }
 
 func (b *builder) compileVetoes() {
+	b.vetoes = b.vetoes[:0]
 	for i := range b.in.Vetoes {
 		x := &b.in.Vetoes[i]
 		if b.weak(x.Mode) && (b.in.Shadow == "" || x.Policy != b.in.Shadow) {
@@ -405,8 +365,22 @@ func of[T any](items []T, v int32, key func(*T) int32) []T {
 	return items[lo:hi]
 }
 
-// compilePrices puts price, carbon and PUE of each site into one figure, and
-// lists the clusters of each site and the sites under a hazard.
+// compileSites lists the clusters of each site.
+func (b *builder) compileSites() {
+	b.siteClust = make([][]int32, len(b.s.Sites))
+	for c := range b.s.Clusters {
+		var sites engine.SiteMask
+		for _, h := range b.s.HostsOf(int32(c)) {
+			if site := b.s.Hosts[h].Site; site >= 0 && !sites.Has(site) {
+				sites = sites.With(site)
+				b.siteClust[site] = append(b.siteClust[site], int32(c))
+			}
+		}
+	}
+}
+
+// compilePrices puts price, carbon and PUE of each site into one figure, and lists
+// the sites under a hazard.
 func (b *builder) compilePrices() {
 	b.tariff, b.toSite = make([]int64, len(b.s.Sites)), make([]string, len(b.s.Sites))
 	for i := range b.s.Sites {
@@ -425,16 +399,7 @@ func (b *builder) compilePrices() {
 		}
 		b.tariff[i] = t
 	}
-	b.siteClust = make([][]int32, len(b.s.Sites))
-	for c := range b.s.Clusters {
-		var sites engine.SiteMask
-		for _, h := range b.s.HostsOf(int32(c)) {
-			if site := b.s.Hosts[h].Site; site >= 0 && !sites.Has(site) {
-				sites = sites.With(site)
-				b.siteClust[site] = append(b.siteClust[site], int32(c))
-			}
-		}
-	}
+	b.threatened = 0
 	for i := range b.s.Hazards {
 		z := &b.s.Hazards[i]
 		if z.Severity == "minor" || (z.ValidUntil != 0 && z.ValidUntil <= b.in.Now) || (z.End != 0 && z.End <= b.in.Now) {

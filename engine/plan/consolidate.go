@@ -29,7 +29,9 @@ func (b *builder) consolidateStage() {
 	}
 	b.readTraits()
 	groups := b.sleepers()
-	b.aim, b.gone, b.goneBy = nones(len(b.s.VMs)), make([]load, len(b.s.Hosts)), make([][]int32, len(b.s.Hosts))
+	if b.aim == nil {
+		b.aim, b.gone, b.goneBy = nones(len(b.s.VMs)), make([]load, len(b.s.Hosts)), make([][]int32, len(b.s.Hosts))
+	}
 	evaluations := max(b.budget-b.evaluated, 0) / int64(max(len(groups), 1))
 	if most := int32(len(b.s.VMs)); b.wishes >= max(most, 1) && min(b.left.PowerHour, b.left.PowerDay) >= int32(len(b.s.Hosts)) {
 		b.sleepBeside(groups, evaluations) // no budget that one uses is missing to another
@@ -196,7 +198,7 @@ func (b *builder) follow(list []sleeper, d *domain) []int64 {
 		if d.at[i] == d.home[i] {
 			continue
 		}
-		b.aim[v] = d.hosts[d.at[i]]
+		b.aim[v], b.stirred = d.hosts[d.at[i]], append(b.stirred, v)
 		if from := d.hosts[d.home[i]]; b.going[from] {
 			gain[from] += d.gain(int32(i), int(d.home[i]), int(d.at[i]))
 		} else {

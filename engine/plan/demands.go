@@ -160,7 +160,6 @@ type leaver struct {
 // demandStage empties what must be emptied.
 func (b *builder) demandStage() {
 	b.collectDemands()
-	b.hostBars()
 	for c := range b.rooms {
 		b.rooms[c].fresh = false
 	}
@@ -182,6 +181,10 @@ func (b *builder) demandStage() {
 
 // leavers lists the VMs that demands want away.
 func (b *builder) leavers() []leaver {
+	if len(b.demands) == 0 {
+		return nil
+	}
+	b.wide = true
 	var out []leaver
 	tier := b.tierOf()
 	for i := range b.s.VMs {
@@ -338,6 +341,9 @@ func (b *builder) wakeRefuge(w *want) int32 {
 
 // maintain puts the emptied hosts into maintenance.
 func (b *builder) maintain() {
+	if len(b.demands) == 0 {
+		return
+	}
 	for i := range b.s.Hosts {
 		h := int32(i)
 		k := b.hostDemand[h]
@@ -446,10 +452,9 @@ func someNames(names []string) string {
 // exitMaintenance takes hosts out of the maintenance that this daemon put them
 // in, once nothing asks for it any more.
 func (b *builder) exitMaintenance() {
-	for i := range b.s.Hosts {
-		h := int32(i)
+	for _, h := range b.resting {
 		host := &b.s.Hosts[h]
-		if !host.Maintenance || b.openTo[h] || b.ofHost(h).Own != engine.OwnMaintenance || b.hostDemand[h] >= 0 || b.inWindow(h) {
+		if b.openTo[h] || b.ofHost(h).Own != engine.OwnMaintenance || b.hostDemand[h] >= 0 || b.inWindow(h) {
 			continue
 		}
 		why := []engine.Why{{Policy: "engine", Rule: "maintenance", Reason: "nothing asks for its maintenance any more"}}

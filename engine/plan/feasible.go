@@ -53,11 +53,8 @@ const (
 // hostBars computes, once, why each host takes no VM; for wishes, and for
 // evacuations, before which some vetoes yield.
 func (b *builder) hostBars() {
-	for evac := range 2 {
-		b.bars[evac] = make([]bar, len(b.s.Hosts))
-		for h := range b.s.Hosts {
-			b.bars[evac][h] = b.barOf(int32(h), evac == 1)
-		}
+	for h := range b.s.Hosts {
+		b.bars[0][h], b.bars[1][h] = b.barOf(int32(h), false), b.barOf(int32(h), true)
 	}
 }
 

@@ -33,6 +33,7 @@ const (
 )
 
 func (b *builder) compileRules() {
+	b.cons = nil
 	for i := range b.s.Rules {
 		r := &b.s.Rules[i]
 		k := con{cluster: r.Cluster, vms: r.VMs, hosts: r.Hosts, name: "rule " + r.Name}

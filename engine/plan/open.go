@@ -30,7 +30,7 @@ func (b *builder) compileOpen() {
 			b.expectUnseen(a)
 			continue
 		}
-		b.openVM[v] = true
+		b.openVM[v], b.stirred = true, append(b.stirred, v)
 		to, ok := b.s.FindHost(a.To.Host)
 		if !ok {
 			continue

@@ -364,7 +364,7 @@ func (b *builder) commit(w *want, h int32, why []engine.Why, ledger engine.Ledge
 	if err := b.st.StartMove(&a, w.v, h); err != nil {
 		panic("plan: " + err.Error())
 	}
-	b.dest[w.v] = h
+	b.dest[w.v], b.stirred = h, append(b.stirred, w.v)
 	b.arrive(w.v, h)
 	cost := int64(b.c.Limits.Cost[a.Class()].Host)
 	b.work[h] += a.Estimate.Seconds * cost

@@ -9,6 +9,7 @@ import (
 // compileQuarantine finds what a person must look at before it is touched again,
 // and the vCenters that are left alone for a while.
 func (b *builder) compileQuarantine() {
+	b.lostVM, b.lostHost = nil, nil
 	for i := range b.hy.Quarantine {
 		q := &b.hy.Quarantine[i]
 		switch q.Subject.Kind {

@@ -11,14 +11,58 @@ import (
 // shortest migrations first. Each is a move outside demands, and the budgets
 // count it.
 func (b *builder) repairStage() {
-	for h := range b.s.Hosts {
+	for _, h := range b.over {
 		if b.bars[0][h] == barNone && !b.doomed[h] {
-			b.relieve(int32(h))
+			b.relieve(h)
 		}
 	}
 	for i := range b.cons {
-		b.mend(&b.cons[i])
+		if b.broke[i] {
+			b.mend(&b.cons[i])
+		}
 	}
+}
+
+// violated reports whether the fleet as it stands breaks the constraint, so that
+// there is something to mend. What moves or leaves takes no part in that.
+func (b *builder) violated(k *con) bool {
+	places := make([]int32, 0, 8)
+	for _, v := range k.vms {
+		h := b.s.VMs[v].Host
+		if b.s.VMs[v].Power != engine.VMOn || h < 0 || (k.cluster >= 0 && b.s.Hosts[h].Cluster != k.cluster) {
+			continue
+		}
+		switch p := b.scopeOf(k.scope, h); k.kind {
+		case conOn, conNotOn:
+			if k.breaks(h) {
+				return true
+			}
+		case conApart:
+			places = append(places, p)
+		case conTogether:
+			if k.scope == scopeHost && len(places) > 0 && places[0] != h {
+				return true
+			}
+			places = append(places, h)
+		case conNear:
+		}
+	}
+	if k.kind != conApart {
+		return false
+	}
+	slices.Sort(places)
+	for i := 1; i < len(places); i++ {
+		if places[i] >= 0 && places[i] == places[i-1] {
+			return true
+		}
+	}
+	return false
+}
+
+// overloaded reports whether host h uses more than it has.
+func (b *builder) overloaded(h int32) bool {
+	x := &b.s.Hosts[h]
+	return x.UsedMHz > x.CPUMHz || x.UsedMiB > x.MemoryMiB
 }
 
 // relieve moves VMs off host h until its load fits it.

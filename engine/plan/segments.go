@@ -37,6 +37,7 @@ func (b *builder) compileNetworks() {
 
 // compileMACs finds MACs that two VMs use on one segment, over all vCenters.
 func (b *builder) compileMACs() {
+	b.macDup = nil
 	type use struct {
 		key     uint64 // of the MAC: comparing numbers settles nearly all of the order
 		mac     string

@@ -61,6 +61,9 @@ func (b *builder) emptied(ds int32) bool {
 // keeps reports whether a disk on datastore ds can stay there when its VM runs
 // on host h.
 func (b *builder) keeps(ds, h int32) bool {
+	if ds < 0 {
+		return false
+	}
 	x := &b.s.Datastores[ds]
 	if b.doomedDS[ds] > 0 || !x.Accessible {
 		return false
@@ -77,6 +80,9 @@ func (b *builder) leaveReason(w *want, h int32) reason {
 	vm := &b.s.VMs[w.v]
 	across := vm.VCenter != b.s.Hosts[h].VCenter
 	check := func(ds int32) reason {
+		if ds < 0 {
+			return reason{code: engine.HoldGap, stage: stAcross, form: "the datastore of some of its files is not seen"}
+		}
 		x := &b.s.Datastores[ds]
 		switch {
 		case !across && b.keeps(ds, h):

@@ -1,6 +1,11 @@
 package plan
 
-import "heliostat/engine"
+import (
+	"cmp"
+	"slices"
+
+	"heliostat/engine"
+)
 
 // traits are what is asked of a VM again and again, in a byte: most VMs are free
 // to move, and a look at one that is costs several cache lines.
@@ -26,20 +31,14 @@ func (b *builder) readTraits() {
 			all[v] = n.traitsOf(int32(v))
 		}
 	}))
-	for i := range b.d.AllowSites {
-		all[b.d.AllowSites[i].VM] &^= trLoose
-	}
-	for i := range b.d.AllowHosts {
-		all[b.d.AllowHosts[i].VM] &^= trLoose
-	}
-	for i := range b.vetoes {
-		all[b.vetoes[i].vm] &^= trLoose
-	}
 	b.traits = all
 }
 
 func (b *builder) traitsOf(v int32) traits {
-	t := trLoose
+	var t traits
+	if b.loose(v) {
+		t = trLoose
+	}
 	if vm := &b.s.VMs[v]; vm.Power == engine.VMOn && vm.Obstacles&engine.ObAgent == 0 {
 		t |= trLive
 	}
@@ -51,6 +50,13 @@ func (b *builder) traitsOf(v int32) traits {
 		t |= trFree
 	}
 	return t
+}
+
+// loose reports whether no policy says where VM v may be.
+func (b *builder) loose(v int32) bool {
+	_, vetoed := slices.BinarySearchFunc(b.vetoes, v, func(x vmVeto, v int32) int { return cmp.Compare(x.vm, v) })
+	return !vetoed && len(of(b.d.AllowSites, v, func(x *engine.AllowSites) int32 { return x.VM })) == 0 &&
+		len(of(b.d.AllowHosts, v, func(x *engine.AllowHosts) int32 { return x.VM })) == 0
 }
 
 // has reports whether VM v is known to have all of the traits.

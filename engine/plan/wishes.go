@@ -64,6 +64,7 @@ func (b *builder) wishStage() {
 		return
 	}
 	b.readTraits()
+	b.wide = true
 	type part struct {
 		wishes []wish
 		holds  []engine.Hold

@@ -1,0 +1,395 @@
+package plan
+
+import (
+	"reflect"
+	"slices"
+
+	"heliostat/engine"
+)
+
+// A Planner makes plans one after the other, and keeps between them what it made of
+// the fleet. Each plan is what [Build] makes of the same Input, byte for byte: it is
+// only made sooner where little has changed. What has, the snapshot says
+// ([engine.Snapshot.Since]); where it does not know, or where what is configured is
+// another, everything is made anew. A Planner is for one goroutine, and what an Input
+// refers to must stay as it is.
+type Planner struct {
+	b *builder // of the last Input; nil for none
+}
+
+// Build makes the plan of in.
+func (p *Planner) Build(in Input) *engine.Plan {
+	b := p.b
+	p.b = nil // what a panic leaves half done is not gone on with
+	if x := b.newsOf(&in); x != nil {
+		b.read(in, x)
+	} else {
+		b = compile(in)
+	}
+	b.stages()
+	best := b
+	if len(b.demands) > 0 {
+		if x := newRescuer(&in); x != nil {
+			best = x.improve(b)
+		}
+	}
+	plan := best.finish()
+	p.b = b
+	return plan
+}
+
+// compile turns the Input into arrays by index.
+func compile(in Input) *builder {
+	b := &builder{}
+	b.read(in, &news{all: true})
+	return b
+}
+
+// A news is what an Input has that the one before had not, as far as something is
+// kept that was made of it.
+type news struct {
+	all    bool    // everything
+	past   bool    // another history
+	rules  bool    // other groups
+	nets   bool    // VMs or hosts on other networks
+	sites  bool    // hosts at other sites
+	bars   bool    // what keeps hosts from taking VMs may be anything
+	traits bool    // what keeps VMs from moving may be anything
+	vms    []int32 // that may differ
+	hosts  []int32 // that may differ, or whose VMs do
+	oldest [2]engine.Unix
+}
+
+// newsOf compares an Input with the last one; nil where all must be made anew.
+func (b *builder) newsOf(in *Input) *news {
+	if b == nil {
+		return nil
+	}
+	old := &b.in
+	c := in.Snapshot.Since(old.Snapshot)
+	if in.Snapshot == old.Snapshot {
+		c = &engine.Changes{OldestVM: b.oldest[0], OldestHost: b.oldest[1]}
+	}
+	if c == nil || c.Shape || in.Config != old.Config || in.Level != old.Level || in.Shadow != old.Shadow {
+		return nil
+	}
+	x := &news{past: in.History != old.History, oldest: [2]engine.Unix{c.OldestVM, c.OldestHost}}
+	for i, at := range [2]engine.Unix{in.Now, old.Now} {
+		oldest := [2][2]engine.Unix{x.oldest, b.oldest}[i]
+		if at-min(oldest[0], oldest[1]) > engine.Unix(in.Config.LoadMaxAgeS) {
+			return nil // a load may be too old now, or have been
+		}
+	}
+	x.lists(b, in, c)
+	x.said(b, in)
+	return x
+}
+
+// lists collects the VMs and hosts that may differ.
+func (x *news) lists(b *builder, in *Input, c *engine.Changes) {
+	s, old := in.Snapshot, b.s
+	x.vms, x.hosts = slices.Clone(c.VMs), slices.Clone(c.Hosts)
+	for _, v := range c.VMs {
+		x.nets = x.nets || !slices.Equal(s.VMs[v].NICs, old.VMs[v].NICs)
+		for _, h := range [2]int32{s.VMs[v].Host, old.VMs[v].Host} {
+			if h >= 0 {
+				x.hosts = append(x.hosts, h)
+			}
+		}
+	}
+	for _, h := range c.Hosts {
+		x.nets = x.nets || !slices.Equal(s.Hosts[h].Networks, old.Hosts[h].Networks)
+		x.sites = x.sites || s.Hosts[h].Site != old.Hosts[h].Site
+	}
+	for _, list := range [2][]engine.ActionRecord{b.in.Open, in.Open} {
+		for i := range list {
+			a := &list[i].Action
+			if v, ok := s.FindVM(a.VM); ok {
+				x.vms = append(x.vms, v)
+			}
+			for _, id := range [2]engine.HostID{a.From.Host, a.To.Host} {
+				if h, ok := s.FindHost(id); ok {
+					x.hosts = append(x.hosts, h)
+				}
+			}
+		}
+	}
+	for _, list := range [2][]engine.Veto{b.in.Vetoes, in.Vetoes} {
+		for i := range list {
+			if v, ok := s.FindVM(list[i].VM); ok {
+				x.vms = append(x.vms, v)
+			}
+		}
+	}
+	slices.Sort(x.hosts)
+	x.hosts = slices.Compact(x.hosts)
+}
+
+// said compares what policies, persons and sources say.
+func (x *news) said(b *builder, in *Input) {
+	d, h, none, forgotten := in.Decision, in.History, engine.Decision{}, engine.History{}
+	if d == nil {
+		d = &none
+	}
+	if h == nil {
+		h = &forgotten
+	}
+	about := func(x, y engine.Gap) bool { return x.Subject == y.Subject }
+	x.bars = x.sites || len(d.Freezes)+len(b.d.Freezes) > 0 || !slices.EqualFunc(in.Snapshot.Gaps, b.s.Gaps, about) ||
+		len(h.Quarantine)+len(b.hy.Quarantine)+len(in.Broken)+len(b.in.Broken) > 0 ||
+		!slices.EqualFunc(in.Snapshot.Sites, b.s.Sites, func(x, y engine.Site) bool { return x.Mode == y.Mode && x.Frozen == y.Frozen })
+	x.traits = x.bars || !reflect.DeepEqual(d.Pins, b.d.Pins) || !reflect.DeepEqual(d.AllowSites, b.d.AllowSites) || !reflect.DeepEqual(d.AllowHosts, b.d.AllowHosts)
+	x.rules = !reflect.DeepEqual(d.Groups, b.d.Groups) || (len(d.Groups) > 0 && !slices.Equal(d.Voices, b.d.Voices))
+}
+
+// read takes an Input in, as far as it is new, and starts a plan.
+func (b *builder) read(in Input, x *news) {
+	restless := slices.Clone(b.restless)
+	b.in, b.s, b.d, b.hy, b.c, b.budget = in, in.Snapshot, in.Decision, in.History, in.Config, in.Budget
+	if b.d == nil {
+		b.d = &engine.Decision{}
+	}
+	if b.hy == nil {
+		b.hy = &engine.History{}
+	}
+	if b.budget <= 0 {
+		b.budget = b.c.DefaultBudget
+	}
+	if x.all {
+		b.allocate()
+	}
+	if x.all || x.past {
+		b.compileHistory()
+	}
+	b.settle(x)
+	b.start(x)
+	b.left = BudgetLeft(b.c, b.hy, in.Now)
+	b.compileOpen()
+	b.compileFreezes()
+	b.compileGaps()
+	b.compileQuarantine()
+	b.compileVetoes()
+	if x.all || x.rules {
+		b.compileRules()
+	}
+	if x.all || x.nets {
+		b.compileNetworks()
+		b.compileMACs()
+	}
+	if x.all || x.sites {
+		b.compileSites()
+	}
+	b.compilePrices()
+	if x.all {
+		b.compileTwins()
+	}
+	b.readHosts(x)
+	b.readRules(x)
+	b.readAgain(x, restless)
+}
+
+// allocate makes the arrays that stay.
+func (b *builder) allocate() {
+	nv, nh, nc := len(b.s.VMs), len(b.s.Hosts), len(b.s.Clusters)
+	b.vmHist, b.hostHist = make([]int32, nv), make([]int32, nh)
+	b.dest, b.moved, b.held, b.leaving, b.openVM = nones(nv), make([]int32, nv), make([]bool, nv), make([]bool, nv), make([]bool, nv)
+	b.openHost, b.openTo = make([]bool, nh), make([]bool, nh)
+	b.waking, b.drained, b.work, b.doomed = make([]int32, nh), make([]bool, nh), make([]int64, nh), make([]bool, nh)
+	b.sleepy, b.going = make([]bool, nh), make([]bool, nh)
+	b.hostDemand, b.doomedDS = nones(nh), make([]int32, len(b.s.Datastores))
+	b.queue, b.unmet, b.rooms = make([]int64, len(b.s.Links)), make([]unmetWish, nc), make([]room, nc)
+	b.own, b.carried = make([]load, nh), make([][2]int64, nc)
+	b.bars = [2][]bar{make([]bar, nh), make([]bar, nh)}
+	for _, r := range engine.ObstacleTable {
+		b.stopMask[r.Scope] |= r.Bit
+	}
+	b.mark.init(b.s)
+}
+
+// settle brings the ground up to date: what every VM takes, and what is on each host.
+func (b *builder) settle(x *news) {
+	if x.all || x.past {
+		b.settleAll()
+		return
+	}
+	b.oldest = x.oldest
+	g := b.ground
+	g.S = b.s
+	for d := range b.s.Datastores {
+		g.Free[d] = b.s.Datastores[d].FreeMiB
+	}
+	for _, v := range x.vms {
+		g.Foot[v], g.Host[v] = b.footprint(v), b.s.VMs[v].Host
+	}
+	for _, h := range x.hosts {
+		c := &b.carried[b.s.Hosts[h].Cluster]
+		c[0], c[1] = c[0]-int64(g.CPU[h]-b.own[h][0]), c[1]-int64(g.Mem[h]-b.own[h][1])
+		g.Settle(h)
+		c[0], c[1] = c[0]+int64(g.CPU[h]), c[1]+int64(g.Mem[h])
+		b.hypervise(h)
+	}
+}
+
+func (b *builder) settleAll() {
+	foot := make([]engine.Footprint, len(b.s.VMs))
+	b.oldest = [2]engine.Unix{engine.NoReading, engine.NoReading}
+	for v := range foot {
+		foot[v] = b.footprint(int32(v))
+		if vm := &b.s.VMs[v]; vm.Power == engine.VMOn && vm.Seen() {
+			b.oldest[0] = min(b.oldest[0], vm.LoadAt)
+		}
+	}
+	b.ground = engine.NewState(b.s, foot)
+	clear(b.carried)
+	for h := range b.s.Hosts {
+		host := &b.s.Hosts[h]
+		if host.Power == engine.HostOn && host.Seen() {
+			b.oldest[1] = min(b.oldest[1], host.LoadAt)
+		}
+		c := &b.carried[host.Cluster]
+		c[0], c[1] = c[0]+int64(b.ground.CPU[h]), c[1]+int64(b.ground.Mem[h])
+		b.hypervise(int32(h))
+	}
+	b.st = nil
+}
+
+// hypervise counts what the hypervisor of host h will take, which is not in what the
+// cluster carries now.
+func (b *builder) hypervise(h int32) {
+	cpu, mem := b.hypervisor(h)
+	b.own[h] = load{cpu, mem}
+	b.ground.CPU[h] += cpu
+	b.ground.Mem[h] += mem
+}
+
+// start takes back what the last plan decided.
+func (b *builder) start(x *news) {
+	if b.wide {
+		b.stirred = b.stirred[:0]
+		for v := range b.dest {
+			b.dest[v] = engine.None
+			if b.aim != nil {
+				b.aim[v] = engine.None
+			}
+		}
+		clear(b.moved)
+		clear(b.held)
+		clear(b.leaving)
+		clear(b.openVM)
+	}
+	for _, v := range b.stirred {
+		b.dest[v], b.moved[v], b.held[v], b.leaving[v], b.openVM[v] = engine.None, 0, false, false, false
+		if b.aim != nil {
+			b.aim[v] = engine.None
+		}
+	}
+	switch {
+	case b.st == nil:
+		b.st = b.ground.Clone()
+	case b.wide:
+		copy(b.st.Host, b.ground.Host)
+		copy(b.st.Moved, b.ground.Moved)
+		b.st.Revert(b.ground, nil)
+	default:
+		b.st.Revert(b.ground, b.stirred)
+		b.st.Restore(b.ground, nil, x.vms, nil)
+	}
+	if len(b.demands) > 0 {
+		for h := range b.hostDemand {
+			b.hostDemand[h] = engine.None
+		}
+		clear(b.doomed)
+		clear(b.doomedDS)
+	}
+	for _, list := range [][]bool{b.openHost, b.openTo, b.drained, b.sleepy, b.going} {
+		clear(list)
+	}
+	clear(b.waking)
+	clear(b.work)
+	clear(b.queue)
+	clear(b.unmet)
+	clear(b.gone)
+	clear(b.goneBy)
+	for c := range b.rooms {
+		b.rooms[c] = room{usedCPU: b.carried[c][0], usedMem: b.carried[c][1]}
+	}
+	for i := range b.d.Drains {
+		if b.d.Drains[i].Then == engine.ThenStandby {
+			b.sleepy[b.d.Drains[i].Host] = true
+		}
+	}
+	b.stirred, b.wide = b.stirred[:0], false
+	b.unseen, b.demands, b.doomedSite, b.order, b.asleep = nil, nil, 0, nil, nil
+	b.evaluated, b.power, b.wishes, b.budgetName = 0, engine.PowerCost{}, 0, ""
+	b.actions, b.acts, b.holds = nil, b.acts[:0], nil
+}
+
+// readHosts looks over the hosts that may differ.
+func (b *builder) readHosts(x *news) {
+	if x.all || x.bars {
+		b.hostBars()
+	}
+	if x.all {
+		for h := range b.s.Hosts {
+			if b.overloaded(int32(h)) {
+				b.over = append(b.over, int32(h))
+			}
+			if b.s.Hosts[h].Maintenance {
+				b.resting = append(b.resting, int32(h))
+			}
+		}
+		return
+	}
+	for _, h := range x.hosts {
+		b.bars[0][h], b.bars[1][h] = b.barOf(h, false), b.barOf(h, true)
+		b.over = listed(b.over, h, b.overloaded(h))
+		b.resting = listed(b.resting, h, b.s.Hosts[h].Maintenance)
+	}
+}
+
+// listed is an ascending list with h in it or not.
+func listed(list []int32, h int32, in bool) []int32 {
+	i, is := slices.BinarySearch(list, h)
+	switch {
+	case in && !is:
+		return slices.Insert(list, i, h)
+	case is && !in:
+		return slices.Delete(list, i, i+1)
+	}
+	return list
+}
+
+// readRules looks over the constraints of VMs that may differ.
+func (b *builder) readRules(x *news) {
+	if x.all || x.rules || x.sites {
+		b.broke = make([]bool, len(b.cons))
+		for i := range b.cons {
+			b.broke[i] = b.violated(&b.cons[i])
+		}
+		return
+	}
+	for _, v := range x.vms {
+		for _, k := range b.consOf(v) {
+			b.broke[k] = b.violated(&b.cons[k])
+		}
+	}
+}
+
+// readAgain looks VMs over again that may have other traits: those that differ, those
+// on hosts that do, and those that rest, since time has passed.
+func (b *builder) readAgain(x *news, restless []int32) {
+	if x.all || x.traits || b.traits == nil {
+		b.traits = nil
+		return
+	}
+	again := slices.Concat(x.vms, restless, b.restless)
+	for _, h := range x.hosts {
+		again = append(again, b.s.VMsOn(h)...)
+	}
+	all := b.traits
+	b.traits = nil // or they would be believed
+	for _, v := range again {
+		all[v] = b.traitsOf(v)
+	}
+	b.traits = all
+}
