@@ -8,13 +8,13 @@ import (
 	"testing"
 
 	"heliostat/engine"
+	"heliostat/engine/sim"
 )
 
 // A diary is a fleet to which little happens at a time.
 type diary struct {
 	*propCase
 	in Input
-	o  *opinions
 }
 
 // anew is the snapshot that the next is made from.
@@ -157,7 +157,7 @@ var happenings = []func(d *diary, s *engine.Snapshot){
 var turns = []func(d *diary, p *engine.Plan){
 	func(*diary, *engine.Plan) {},
 	func(*diary, *engine.Plan) {},
-	func(d *diary, _ *engine.Plan) { d.o = randomOpinions(d.r, d.in.Snapshot); d.in.Decision = &d.o.Decision },
+	func(d *diary, _ *engine.Plan) { said := sim.Opinions(d.in.Snapshot, d.r.IntN); d.in.Decision = &said },
 	func(d *diary, _ *engine.Plan) { d.in.Decision = &engine.Decision{} },
 	func(d *diary, _ *engine.Plan) {
 		d.in.History = engine.Fold(d.in.History, d.in.Snapshot, nil, d.in.Config.Low)
@@ -232,7 +232,7 @@ func (d *diary) next(p *engine.Plan) {
 func TestIncrementalEqualsFromScratch(t *testing.T) {
 	renewed := 0
 	propCases(t, 30, func(c *propCase) {
-		d := &diary{propCase: c, o: c.o, in: input(c.s, c.o)}
+		d := &diary{propCase: c, in: input(c.s, c.o)}
 		d.in.History = engine.Fold(&engine.History{}, c.s, nil, d.in.Config.Low)
 		var kept Planner
 		for step := range 25 {
