@@ -53,6 +53,9 @@ func everyWayOut(t *testing.T) {
 			if x.Site != 0 && seed%4 > 0 {
 				x.MemoryMiB = x.UsedMiB + int32(4+seed%9)<<10
 			}
+			if x.Site != 0 && seed%7 == 3 { // or hardly a vCPU more
+				x.Cores = (vcpusOn(in.Snapshot, int32(h)) + 3) * 10 / in.Config.VCPUPerCoreX10
+			}
 		}
 		p := Build(in)
 		c := Certify(in, p)[0]
@@ -82,6 +85,17 @@ func everyWayOut(t *testing.T) {
 	if tight < 10 {
 		t.Errorf("only %d fleets where not all can leave", tight)
 	}
+}
+
+// vcpusOn are the vCPUs of the VMs that run on host h.
+func vcpusOn(s *engine.Snapshot, h int32) int32 {
+	n := int32(0)
+	for _, v := range s.VMsOn(h) {
+		if s.VMs[v].Power == engine.VMOn {
+			n += s.VMs[v].VCPUs
+		}
+	}
+	return n
 }
 
 // everyRescue returns 1 where not all VMs can leave.

@@ -175,6 +175,9 @@ func (x *certifier) stays(s *engine.Stranded, i int32) {
 	if s.Cause == engine.CauseDestination {
 		s.Buys = append(s.Buys, x.room(i)...)
 	}
+	if s.Code == engine.HoldDeadline {
+		s.Buys = append(s.Buys, x.way(i)...)
+	}
 	if x.goesCold(i) {
 		s.Buys = append(s.Buys, "a cold move: powered off, it could go")
 	}
@@ -203,6 +206,30 @@ func (x *certifier) room(i int32) []string {
 		return nil
 	}
 	return []string{best}
+}
+
+// way says what would carry VM i beside all that is planned, over the link where
+// that is least.
+func (x *certifier) way(i int32) []string {
+	links := x.b.s.Links
+	var least use
+	secs := math.Inf(1)
+	for _, o := range x.r.options[i] {
+		for _, u := range o.uses {
+			if int(u.row) >= 2*len(links) || u.row%2 == 1 {
+				continue
+			}
+			if t := u.amount / (float64(links[u.row/2].Mbps) * x.r.efficiency()); t < secs {
+				least, secs = u, t
+			}
+		}
+	}
+	if math.IsInf(secs, 1) {
+		return nil
+	}
+	k := &links[least.row/2]
+	more := math.Ceil(least.amount / (x.r.flowing() * x.r.efficiency()))
+	return []string{fmt.Sprintf("a start about %s earlier", span(secs)), fmt.Sprintf("%.0f Mbit/s more on link %s - %s", more, x.b.s.Sites[k.A].ID, x.b.s.Sites[k.B].ID)}
 }
 
 // taken is what the plan brings to a haven.

@@ -247,10 +247,6 @@ func (b *builder) leave(x *leaver) {
 	if b.delegated(x.v, dm) {
 		return
 	}
-	if b.order != nil && b.order.wait != nil && b.order.wait[x.v] {
-		b.holdVM(x.v, reason{code: engine.HoldDeadline, form: "it would be late, and keep others from leaving in time: it waits until the way is free"}, text, dm.subject, dm.why)
-		return
-	}
 	w := want{
 		v: x.v, demand: x.demand, evac: dm.evac, lax: true, tight: b.order != nil && b.order.tight, sites: b.refuges(x.v, dm), cluster: engine.None, host: engine.None, avoid: engine.None,
 		here: vm.Host >= 0 && !b.doomed[vm.Host],
@@ -271,8 +267,8 @@ func (b *builder) leave(x *leaver) {
 		}
 		w.host = engine.None
 	}
-	h, r := b.find(&w)
-	if !r.ok() && dm.evac && (r.stage == stCapacity || r.stage == stReserve || r.stage == stHost || r.stage == stNowhere) {
+	h, r := b.chosen(&w)
+	if !r.ok() && dm.evac && !b.order.waits(x.v) && (r.stage == stCapacity || r.stage == stReserve || r.stage == stHost || r.stage == stNowhere) {
 		if woken := b.wakeRefuge(&w); woken >= 0 {
 			h, r = woken, reason{}
 		}
@@ -284,7 +280,23 @@ func (b *builder) leave(x *leaver) {
 		b.holdVM(x.v, r, text, dm.subject, dm.why)
 		return
 	}
+	if b.order.waits(x.v) {
+		b.holdVM(x.v, reason{code: engine.HoldDeadline, form: "it would be late, and keep others from leaving in time: it waits until the way is free"}, text, dm.subject, dm.why)
+		return
+	}
 	b.commit(&w, h, dm.why, engine.Ledger{})
+}
+
+// chosen is the host that the order has chosen for the VM, or else one that is found.
+func (b *builder) chosen(w *want) (int32, reason) {
+	if b.order != nil && b.order.to != nil && b.order.to[w.v] >= 0 {
+		w.host = b.order.to[w.v]
+		h, r := b.find(w)
+		if w.host = engine.None; r.ok() {
+			return h, r
+		}
+	}
+	return b.find(w)
 }
 
 // delegated reports whether the cluster's own scheduler empties the VM's host

@@ -43,11 +43,12 @@ type haven struct {
 	name     string
 	clusters []int32
 	hosts    []int32
-	row      int32 // of its memory; then CPU, disks, slots, interfaces
+	row      int32 // of its memory; then CPU, vCPUs, disks, slots, interfaces
 	nic      int32 // the fastest
 	one      int32 // the one vCenter of its hosts, None
 	disks    int64
 	mem, cpu int64
+	vcpus    int64
 	slots    int64
 	nics     int64
 }
@@ -56,6 +57,7 @@ type haven struct {
 const (
 	rowMemory int32 = iota
 	rowCPU
+	rowVCPU
 	rowDisk
 	rowSlots
 	rowNICs
@@ -299,6 +301,7 @@ func (r *rescue) findPlaces() {
 	for p := range r.havens {
 		r.measure(&r.havens[p])
 	}
+	flowing := r.flowing()
 	for range b.s.Links { // Mbit, then slots
 		r.addRow("", "", 0)
 		r.addRow("", "", 0)
@@ -306,17 +309,31 @@ func (r *rescue) findPlaces() {
 	for i := range b.s.Links {
 		k := &b.s.Links[i]
 		name := fmt.Sprintf("link %s - %s", b.s.Sites[k.A].ID, b.s.Sites[k.B].ID)
-		r.setRow(int32(2*i), name, "Mbit", float64(max(k.Mbps, 0))*r.efficiency()*r.seconds)
+		r.setRow(int32(2*i), name, "Mbit", float64(max(k.Mbps, 0))*r.efficiency()*flowing)
 		r.setRow(int32(2*i+1), "slots of "+name, "s", float64(engine.LinkMoves(b.c.Limits, k))*r.seconds)
 	}
 	for p := range r.havens {
 		x := &r.havens[p]
 		x.row = r.addRow("memory of "+x.name, "MiB", float64(x.mem))
 		r.addRow("CPU of "+x.name, "MHz", float64(x.cpu))
+		r.addRow("vCPUs of "+x.name, "vCPU", float64(x.vcpus))
 		r.addRow("disk space of "+x.name, "MiB", float64(x.disks))
 		r.addRow("slots of "+x.name, "s", float64(x.slots)*r.seconds)
-		r.addRow("vMotion network of "+x.name, "Mbit", float64(x.nics)*r.efficiency()*r.seconds)
+		r.addRow("vMotion network of "+x.name, "Mbit", float64(x.nics)*r.efficiency()*flowing)
 	}
+}
+
+// flowing is for how many seconds data can flow until the deadline: no move sends
+// any before it is set up, and none that starts now is set up sooner than moves are
+// that were learnt from, or than the model says of those that were not.
+func (r *rescue) flowing() float64 {
+	least := float64(r.b.c.Cost.SetupS)
+	if h := r.b.in.History; h != nil {
+		for i := range h.Fits {
+			least = min(least, h.Fits[i].SetupS)
+		}
+	}
+	return max(r.seconds-least, 0)
 }
 
 func (r *rescue) efficiency() float64 { return float64(r.b.c.Cost.EfficiencyPct) / 100 }
@@ -348,6 +365,7 @@ func (r *rescue) measure(p *haven) {
 		free[0] += mem
 		free[1] += cpu
 		byCluster[x.Cluster] = free
+		p.vcpus += max(int64(x.Cores)*int64(b.c.VCPUPerCoreX10)/10-int64(b.st.VCPU[h]), 0)
 		p.slots += int64(b.c.Limits.HostUnits)
 		p.nics += int64(max(x.NICMbps, 0))
 		p.nic = max(p.nic, x.NICMbps)
@@ -442,13 +460,13 @@ func (r *rescue) price(v, to, p int32, disk int64) (option, bool) {
 		class = engine.ClassBoth
 	}
 	cost := b.c.Limits.Cost[class]
-	o := option{dest: p, uses: make([]use, 0, 7)}
+	o := option{dest: p, uses: make([]use, 0, 8)}
 	if link >= 0 {
 		o.uses = append(o.uses, use{2 * link, mbit}, use{2*link + 1, secs})
 	}
 	foot := b.st.Foot[v]
 	o.uses = append(o.uses,
-		use{x.row + rowMemory, float64(foot.MiB)}, use{x.row + rowCPU, float64(foot.CPUMHz)}, use{x.row + rowDisk, float64(disk)},
+		use{x.row + rowMemory, float64(foot.MiB)}, use{x.row + rowCPU, float64(foot.CPUMHz)}, use{x.row + rowVCPU, float64(foot.VCPUs)}, use{x.row + rowDisk, float64(disk)},
 		use{x.row + rowSlots, float64(cost.Host) * secs}, use{x.row + rowNICs, mbit})
 	return o, true
 }
@@ -456,7 +474,7 @@ func (r *rescue) price(v, to, p int32, disk int64) (option, bool) {
 // sources adds rows for the slots and interfaces of the hosts that are left.
 func (r *rescue) sources() {
 	b := r.b
-	row := map[int32]int32{}
+	row, flowing := map[int32]int32{}, r.flowing()
 	for i, v := range r.vms {
 		h := b.s.VMs[v].Host
 		for k := range r.options[i] {
@@ -467,7 +485,7 @@ func (r *rescue) sources() {
 			at, ok := row[h]
 			if !ok {
 				at = r.addRow("slots of host "+b.s.Hosts[h].Name, "s", float64(b.c.Limits.HostUnits)*r.seconds)
-				r.addRow("vMotion network of host "+b.s.Hosts[h].Name, "Mbit", float64(b.s.Hosts[h].NICMbps)*r.efficiency()*r.seconds)
+				r.addRow("vMotion network of host "+b.s.Hosts[h].Name, "Mbit", float64(b.s.Hosts[h].NICMbps)*r.efficiency()*flowing)
 				row[h] = at
 			}
 			p := r.havens[o.dest].row

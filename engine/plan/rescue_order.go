@@ -13,9 +13,10 @@ import (
 type order struct {
 	key    []float64
 	app    []int32
-	traded bool   // whatever their tier
-	tight  bool   // the fullest host that holds a VM takes it, so that large ones find room
-	wait   []bool // by VM: it would be late, and keep others from leaving in time
+	traded bool    // whatever their tier
+	tight  bool    // the fullest host that holds a VM takes it, so that large ones find room
+	wait   []bool  // by VM: it would be late, and keep others from leaving in time
+	to     []int32 // by VM: the host that is chosen for it, None; nil for none
 }
 
 // tierKey is the tier as the order sees it.
@@ -34,10 +35,16 @@ func (o *order) compare(x, y int32) int {
 	return cmp.Or(cmp.Compare(o.key[x], o.key[y]), cmp.Compare(o.app[x], o.app[y]))
 }
 
+// waits reports whether VM v is not to leave yet.
+func (o *order) waits(v int32) bool { return o != nil && o.wait != nil && o.wait[v] }
+
 // A rescuer is what Build knows of the evacuations with a deadline.
 type rescuer struct {
-	in  *Input
-	all []*rescue
+	in     *Input
+	all    []*rescue
+	price  [][]float64 // by evacuation and row, of the last order
+	most   int64       // what no plan reaches more than that does as well as the last in each tier
+	looked int64       // candidates evaluated
 }
 
 // newRescuer is nil when there is no such evacuation.
@@ -68,11 +75,12 @@ func (x *rescuer) improve(b *builder) *builder {
 	if best.all {
 		return b
 	}
-	looked := b.evaluated
+	x.looked = b.evaluated
 	try := func(o *order) {
 		again := attempt(*x.in, o)
-		looked += again.evaluated
-		if s := x.score(again); s.better(&best, x.in.Config.TradeTiers) {
+		x.looked += again.evaluated
+		s := x.score(again)
+		if s.better(&best, x.in.Config.TradeTiers) {
 			b, best = again, s
 		}
 	}
@@ -86,6 +94,11 @@ func (x *rescuer) improve(b *builder) *builder {
 		packed := *o
 		packed.tight = true
 		try(&packed)
+		for _, tight := range []bool{false, true} {
+			if !best.all && !x.near(&best) {
+				try(x.pack(o, tight))
+			}
+		}
 	}
 	for range 3 { // what waits makes room, and what takes that may be late again
 		wait := x.waiting(b, &best)
@@ -105,9 +118,12 @@ func (x *rescuer) improve(b *builder) *builder {
 			break
 		}
 	}
-	b.evaluated = looked
+	b.evaluated = x.looked
 	return b
 }
+
+// near reports whether so little is left to the bound that no more is looked for.
+func (x *rescuer) near(s *score) bool { return s.value*1000 >= x.most*997 }
 
 // waiting are the VMs that would be late and whose moves keep others from leaving
 // in time: of those that are late, the first in rank are let go, as many as is best,
@@ -166,7 +182,11 @@ func (x *rescuer) score(b *builder) score { return x.scoreOf(b.actions) }
 
 func (x *rescuer) scoreOf(actions []engine.Action) score {
 	f := newFluid(x.in, actions)
-	ends := f.run(nil)
+	return x.tell(f, f.run(nil))
+}
+
+// tell is what is saved when the actions end so.
+func (x *rescuer) tell(f *fluid, ends []float64) score {
 	s := score{all: true}
 	for _, r := range x.all {
 		out, _ := r.out(f, ends)
@@ -197,6 +217,7 @@ func (x *rescuer) order(s *score, traded bool) *order {
 		o.key[i] = math.Inf(1)
 	}
 	tiers := 0
+	x.price, x.most = x.price[:0], 0
 	for _, r := range x.all {
 		fewest := s.work[tiers : tiers+len(r.tiers)]
 		tiers += len(r.tiers)
@@ -206,7 +227,9 @@ func (x *rescuer) order(s *score, traded bool) *order {
 		if r.options == nil {
 			r.survey()
 		}
-		_, price := r.bound(s.value, fewest)
+		most, price := r.bound(s.value, fewest)
+		x.most += most
+		x.price = append(x.price, price)
 		cost, worth := make([]float64, len(r.vms)), make([]float64, len(r.vms))
 		for i, c := range r.costs(price) {
 			a := r.app[i]
