@@ -33,6 +33,7 @@ type options struct {
 	cycles            int
 	changed           float64 // percent of VMs
 	scaled, json      bool
+	merge             bool
 	cpuProfile        string
 	time              time.Duration
 	threads           int
@@ -49,6 +50,8 @@ type report struct {
 	Growth []ratio `json:"growth,omitempty"`
 
 	planner // its fields are the report's own
+
+	Merge *merged `json:"merge,omitempty"`
 }
 
 func main() {
@@ -71,6 +74,7 @@ func mainErr(ctx context.Context, args []string, out io.Writer) (err error) {
 	fs.IntVar(&o.cycles, "cycles", 3, "cycles of each run: the first is cold, the others warm; 0 for the planner alone")
 	fs.Float64Var(&o.changed, "changed", 1, "percent of the VMs whose configuration changes between cycles")
 	fs.BoolVar(&o.scaled, "scaled", true, "run fleets of 1/16 and 1/4 of the size first")
+	fs.BoolVar(&o.merge, "merge", false, "also compare plans with and without VMs that go to other clusters")
 	fs.BoolVar(&o.json, "json", false, "print one line of JSON instead of a table")
 	fs.StringVar(&o.cpuProfile, "cpuprofile", "", "write a CPU profile of all runs to this file")
 	fs.DurationVar(&o.time, "time", 5*time.Second, "how long to plan with the planner alone; three plans at least")
@@ -132,5 +136,10 @@ func measure(ctx context.Context, o options) (*report, error) {
 		return nil, fmt.Errorf("planner: %w", err)
 	}
 	r.planner = *x
+	if o.merge {
+		if r.Merge, err = measureMerging(ctx, o); err != nil {
+			return nil, fmt.Errorf("merging: %w", err)
+		}
+	}
 	return r, nil
 }

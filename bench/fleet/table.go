@@ -28,6 +28,9 @@ func (r *report) table(out io.Writer) error {
 		b.WriteString("\n")
 	}
 	b.WriteString(r.text())
+	if r.Merge != nil {
+		b.WriteString(r.Merge.text())
+	}
 	_, err := b.WriteTo(out)
 	return err
 }

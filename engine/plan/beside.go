@@ -6,7 +6,7 @@ import (
 	"heliostat/engine"
 )
 
-// slept is what consolidation planned in one cluster by itself. Indices of actions
+// slept is what consolidation planned in one block by itself. Indices of actions
 // count from what was planned before all of them.
 type slept struct {
 	actions   []engine.Action
@@ -16,46 +16,49 @@ type slept struct {
 	evaluated int64
 	moves     int32
 	standbys  int32
-	deferred  bool // it is not for one cluster to decide: nothing was planned yet
+	deferred  bool // it is not for one block to decide: nothing was planned yet
 }
 
-// sleepBeside consolidates clusters at the same time, on all processors, as though
-// one after the other: a cluster that has to do with others, by a constraint, by
+// sleepBeside consolidates blocks at the same time, on all processors, as though
+// one after the other: a block that has to do with others, by a constraint, by
 // two sites or by room on a datastore, is done after those that have not, in its turn.
-func (b *builder) sleepBeside(groups [][]sleeper, evaluations int64) {
+func (b *builder) sleepBeside(blocks []block, evaluations int64) {
 	b.wide = true
-	out, base := make([]slept, len(groups)), len(b.actions)
-	tied := b.tied()
-	inParallel(len(groups), func() func(int) {
+	out, base := make([]slept, len(blocks)), len(b.actions)
+	tied := b.tied(blocks)
+	inParallel(len(blocks), func() func(int) {
 		n := b.another()
 		n.confined = true
 		return func(k int) {
-			c := n.s.Hosts[groups[k][0].h].Cluster
-			if out[k].deferred = tied[c]; tied[c] {
+			if out[k].deferred = tied[k]; tied[k] {
 				return
 			}
-			d := n.searched(groups[k], evaluations)
-			if out[k] = n.sleepOne(b, groups[k], d); n.strayed {
-				n.forget(groups[k], d, base)
+			n.home = n.homeOf(&blocks[k])
+			n.searchBlocks(blocks[k:k+1], len(blocks[k].lists), evaluations)
+			if out[k] = n.sleepOne(b, &blocks[k]); n.strayed {
+				n.forget(&blocks[k], base)
 				out[k] = slept{deferred: true}
 			}
 		}
 	})
 	n := b.another()
-	for lo := 0; lo < len(groups); lo += atOnce {
-		some := make([]*domain, atOnce)
-		for k := lo; k < min(lo+atOnce, len(groups)); k++ {
-			if out[k].deferred {
-				some[k-lo] = n.searched(groups[k], evaluations)
+	for k := range blocks {
+		if out[k].deferred {
+			if tied[k] {
+				n.searchBlocks(blocks[k:k+1], len(blocks[k].lists), evaluations)
 			}
-		}
-		for k := lo; k < min(lo+atOnce, len(groups)); k++ {
-			if out[k].deferred {
-				out[k] = n.sleepOne(b, groups[k], some[k-lo])
-			}
+			out[k] = n.sleepOne(b, &blocks[k])
 		}
 	}
-	b.join(groups, out, base)
+	b.join(blocks, out, base)
+}
+
+// homeOf is the site of a block's datastores that no other block asks for room on.
+func (b *builder) homeOf(x *block) engine.SiteMask {
+	if b.c.Consolidate == ReachCluster {
+		return 0
+	}
+	return engine.SiteMask(0).With(b.s.Hosts[x.lists[0][0].h].Site)
 }
 
 // another is the builder for one of several goroutines, each of which decides about
@@ -68,54 +71,69 @@ func (b *builder) another() *builder {
 	return &n
 }
 
-// tied tells which clusters have to do with others: they stand at several sites, or
+// tied tells which blocks have to do with others: they stand at several sites, or
 // a constraint is about VMs of several.
-func (b *builder) tied() []bool {
-	out := make([]bool, len(b.s.Clusters))
-	for c := range out {
-		out[c] = b.s.ClusterSite(int32(c)) < 0
+func (b *builder) tied(blocks []block) []bool {
+	out, of := make([]bool, len(blocks)), nones(len(b.s.Clusters))
+	for k := range blocks {
+		for _, list := range blocks[k].lists {
+			c := b.s.Hosts[list[0].h].Cluster
+			of[c], out[k] = int32(k), out[k] || b.s.ClusterSite(c) < 0
+		}
+	}
+	at := func(v int32) int32 {
+		if c := b.s.VMCluster(v); c >= 0 {
+			return of[c]
+		}
+		return engine.None
 	}
 	for i := range b.cons {
 		vms := b.cons[i].vms
-		spans := slices.ContainsFunc(vms, func(v int32) bool { return b.s.VMCluster(v) != b.s.VMCluster(vms[0]) })
+		spans := slices.ContainsFunc(vms, func(v int32) bool { return b.s.VMCluster(v) != b.s.VMCluster(vms[0]) && at(v) != at(vms[0]) })
 		for _, v := range vms {
-			if c := b.s.VMCluster(v); spans && c >= 0 {
-				out[c] = true
+			if k := at(v); spans && k >= 0 {
+				out[k] = true
 			}
 		}
 	}
 	return out
 }
 
-// sleepOne plans one cluster on a builder that starts from b.
-func (b *builder) sleepOne(from *builder, list []sleeper, d *domain) slept {
+// sleepOne plans one block on a builder that starts from b.
+func (b *builder) sleepOne(from *builder, x *block) slept {
 	base := len(from.actions)
 	b.actions, b.acts, b.holds = b.actions[:base], b.acts[:base], nil
 	b.power, b.evaluated, b.wishes, b.left = engine.PowerCost{}, from.evaluated, from.wishes, from.left
 	b.strayed = false
-	b.putToSleep(list, d)
+	b.putToSleep(x)
 	return slept{
 		actions: slices.Clone(b.actions[base:]), acts: slices.Clone(b.acts[base:]), holds: b.holds, power: b.power,
 		evaluated: b.evaluated - from.evaluated, moves: from.wishes - b.wishes, standbys: from.left.PowerHour - b.left.PowerHour,
 	}
 }
 
-// forget takes back what was planned for a cluster.
-func (b *builder) forget(list []sleeper, d *domain, base int) {
+// forget takes back what was planned for a block.
+func (b *builder) forget(x *block, base int) {
 	b.undo(base)
-	for i := range list {
-		b.drained[list[i].h], b.going[list[i].h] = false, false
-	}
-	if d != nil {
-		for _, v := range d.vms {
-			b.aim[v] = engine.None
+	for k, list := range x.lists {
+		for i := range list {
+			b.drained[list[i].h], b.going[list[i].h] = false, false
+		}
+		c := b.s.Hosts[list[0].h].Cluster
+		for _, h := range b.s.HostsOf(c) {
+			b.ejected[h] = nil
+		}
+		b.rooms[c].fresh, b.rooms[c].relief = false, relief{}
+		if d := x.domains[k]; d != nil {
+			for _, v := range d.vms {
+				b.aim[v] = engine.None
+			}
 		}
 	}
-	b.rooms[b.s.Hosts[list[0].h].Cluster].fresh = false
 }
 
-// join puts what was planned for each cluster together, in their order.
-func (b *builder) join(groups [][]sleeper, out []slept, base int) {
+// join puts what was planned for each block together, in their order.
+func (b *builder) join(blocks []block, out []slept, base int) {
 	at, holds := make([]int, len(out)+1), make([]int, len(out)+1)
 	for k := range out {
 		x := &out[k]
@@ -146,8 +164,10 @@ func (b *builder) join(groups [][]sleeper, out []slept, base int) {
 					b.moved[v] += int32(at[k])
 				}
 			}
-			for _, h := range b.s.HostsOf(b.s.Hosts[groups[k][0].h].Cluster) {
-				shift(b.goneBy[h], at[k])
+			for _, list := range blocks[k].lists {
+				for _, h := range b.s.HostsOf(b.s.Hosts[list[0].h].Cluster) {
+					shift(b.goneBy[h], at[k])
+				}
 			}
 			copy(b.actions[base+at[k]:], x.actions)
 			copy(b.acts[base+at[k]:], x.acts)

@@ -10,6 +10,7 @@ import (
 // An offer is what going off takes from a cluster and brings.
 type offer struct {
 	size [2]int64 // MHz and MiB
+	own  [2]int64 // of them, what its hypervisor takes
 	gain int64    // at most: every VM of the host moves at its price to where its load costs least
 }
 
@@ -18,28 +19,42 @@ type offer struct {
 func (d *domain) offers() (list []offer, beside int64) {
 	gain := make([]int64, len(d.hosts))
 	for v := range d.vms {
-		h := int(d.home[v])
-		least := int64(math.MaxInt64)
-		for to := d.masks[v].next(0); to >= 0; to = d.masks[v].next(to + 1) {
-			if to != h {
-				least = min(least, d.slope[to])
-			}
+		if x := d.best(v); x != math.MinInt64 {
+			beside += max(x, 0)
+			gain[d.home[v]] += min(x, 0)
 		}
-		x := d.mhz[v]*(d.slope[h]-least) - d.cost[v]
-		beside += max(x, 0)
-		gain[h] += min(x, 0)
 	}
 	for h := d.may.next(0); h >= 0; h = d.may.next(h + 1) {
-		list = append(list, offer{[2]int64{d.size[0][h], d.size[1][h]}, d.idle[h] + gain[h]})
+		list = append(list, offer{[2]int64{d.size[0][h], d.size[1][h]}, [2]int64{d.own[0][h], d.own[1][h]}, d.idle[h] + gain[h]})
 	}
 	return list, beside
+}
+
+// best is the most that a move of VM v brings by itself, in its cluster or beyond;
+// of one that can go nowhere, [math.MinInt64].
+func (d *domain) best(v int) int64 {
+	h, least := int(d.home[v]), int64(math.MaxInt64)
+	for to := d.masks[v].next(0); to >= 0; to = d.masks[v].next(to + 1) {
+		if to != h {
+			least = min(least, d.slope[to])
+		}
+	}
+	best := int64(math.MinInt64)
+	if least != math.MaxInt64 {
+		best = d.mhz[v]*(d.slope[h]-least) - d.cost[v]
+	}
+	if d.leaves != nil {
+		best = max(best, d.leaves[v])
+	}
+	return best
 }
 
 // A kind is hosts of one size.
 type kind struct {
 	size [2]int64
-	all  int     // that are on
-	best []int64 // by number of them that go off: the most that it brings
+	all  int      // that are on
+	best []int64  // by number of them that go off: the most that it brings
+	own  [2]int64 // the most that the hypervisor of one takes that may
 }
 
 // A census is the kinds of a domain, and their order by MHz and by MiB, the
@@ -60,31 +75,48 @@ const mostCounts = 100_000
 func (d *domain) gainBound() int64 {
 	list, beside := d.offers()
 	x := d.kinds(list)
-	kinds := x.kinds
-	ways := 1
-	for i := range kinds {
-		if ways *= len(kinds[i].best); ways > mostCounts {
-			return beside + min(fractional(list, 0, d.slack(0)), fractional(list, 1, d.slack(1)))
-		}
+	if x.ways() > mostCounts {
+		return beside + min(fractional(list, 0, d.slack(0)), fractional(list, 1, d.slack(1)))
 	}
-	off, most := make([]int, len(kinds)), int64(0)
-	for {
+	most := int64(0)
+	x.each(func(off []int) {
 		var sum int64
 		for i, n := range off {
-			sum += kinds[i].best[n]
+			sum += x.kinds[i].best[n]
 		}
 		if sum > most && d.carries(&x, off) {
 			most = sum
 		}
+	})
+	return beside + most
+}
+
+// ways is how many there are to choose how many hosts of each size go off; what is
+// more than mostCounts is not counted.
+func (x *census) ways() int {
+	ways := 1
+	for i := range x.kinds {
+		if ways *= len(x.kinds[i].best); ways > mostCounts {
+			break
+		}
+	}
+	return ways
+}
+
+// each calls f for each of them.
+func (x *census) each(f func(off []int)) {
+	off := make([]int, len(x.kinds))
+	for {
+		f(off)
 		i := 0
 		for ; i < len(off); i++ {
-			if off[i]++; off[i] < len(kinds[i].best) {
+			if off[i]++; off[i] < len(x.kinds[i].best) {
 				break
 			}
 			off[i] = 0
 		}
 		if i == len(off) {
-			return beside + most
+			return
 		}
 	}
 }
@@ -108,6 +140,7 @@ func (d *domain) kinds(list []offer) census {
 	for _, o := range list {
 		if k := at(o.size); o.gain > 0 {
 			k.best = append(k.best, o.gain)
+			k.own = [2]int64{max(k.own[0], o.own[0]), max(k.own[1], o.own[1])}
 		}
 	}
 	for i := range kinds {
@@ -129,33 +162,43 @@ func (d *domain) kinds(list []offer) census {
 
 // carries reports whether the cluster could do without so many hosts of each kind.
 func (d *domain) carries(x *census, off []int) bool {
+	most := d.carriesMost(x, off)
+	return d.used[0] <= most[0] && d.used[1] <= most[1]
+}
+
+// carriesMost is how many MHz and MiB the cluster may carry without them, beside
+// what their hypervisors take now at most.
+func (d *domain) carriesMost(x *census, off []int) (most [2]int64) {
 	for k := range d.size {
-		var sum, lost int64
+		var sum, lost, own int64
 		need := int64(d.need)
 		for _, i := range x.largest[k] {
+			own += int64(off[i]) * x.kinds[i].own[k]
 			n := int64(x.kinds[i].all - off[i])
 			sum += n * x.kinds[i].size[k]
 			n = min(n, need)
 			lost, need = lost+n*x.kinds[i].size[k], need-n
 		}
-		if d.used[k] > min((sum-lost)*d.pct[k], sum*d.share[k])/100 {
-			return false
-		}
+		most[k] = min((sum-lost)*d.pct[k], sum*d.share[k])/100 + own
 	}
-	return true
+	return most
 }
 
 // slack is how many MHz (0) or MiB (1) could go off at most: what is on, without
-// the smallest hosts that might be the reserve, and without what is carried.
+// the smallest hosts that might be the reserve, and without what the VMs take.
 func (d *domain) slack(k int) int64 {
 	sizes := slices.Sorted(slices.Values(d.size[k]))
-	var sum, lost int64
+	var sum, lost, own int64
+	for h := d.may.next(0); h >= 0; h = d.may.next(h + 1) {
+		own += d.own[k][h]
+	}
 	for i, x := range sizes {
 		if sum += x; i < int(d.need) {
 			lost += x
 		}
 	}
-	return min(sum-lost-d.used[k]*100/d.pct[k], sum-d.used[k]*100/max(d.share[k], 1))
+	used := max(d.used[k]-own, 0)
+	return min(sum-lost-used*100/d.pct[k], sum-used*100/max(d.share[k], 1))
 }
 
 // fractional is the most that offers bring when so much of one resource may go
@@ -191,3 +234,9 @@ func product(x, y int64) wide {
 }
 
 func (x wide) compare(y wide) int { return cmp.Or(cmp.Compare(x.hi, y.hi), cmp.Compare(x.lo, y.lo)) }
+
+// over divides by y, rounded down.
+func (x wide) over(y int64) int64 {
+	q, _ := bits.Div64(x.hi, x.lo, uint64(y))
+	return int64(q)
+}

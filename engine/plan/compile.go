@@ -90,6 +90,7 @@ type builder struct {
 	aim     []int32     // by VM: the host where the search of its cluster sends it, None
 	gone    []load      // by host that stays on: what has left it before those arrive that wait for it
 	goneBy  [][]int32   // by host: the actions that do so
+	ejected [][]int32   // by host that stays on: VMs that the search sends away to make room
 	power   engine.PowerCost
 	left    engine.BudgetLeft
 	wishes  int32 // moves outside demands still allowed in this cycle
@@ -100,9 +101,11 @@ type builder struct {
 	acts    []act
 	holds   []engine.Hold
 
-	// A confined builder plans one cluster while others do theirs: it may not ask for
-	// room on datastores, and has strayed where it would have to.
+	// A confined builder plans one block of clusters while others do theirs: it may not
+	// ask for room on datastores that others may, and has strayed where it would have
+	// to. Those of the site at home are the block's own.
 	confined, strayed bool
+	home              engine.SiteMask
 
 	// Scratch of one search.
 	mark scratch

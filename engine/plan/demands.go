@@ -445,7 +445,7 @@ func (b *builder) maintainReason(h int32, dm *demand) reason {
 		return reason{code: engine.HoldNotEmpty, form: "%[3]d VMs remain on it: %[2]s", other: someNames(stay), a: int64(len(stay))}
 	}
 	if drs {
-		if r := b.roomReason(host.Cluster, engine.Footprint{}, true); !r.ok() {
+		if r := b.roomReason(host.Cluster, true); !r.ok() {
 			return r
 		}
 	}

@@ -58,9 +58,11 @@ type domain struct {
 	hosts   []int32 // that are on; what follows is by index in it
 	on      hostSet
 	may     hostSet    // may go off
+	beyond  hostSet    // may, once VMs have left that can go to no other host of the cluster
 	free    []load     // what the plan's terms leave, all that is under way counted at both ends
 	size    [2][]int64 // MHz and MiB
 	largest [2][]int   // the hosts by them, the largest first
+	own     [2][]int64 // likewise what the hypervisor takes
 	idle    []int64    // saved by going off, the change of power itself deducted
 	slope   []int64    // cost of a MHz of load
 	pct     [2]int64
@@ -69,6 +71,7 @@ type domain struct {
 	failOn  hostSet
 	sleepy  hostSet  // may sleep, now or in another cycle
 	used    [2]int64 // MHz and MiB that the cluster carries
+	gone    [2]int64 // of them, what leaves for other clusters before a host goes off
 
 	vms   []int32 // that can move; what follows is by index in it
 	size4 []load
@@ -76,18 +79,21 @@ type domain struct {
 	cost  []int64 // of a move
 	masks []hostSet
 	home  []int16
-	at    []int16
+	at    []int16 // abroad in another cluster
+	// leaves is what the move of a VM to another cluster brings at most, math.MinInt64
+	// for those that can go to none; nil where that is not looked at.
+	leaves []int64
+
 	mates [][]int32 // by VM: others that it may share no host with
 	list  [][]int32 // by host: VMs on it
 	pos   []int32
 
-	value   int64 // cost saved so far
-	bound   int64 // no plan saves more
-	start   int64 // cost at the start
-	evals   int64
-	undone  []undo
-	ejected []int32 // VMs that leave a host that stays on, to make room
-	dice    uint64
+	value  int64 // cost saved so far
+	bound  int64 // no plan saves more
+	start  int64 // cost at the start
+	evals  int64
+	undone []undo
+	dice   uint64
 }
 
 // An undo is where a VM was before.
@@ -95,6 +101,9 @@ type undo struct {
 	v    int32
 	from int16
 }
+
+// abroad is where a VM is that leaves its cluster.
+const abroad = -1
 
 // domainOf compiles cluster c, in which the hosts of the list may sleep. It is nil
 // where the cluster places VMs itself, is being emptied, or is too large.
@@ -117,7 +126,8 @@ func (b *builder) domainOf(c int32, list []sleeper) *domain {
 		}
 		d.readHost(h)
 		if k := slices.IndexFunc(list, func(x sleeper) bool { return x.h == h }); k >= 0 {
-			if r := b.sleepReason(&list[k]); r.ok() {
+			// What the cluster lacks without the host may find room in another.
+			if r := b.sleepReason(&list[k], b.c.Consolidate != ReachCluster); r.ok() {
 				d.may.add(i)
 			}
 		}
@@ -168,13 +178,20 @@ func (d *domain) readHost(h int32) {
 		int32(int64(x.Cores)*int64(b.c.VCPUPerCoreX10)/10) - b.st.VCPU[h],
 	})
 	d.size[0], d.size[1] = append(d.size[0], int64(x.CPUMHz)), append(d.size[1], int64(x.MemoryMiB))
+	cpu, mem := b.itself(h)
+	d.own[0], d.own[1] = append(d.own[0], cpu), append(d.own[1], mem)
 	d.idle = append(d.idle, b.whileHeld(b.energyPerH(x.Site, int64(max(x.IdleW, 0))*1_000_000))-b.c.PowerCycleMicro*1000)
-	slope := int64(0)
-	if x.MaxW > x.IdleW && x.IdleW >= 0 && x.CPUMHz > 0 {
-		slope = b.whileHeld(b.energyPerH(x.Site, int64(x.MaxW-x.IdleW)*1_000_000/int64(x.CPUMHz)))
-	}
-	d.slope = append(d.slope, slope)
+	d.slope = append(d.slope, b.slope(h))
 	d.list = append(d.list, nil)
+}
+
+// slope is what a MHz of load on host h costs while a choice holds.
+func (b *builder) slope(h int32) int64 {
+	x := &b.s.Hosts[h]
+	if x.MaxW <= x.IdleW || x.IdleW < 0 || x.CPUMHz <= 0 {
+		return 0
+	}
+	return b.whileHeld(b.energyPerH(x.Site, int64(x.MaxW-x.IdleW)*1_000_000/int64(x.CPUMHz)))
 }
 
 // whileHeld is what so much an hour comes to while a choice holds.
@@ -186,18 +203,18 @@ func (d *domain) readVMs() {
 	m := masks{d: d, ways: make([]hostSet, len(d.hosts))}
 	for i, h := range d.hosts {
 		rate := b.rate(h, h, false, false)
+		fixed, lone := false, false
 		for _, v := range b.s.VMsOn(h) {
 			leave, r := b.movesOff(v, h)
-			if !r.ok() {
-				d.may.drop(i)
-			}
+			fixed = fixed || !r.ok()
 			if !leave || !r.ok() {
 				continue
 			}
 			to := m.of(v, i)
 			if to == (hostSet{}) {
-				d.may.drop(i)
-				continue
+				if lone = true; b.c.Consolidate == ReachCluster {
+					continue
+				}
 			}
 			f := b.st.Foot[v]
 			e := b.learnt(v, b.s.Hosts[h].Site, false, rate, 0, 0)
@@ -207,6 +224,12 @@ func (d *domain) readVMs() {
 			to.add(i)
 			d.masks, d.home, d.at = append(d.masks, to), append(d.home, int16(i)), append(d.at, int16(i))
 			d.pos, d.list[i] = append(d.pos, int32(len(d.list[i]))), append(d.list[i], n)
+		}
+		if lone && !fixed && d.may.has(i) {
+			d.beyond.add(i)
+		}
+		if lone || fixed {
+			d.may.drop(i)
 		}
 	}
 	d.readMates()

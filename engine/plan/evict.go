@@ -86,12 +86,19 @@ func (d *domain) total(k int) int64 {
 // keeps reports whether the hosts that are on survive the failures that they
 // must, beside what the cluster carries.
 func (d *domain) keeps(on hostSet) bool {
-	working := false
+	most, working := d.most(on)
+	return working && d.used[0]-d.gone[0] <= most[0] && d.used[1]-d.gone[1] <= most[1]
+}
+
+// most is how many MHz and MiB the hosts may carry that are on, beside what the
+// hypervisors of the others take now, and whether any of them may run VMs at all.
+func (d *domain) most(on hostSet) (most [2]int64, working bool) {
 	for k := range d.size {
-		var sum, lost int64
+		var sum, lost, own int64
 		need := d.need
 		for _, h := range d.largest[k] {
 			if !on.has(h) {
+				own += d.own[k][h]
 				continue
 			}
 			sum += d.size[k][h]
@@ -100,11 +107,9 @@ func (d *domain) keeps(on hostSet) bool {
 			}
 			working = working || !d.failOn.has(h)
 		}
-		if d.used[k] > min((sum-lost)*d.pct[k], sum*d.share[k])/100 {
-			return false
-		}
+		most[k] = min((sum-lost)*d.pct[k], sum*d.share[k])/100 + own
 	}
-	return working
+	return most, working
 }
 
 // off empties host h and switches it off if more than least is saved then.
@@ -146,7 +151,9 @@ func (d *domain) allowed(v int32) hostSet {
 	to := d.masks[v].and(d.on)
 	to.drop(int(d.at[v]))
 	for _, m := range d.mates[v] {
-		to.drop(int(d.at[m]))
+		if at := d.at[m]; at != abroad {
+			to.drop(int(at))
+		}
 	}
 	return to
 }
@@ -201,15 +208,22 @@ func (d *domain) fit(v int32, to hostSet) int {
 		if int(d.home[v]) == h {
 			c -= d.cost[v]
 		}
-		l := int64(d.free[h][1])*1000/max(d.size[1][h], 1) + int64(d.free[h][0])*1000/max(d.size[0][h], 1)
-		if d.sleepy.has(h) {
-			l += 1 << 40
-		}
+		l := d.room(h)
 		if best < 0 || c < cost || (c == cost && l < left) {
 			best, cost, left = h, c, l
 		}
 	}
 	return best
+}
+
+// room is how much room host h has, in permille of both resources; one that may
+// sleep is the last choice.
+func (d *domain) room(h int) int64 {
+	l := int64(d.free[h][1])*1000/max(d.size[1][h], 1) + int64(d.free[h][0])*1000/max(d.size[0][h], 1)
+	if d.sleepy.has(h) {
+		l += 1 << 40
+	}
+	return l
 }
 
 // move puts VM v on host h.
@@ -234,13 +248,23 @@ func (d *domain) gain(v int32, from, to int) int64 {
 // shift moves VM v without an account. Where it stands now it counts until the
 // plan is carried out: its home is never given more than it had.
 func (d *domain) shift(v int32, h int) {
-	from, x := int(d.at[v]), &d.size4[v]
+	d.lift(v)
+	d.put(v, h)
+}
+
+// lift takes VM v off the host where it is.
+func (d *domain) lift(v int32) {
+	from := d.at[v]
 	l := d.list[from]
 	last := l[len(l)-1]
 	l[d.pos[v]], d.pos[last] = last, d.pos[v]
 	d.list[from] = l[:len(l)-1]
-	d.free[from].take(x, 1)
-	d.free[h].take(x, -1)
+	d.free[from].take(&d.size4[v], 1)
+}
+
+// put puts VM v, which is nowhere, on host h.
+func (d *domain) put(v int32, h int) {
+	d.free[h].take(&d.size4[v], -1)
 	d.pos[v], d.list[h] = int32(len(d.list[h])), append(d.list[h], v)
 	d.at[v] = int16(h)
 }

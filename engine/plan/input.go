@@ -3,6 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"heliostat/engine"
 )
@@ -72,6 +73,36 @@ type Config struct {
 	TradeTiers bool `json:"trade_tiers,omitempty" yaml:"evacuation_trade_tiers"`
 
 	PoweredOff engine.PoweredOff `json:"powered_off,omitzero" yaml:"powered_off"` // of a host that is to sleep
+
+	// Consolidate is how far VMs may go for hosts to sleep.
+	Consolidate Reach `json:"consolidate,omitzero" yaml:"consolidate"`
+}
+
+// Reach says how far VMs may go for hosts to sleep. They never leave their site for it.
+type Reach uint8
+
+// The reaches, each with those before it.
+const (
+	ReachCluster Reach = iota // within their cluster
+	ReachVCenter              // to other clusters of their vCenter
+	ReachSite                 // to other vCenters, if they are opted in to such moves
+)
+
+var reachNames = [...]string{"cluster", "vcenter", "site"}
+
+func (r Reach) String() string { return reachNames[r] }
+
+// MarshalText writes the name.
+func (r Reach) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads a name.
+func (r *Reach) UnmarshalText(b []byte) error {
+	i := slices.Index(reachNames[:], string(b))
+	if i < 0 {
+		return fmt.Errorf("%q is none of cluster, vcenter and site", b)
+	}
+	*r = Reach(i)
+	return nil
 }
 
 // KindModes are the strongest mode of each kind of action.
@@ -106,7 +137,7 @@ func DefaultConfig() Config {
 		MovesPerCycle: 20, MovesPerHour: 200, MovesPerDay: 2000, PowerPerHour: 20, PowerPerDay: 100,
 		CooldownS: 2 * 3600, ReturnS: 4 * 3600, FailureS: 900, PowerCooldownS: 1800,
 		HoldsS: 4 * 3600, PaybackS: 4 * 3600, DisruptionMicro: 200, CopyMicroPerGB: 500, PowerCycleMicro: 20_000, CarbonMicroPerKg: 80_000,
-		TopologyMaxAgeS: 900, LoadMaxAgeS: 900, DefaultBudget: 50_000_000,
+		TopologyMaxAgeS: 900, LoadMaxAgeS: 900, DefaultBudget: 50_000_000, Consolidate: ReachSite,
 	}
 }
 

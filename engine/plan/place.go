@@ -15,6 +15,7 @@ type room struct {
 	fresh            bool
 	hosts            int32    // usable
 	cpu, mem         [2]int64 // limits: for wishes, for demands
+	relief           relief
 }
 
 // usable reports whether host h can run VMs in the state that the plan leads to.
@@ -96,15 +97,15 @@ func without(x []int64, n int32) int64 {
 	return sum
 }
 
-// roomReason asks whether cluster c, beside all that it runs and awaits, holds
-// f more and still survives the failures that it must survive.
-func (b *builder) roomReason(c int32, f engine.Footprint, lax bool) reason {
-	return b.holdsIn(b.roomOf(c), c, f, lax)
+// roomReason asks whether cluster c holds all that it runs and awaits, and still
+// survives the failures that it must survive.
+func (b *builder) roomReason(c int32, lax bool) reason {
+	return b.holdsIn(b.roomOf(c), c, engine.Footprint{}, lax)
 }
 
-// holdsIn asks the same of a room that was computed for cluster c.
+// holdsIn asks the same of a room that was computed for cluster c, with f beside.
 func (b *builder) holdsIn(x *room, c int32, f engine.Footprint, lax bool) reason {
-	k, cpu, mem := evacIndex(lax), x.usedCPU, x.usedMem
+	k, cpu, mem := evacIndex(lax), x.usedCPU-x.relief.cpu, x.usedMem-x.relief.mem
 	if lax {
 		cpu, mem = cpu+x.ownCPU, mem+x.ownMem
 	}
@@ -249,7 +250,7 @@ func (b *builder) clusterReason(w *want, c int32) reason {
 			return reason{code: engine.HoldDRS, stage: stCompat, form: "cluster %[1]s places VMs inside itself", where: x.Name}
 		}
 		if w.lax && vm.Power == engine.VMOn {
-			return b.roomReason(c, engine.Footprint{}, true) // the host that it leaves will be missing
+			return b.roomReason(c, true) // the host that it leaves will be missing
 		}
 		return reason{}
 	}
@@ -261,10 +262,17 @@ func (b *builder) clusterReason(w *want, c int32) reason {
 	if vm.Power != engine.VMOn {
 		return reason{}
 	}
-	if r := b.roomReason(c, b.st.Foot[w.v], w.lax); !r.ok() {
-		return r
+	return b.comeReason(w, c)
+}
+
+// comeReason asks whether cluster c has room for a VM from outside. What the
+// cluster is relieved of counts only for what may wait for it.
+func (b *builder) comeReason(w *want, c int32) reason {
+	x := *b.roomOf(c)
+	if !w.after {
+		x.relief = relief{}
 	}
-	return reason{}
+	return b.holdsIn(&x, c, b.st.Foot[w.v], w.lax)
 }
 
 // acrossReason says why the VM may not leave its vCenter.
@@ -359,6 +367,12 @@ func (b *builder) commit(w *want, h int32, why []engine.Why, ledger engine.Ledge
 	}
 	if w.after {
 		a.After = append(a.After, b.goneBy[h]...)
+		if x := *w; b.s.Hosts[h].Cluster != b.s.VMCluster(w.v) {
+			x.after = false
+			if r := b.comeReason(&x, b.s.Hosts[h].Cluster); !r.ok() {
+				a.After = append(a.After, b.rooms[b.s.Hosts[h].Cluster].relief.by...)
+			}
+		}
 	}
 	// The action was made from this very state: Start can not refuse it.
 	if err := b.st.StartMove(&a, w.v, h); err != nil {

@@ -310,6 +310,7 @@ func (b *builder) start(x *news) {
 	clear(b.unmet)
 	clear(b.gone)
 	clear(b.goneBy)
+	clear(b.ejected)
 	for c := range b.rooms {
 		b.rooms[c] = room{usedCPU: b.carried[c][0], usedMem: b.carried[c][1]}
 	}

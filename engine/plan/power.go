@@ -100,8 +100,9 @@ func (b *builder) wattsPerGHz(h int32) int64 {
 	return int64(max(x.IdleW, 0)) * 1_000_000 / int64(max(x.CPUMHz, 1))
 }
 
-// sleepReason says why a host may not be put in standby whatever its load.
-func (b *builder) sleepReason(x *sleeper) reason {
+// sleepReason says why a host may not be put in standby whatever its load; with
+// less, not that its cluster lacks room without it.
+func (b *builder) sleepReason(x *sleeper, less bool) reason {
 	host := &b.s.Hosts[x.h]
 	cl := &b.s.Clusters[host.Cluster]
 	if r := b.leavingReason(x.h); !r.ok() {
@@ -136,7 +137,7 @@ func (b *builder) sleepReason(x *sleeper) reason {
 	if r := b.powerReason(host.Cluster, x.h); !r.ok() {
 		return r
 	}
-	return b.restReason(x)
+	return b.restReason(x, less)
 }
 
 // restReason asks, before anything is tried, what its cluster and its site are
@@ -146,9 +147,11 @@ func (b *builder) sleepReason(x *sleeper) reason {
 // its kind. The VMs that leave need no reserve where they leave from, since
 // nothing may come back to it: with them alone the cluster's reserve, and what its
 // HA admission asks, do not bind. As long as any must stay behind they bind as ever.
-func (b *builder) restReason(x *sleeper) reason {
+func (b *builder) restReason(x *sleeper, less bool) reason {
 	c, doomed := b.s.Hosts[x.h].Cluster, b.doomed[x.h]
-	rest := room{usedCPU: b.rooms[c].usedCPU, usedMem: b.rooms[c].usedMem}
+	rest := room{usedCPU: b.rooms[c].usedCPU, usedMem: b.rooms[c].usedMem, relief: b.rooms[c].relief}
+	cpu, mem := b.itself(x.h)
+	rest.relief.cpu, rest.relief.mem = rest.relief.cpu+cpu, rest.relief.mem+mem
 	other := func(h int32) bool { return h != x.h && b.st.Ready(h) && !b.drained[h] && (doomed || !b.doomed[h]) }
 	b.limits(&rest, c, func(h int32, _ bool) bool { return other(h) })
 	site := b.s.Hosts[x.h].Site
@@ -157,7 +160,7 @@ func (b *builder) restReason(x *sleeper) reason {
 		return reason{code: engine.HoldLast, form: "it is the last host that is on in cluster %[1]s", where: b.s.Clusters[c].Name}
 	case !b.anyAt(c, site, other):
 		return reason{code: engine.HoldLast, form: "it is the last host that is on at site %[1]s", where: string(b.s.Sites[site].ID)}
-	case doomed && !x.stays:
+	case less || (doomed && !x.stays):
 		return reason{}
 	}
 	return b.holdsIn(&rest, c, engine.Footprint{}, false)

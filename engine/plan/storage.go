@@ -137,7 +137,7 @@ type storageChoice struct {
 // chooseStorage places home and disks on datastores of host h: what can stay
 // stays, the rest goes where most is free, shared before local.
 func (b *builder) chooseStorage(w *want, h int32, into []int32) (storageChoice, reason) {
-	if b.confined {
+	if b.confined && !b.ours(h) {
 		b.strayed = true
 		return storageChoice{disks: into}, reason{code: engine.HoldSpace, stage: stSpace}
 	}
@@ -208,4 +208,13 @@ func (b *builder) spaceReason(w *want, h int32) reason {
 	c, r := b.chooseStorage(w, h, b.mark.disks)
 	b.mark.disks = c.disks
 	return r
+}
+
+// ours reports whether no other block of clusters asks for room on the datastores of
+// host h: nothing is read at other sites, under any name.
+func (b *builder) ours(h int32) bool {
+	return !slices.ContainsFunc(b.s.Hosts[h].Datastores, func(d int32) bool {
+		away := func(d int32) bool { return b.s.Datastores[d].Sites != b.home }
+		return away(d) || (b.twins != nil && slices.ContainsFunc(b.twins[d], away))
+	})
 }

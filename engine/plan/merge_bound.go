@@ -1,0 +1,313 @@
+package plan
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// judgePower puts what the plan makes of the clusters of a block beside what they
+// cost now and what no plan could go below.
+func (b *builder) judgePower(x *block) {
+	perH := func(held int64) int64 { return held * 3600 / b.c.HoldsS / 1000 }
+	start := int64(0)
+	for _, d := range x.domains {
+		if d == nil {
+			continue
+		}
+		start += d.start
+		b.power.Start += perH(d.start)
+		b.power.Planned += perH(d.start - b.value(d))
+		if x.m == nil {
+			b.power.Bound += perH(d.start - d.bound)
+		}
+	}
+	if x.m != nil {
+		b.power.Bound += perH(start - x.m.bound)
+	}
+}
+
+// value is what the plan saves on a domain, by the moves as they were planned.
+func (b *builder) value(d *domain) int64 {
+	value := int64(0)
+	index := make(map[int32]int, len(d.hosts))
+	for i, h := range d.hosts {
+		index[h] = i
+		if b.drained[h] {
+			value += d.idle[i]
+		}
+	}
+	for i, v := range d.vms {
+		if b.moved[v] == 0 {
+			continue
+		}
+		if to, ok := index[b.dest[v]]; ok {
+			value += d.gain(int32(i), int(d.home[i]), to)
+			continue
+		}
+		value += d.mhz[i]*(d.slope[d.home[i]]-b.slope(b.dest[v])) - b.actions[b.moved[v]-1].Ledger.CostOnce*1000
+	}
+	return value
+}
+
+// An export is what VMs that may leave a cluster carry away of one resource, and
+// what they cost beyond moves inside it, the cheapest for what they carry first:
+// sums over the first of them.
+type export struct{ size, cost []int64 }
+
+// least is the least that carrying so much away costs, part of the last VM's cost
+// for a part of it; not ok when there is not as much.
+func (x *export) least(size int64) (int64, bool) {
+	if size <= 0 {
+		return 0, true
+	}
+	n := len(x.size)
+	if n == 0 || x.size[n-1] < size {
+		return 0, false
+	}
+	i, _ := slices.BinarySearch(x.size, size)
+	var before, cost int64
+	if i > 0 {
+		before, cost = x.size[i-1], x.cost[i-1]
+	}
+	hi := product(size-before, x.cost[i]-cost)
+	return cost + hi.over(x.size[i]-before), true
+}
+
+// A choice is one way to choose how many hosts of each size of a cluster go off.
+type choice struct {
+	gain int64
+	most [2]int64 // MHz and MiB that the cluster may carry then
+}
+
+// judge finds what no plan exceeds that lets VMs go to other clusters: in each
+// group of clusters that exchange VMs, directly or by way of others, what stays on
+// carries all that runs in them. It asks of each cluster what [domain.gainBound]
+// asks, but not that it carries what it carries now: what it lacks leaves, as far
+// as VMs can, at the least that this costs. It is called before the search.
+func (m *merger) judge() {
+	exports := make([][2]export, len(m.domains))
+	group := make([]int, len(m.domains))
+	for i := range group {
+		group[i] = i
+	}
+	root := func(i int) int {
+		for group[i] != i {
+			i = group[i]
+		}
+		return i
+	}
+	least := int64(math.MaxInt64)
+	for _, d := range m.domains {
+		least = min(least, slices.Min(d.slope))
+	}
+	for i, d := range m.domains {
+		d.leaves = make([]int64, len(d.vms))
+		links := m.set()
+		for v := range d.vms {
+			d.leaves[v] = math.MinInt64
+			if m.ways(i, int32(v)) {
+				links.or(m.near)
+				links.or(m.far)
+				d.leaves[v] = d.mhz[v]*(d.slope[d.home[v]]-least) - m.leastCost(i, int32(v))
+			}
+		}
+		links.each(func(e int) bool {
+			x, y := root(i), root(e)
+			group[max(x, y)] = min(x, y)
+			return true
+		})
+		exports[i] = d.exports()
+	}
+	for i := range m.domains {
+		if root(i) != i {
+			continue
+		}
+		var members []int
+		for e := range m.domains {
+			if root(e) == i {
+				members = append(members, e)
+			}
+		}
+		if len(members) == 1 {
+			m.domains[i].leaves = nil
+			m.bound += m.domains[i].gainBound()
+			continue
+		}
+		m.bound += m.groupBound(members, exports)
+	}
+}
+
+// leastCost is what VM v of domain i costs at least to move to another cluster,
+// found by ways: no copy is faster than one between a host and itself.
+func (m *merger) leastCost(i int, v int32) int64 {
+	b, d := m.b, m.domains[i]
+	if !m.near.empty() {
+		return d.cost[v]
+	}
+	g, h := d.vms[v], d.hosts[d.home[v]]
+	vm := &b.s.VMs[g]
+	disk := int64(0)
+	for k := range vm.Disks {
+		// A disk stays where one of the clusters of the same vCenter has it.
+		if x := m.stores[vm.Disks[k].Datastore]; x != nil {
+			copy(m.near, m.far)
+			m.near.and(m.at[b.s.VCenters[vm.VCenter].ID])
+			m.near.and(x.in)
+			if !m.near.empty() {
+				continue
+			}
+		}
+		disk += vm.Disks[k].CopyMiB()
+	}
+	clear(m.near)
+	rate := max(b.rate(h, h, true, false), b.rate(h, h, false, false))
+	e := b.learnt(g, b.s.Hosts[h].Site, true, rate, 0, disk)
+	return min(b.moveCost(g, h, h, &e, rate)*1000, math.MaxInt64/4)
+}
+
+// exports sorts the VMs that may leave by what they cost for what they carry.
+func (d *domain) exports() [2]export {
+	type part struct{ size, cost int64 }
+	var out [2]export
+	for k := range out {
+		list := make([]part, 0, len(d.vms))
+		for v := range d.vms {
+			if d.leaves[v] != math.MinInt64 && d.size4[v][k] > 0 {
+				list = append(list, part{int64(d.size4[v][k]), max(d.best(v)-d.leaves[v], 0)})
+			}
+		}
+		if slices.ContainsFunc(list, func(p part) bool { return p.cost > 0 }) {
+			slices.SortFunc(list, func(x, y part) int {
+				return cmp.Or(product(x.cost, y.size).compare(product(y.cost, x.size)), cmp.Compare(x.size, y.size))
+			})
+		}
+		x := export{make([]int64, len(list)), make([]int64, len(list))}
+		var size, cost int64
+		for i, p := range list {
+			size, cost = size+p.size, cost+p.cost
+			x.size[i], x.cost[i] = size, cost
+		}
+		out[k] = x
+	}
+	return out
+}
+
+// mostChoices bounds the choices of all clusters of a group together.
+const mostChoices = 1_000_000
+
+// groupBound is what no plan for the members exceeds.
+func (m *merger) groupBound(members []int, exports [][2]export) int64 {
+	var beside, used0, used1 int64
+	var all []offer
+	var slack [2]int64
+	choices, count := make([][]choice, 0, len(members)), 0
+	for _, i := range members {
+		d := m.domains[i]
+		list, more := d.offers()
+		beside += more
+		used0, used1 = used0+d.used[0], used1+d.used[1]
+		slack[0], slack[1] = slack[0]+d.slack(0), slack[1]+d.slack(1)
+		all = append(all, list...)
+		if count > mostChoices {
+			continue
+		}
+		x := d.kinds(list)
+		if x.ways() > mostCounts {
+			count = mostChoices + 1
+			continue
+		}
+		cs := d.choices(&x, &exports[i])
+		choices, count = append(choices, cs), count+len(cs)
+	}
+	if count > mostChoices {
+		return beside + min(fractional(all, 0, slack[0]), fractional(all, 1, slack[1]))
+	}
+	return beside + priced(choices, [2]int64{used0, used1})
+}
+
+// choices lists what a cluster may do: how many hosts of each size go off, what
+// that brings at most, with the cost of what must leave, and what it carries then.
+func (d *domain) choices(x *census, out *[2]export) []choice {
+	var list []choice
+	x.each(func(off []int) {
+		c := choice{most: d.carriesMost(x, off)}
+		if len(list) == 0 { // all stay on, and what they carry now may stay
+			c.most = [2]int64{max(c.most[0], d.used[0]), max(c.most[1], d.used[1])}
+		}
+		for i, n := range off {
+			c.gain += x.kinds[i].best[n]
+		}
+		cost := int64(0)
+		for k := range out {
+			least, ok := out[k].least(d.used[k] - c.most[k])
+			if !ok {
+				return
+			}
+			cost = max(cost, least)
+		}
+		c.gain -= cost
+		list = append(list, c)
+	})
+	return list
+}
+
+// priced bounds the sum of one choice for each cluster under which all together
+// carry what is used: for any prices of a MHz and a MiB no such sum exceeds
+//
+//	sum over clusters of max(gain + prices x most) - prices x used
+//
+// The prices are raised from zero by subgradient steps, scaled by what is used.
+// Products are rounded before they are added, so that every processor gives the
+// same bits.
+func priced(clusters [][]choice, used [2]int64) int64 {
+	var price, best [2]float64
+	scale := [2]float64{1 / float64(max(used[0], 1)), 1 / float64(max(used[1], 1))}
+	least, lack := dual(clusters, used, price)
+	const rounds, patience = 200, 8
+	theta, stale := 1.0, 0
+	for range rounds {
+		g := [2]float64{float64(lack[0]) * scale[0], float64(lack[1]) * scale[1]}
+		norm := 0.0
+		for k := range g {
+			if price[k] > 0 || g[k] > 0 {
+				norm += float64(g[k] * g[k])
+			}
+		}
+		if norm == 0 {
+			break
+		}
+		// The gap is not known; a hundredth of the value is where it starts.
+		step := float64(theta*math.Abs(least)) / 100 / norm
+		for k := range price {
+			price[k] = max(0, price[k]+float64(float64(step*g[k])*scale[k]))
+		}
+		var value float64
+		if value, lack = dual(clusters, used, price); value < least {
+			least, best, stale = value, price, 0
+		} else if stale++; stale > patience {
+			theta, stale, price = theta/2, 0, best
+			_, lack = dual(clusters, used, price)
+		}
+	}
+	return int64(math.Ceil(least*(1+1e-9))) + 1
+}
+
+// dual is the bound at the prices, and what the best choices carry too little.
+func dual(clusters [][]choice, used [2]int64, price [2]float64) (float64, [2]int64) {
+	value, lack := 0.0, used
+	for _, cs := range clusters {
+		best, most := math.Inf(-1), -1
+		for i := range cs {
+			c := &cs[i]
+			if x := float64(c.gain) + float64(price[0]*float64(c.most[0])) + float64(price[1]*float64(c.most[1])); x > best {
+				best, most = x, i
+			}
+		}
+		value += best
+		for k := range lack {
+			lack[k] -= cs[most].most[k]
+		}
+	}
+	return value - float64(price[0]*float64(used[0])) - float64(price[1]*float64(used[1])), lack
+}

@@ -1,0 +1,224 @@
+package plan
+
+import (
+	"cmp"
+	"slices"
+
+	"heliostat/engine"
+)
+
+// sleep plans to empty a host and put it in standby, or says why not.
+func (b *builder) sleep(x *sleeper) reason {
+	if r := b.sleepReason(x, x.closing > 0); !r.ok() {
+		return r
+	}
+	c := b.s.Hosts[x.h].Cluster
+	b.drained[x.h] = true
+	b.rooms[c].fresh = false
+	mark, wishes, holds, relief := len(b.actions), b.wishes, len(b.holds), b.rooms[c].relief
+	cost, r := b.emptyFor(x)
+	leave := b.lighten(x.h, mark)
+	if r.ok() && !b.doomed[x.h] {
+		r = b.roomReason(c, false)
+	}
+	host := &b.s.Hosts[x.h]
+	ledger := b.account(b.energyPerH(host.Site, x.idle*1000+b.shifted(mark)), cost+b.c.PowerCycleMicro)
+	if r.ok() && !b.worth(ledger) {
+		r = reason{code: engine.HoldWorth, form: ledgerText(ledger)}
+	}
+	if !r.ok() {
+		b.undo(mark)
+		b.wishes = wishes
+		for _, h := range b.holds[holds:] {
+			if v, ok := b.s.FindVM(engine.VMID(h.Subject.ID)); ok {
+				b.held[v] = false
+			}
+		}
+		b.holds = b.holds[:holds]
+		b.drained[x.h] = false
+		b.rooms[c].fresh, b.rooms[c].relief = false, relief
+		return r
+	}
+	a := b.hostAction(engine.Standby, x.h, x.why)
+	a.After, a.Ledger = b.movesFrom(x.h), ledger
+	if b.s.Clusters[c].DRS == engine.DRSFull {
+		secs, _ := b.delegate(x.h)
+		a.Estimate.Seconds += secs
+	}
+	if relief.out > 0 {
+		a.After = append(a.After, relief.out-1)
+	}
+	b.addHostAction(a, x.h, engine.None, -x.idle)
+	if k := &b.rooms[c].relief; leave {
+		k.out = int32(len(b.actions))
+	}
+	b.rooms[c].relief.by = append(relief.by, int32(len(b.actions)-1))
+	b.left.PowerHour, b.left.PowerDay = b.left.PowerHour-1, b.left.PowerDay-1
+	return reason{}
+}
+
+// emptyFor plans the moves that empty the host, all or none, and returns their
+// cost. In a cluster that places VMs itself there are none to plan.
+func (b *builder) emptyFor(x *sleeper) (int64, reason) {
+	var list []int32
+	for _, v := range b.s.VMsOn(x.h) {
+		leaves, r := b.movesOff(v, x.h)
+		if !r.ok() {
+			return 0, r
+		}
+		if leaves {
+			list = append(list, v)
+		}
+	}
+	if b.s.Clusters[b.s.Hosts[x.h].Cluster].DRS == engine.DRSFull {
+		_, cost := b.delegate(x.h)
+		return cost, reason{}
+	}
+	if int32(len(list)) > b.wishes {
+		return 0, reason{code: engine.HoldBudget, form: "%[3]d moves would empty it, %[1]s allows %[4]d more", where: b.budgetName, a: int64(len(list)), b: int64(max(b.wishes, 0))}
+	}
+	// The largest first: they fit in the fewest places.
+	slices.SortStableFunc(list, func(p, q int32) int { return cmp.Compare(b.st.Foot[q].MiB, b.st.Foot[p].MiB) })
+	var cost int64
+	for _, v := range list {
+		once, r := b.sendOff(x, v, 2)
+		if !r.ok() {
+			return 0, reason{code: cmp.Or(notEmptyCode(r.code), engine.HoldNotEmpty), form: "%[1]s cannot leave it: %[2]s", where: b.s.VMs[v].Name, other: b.text(&r)}
+		}
+		cost += once
+	}
+	return cost, reason{}
+}
+
+// movesOff reports whether VM v has to move for host h to be empty, or why the
+// host cannot become so.
+func (b *builder) movesOff(v, h int32) (bool, reason) {
+	if b.has(v, trPlain) && b.moved[v] == 0 {
+		return true, reason{}
+	}
+	vm := &b.s.VMs[v]
+	switch {
+	case vm.Power == engine.VMOff && b.c.PoweredOff == engine.LeaveOff:
+		return false, reason{}
+	case vm.Power != engine.VMOn:
+		return false, reason{code: engine.HoldPoweredOff, form: "%[1]s is registered on it, and could not be powered on while it sleeps", where: vm.Name}
+	case vm.Obstacles&engine.ObAgent != 0:
+		return false, reason{}
+	}
+	if k := b.moved[v]; k > 0 {
+		if b.acts[k-1].to == h {
+			return false, reason{code: engine.HoldBusy, form: "the disks of %[1]s are being moved on it", where: vm.Name}
+		}
+		return false, reason{}
+	}
+	w := want{v: v, demand: engine.None, host: engine.None}
+	r := b.vmReason(&w)
+	if r.ok() {
+		r = b.coolReason(v, b.s.Hosts[h].Site)
+	}
+	if !r.ok() {
+		return false, reason{code: engine.HoldNotEmpty, form: "%[1]s cannot leave it: %[2]s", where: vm.Name, other: b.text(&r)}
+	}
+	return true, reason{}
+}
+
+// sendOff plans the move of VM v for the sake of sleeper x: to where the search
+// would have it, VMs that must make room there moved before it, or to any other
+// host of the cluster. It returns what the moves cost.
+func (b *builder) sendOff(x *sleeper, v int32, depth int) (int64, reason) {
+	w := want{v: v, demand: engine.None, tight: true, inside: true, after: true, room: !b.drained[b.st.Host[v]], cluster: engine.None, host: b.aim[v], avoid: b.leftForGain(v)}
+	why := x.why
+	cost, h, r := int64(0), engine.None, reason{code: engine.HoldNowhere}
+	if w.host >= 0 {
+		h, r = b.find(&w)
+		if depth > 0 && r.stage == stCapacity {
+			cost = b.makeRoom(x, w.host, depth)
+			h, r = b.find(&w)
+		}
+		if r.ok() && b.s.Hosts[h].Cluster != b.s.VMCluster(v) {
+			why = append(slices.Clone(why), b.mergeWhy(x.h))
+		}
+		w.host = engine.None
+	}
+	if !r.ok() {
+		h, r = b.find(&w)
+	}
+	if !r.ok() {
+		return 0, r
+	}
+	if b.wishes <= 0 {
+		return 0, b.spent()
+	}
+	storage := b.storageNeeded(&w, h)
+	e := b.estimate(v, h, storage, b.diskCopy(&w, h))
+	once := b.moveCost(v, b.st.Host[v], h, &e, b.rate(b.st.Host[v], h, storage, false))
+	b.commit(&w, h, why, engine.Ledger{CostOnce: once})
+	b.wishes--
+	return cost + once, reason{}
+}
+
+// makeRoom moves VMs off host h that the search ejects, and returns the cost.
+func (b *builder) makeRoom(x *sleeper, h int32, depth int) int64 {
+	var cost int64
+	for _, v := range b.ejected[h] {
+		if b.st.Host[v] == h && b.moved[v] == 0 {
+			once, _ := b.sendOff(x, v, depth-1) // what stays after all gives no room
+			cost += once
+		}
+	}
+	return cost
+}
+
+// shifted is by how many milliwatts less the VMs moved since mark load their hosts.
+func (b *builder) shifted(mark int) int64 {
+	var sum int64
+	for i := mark; i < len(b.acts); i++ {
+		if x := &b.acts[i]; x.vm >= 0 {
+			sum += b.marginal(x.vm, x.from) - b.marginal(x.vm, x.to)
+		}
+	}
+	return sum
+}
+
+// notEmptyCode keeps the codes that speak of room, which bind the host as such.
+func notEmptyCode(c engine.HoldCode) engine.HoldCode {
+	if c == engine.HoldCapacity || c == engine.HoldReserve || c == engine.HoldBudget {
+		return c
+	}
+	return ""
+}
+
+// A relief is what a cluster carries no more once hosts of it sleep: what their
+// hypervisors take, and what leaves it before.
+type relief struct {
+	cpu, mem int64
+	by       []int32 // these standbys, by index in actions
+	out      int32   // the last of them before which VMs leave, index in actions + 1: the next one waits for it
+}
+
+// lighten counts what host h and the moves off it since mark take from its cluster.
+// It reports whether VMs leave.
+func (b *builder) lighten(h int32, mark int) bool {
+	x := &b.rooms[b.s.Hosts[h].Cluster].relief
+	cpu, mem := b.itself(h)
+	x.cpu, x.mem = x.cpu+cpu, x.mem+mem
+	leave := false
+	for i := mark; i < len(b.acts); i++ {
+		if a := &b.acts[i]; a.vm >= 0 && a.from == h && b.s.Hosts[a.to].Cluster != b.s.Hosts[h].Cluster {
+			x.cpu, x.mem = x.cpu+int64(b.st.Foot[a.vm].CPUMHz), x.mem+int64(b.st.Foot[a.vm].MiB)
+			leave = true
+		}
+	}
+	return leave
+}
+
+// itself is what the hypervisor of host h takes, to which nothing is on its way.
+func (b *builder) itself(h int32) (cpu, mem int64) {
+	cpu, mem = int64(b.st.CPU[h]), int64(b.st.Mem[h])
+	for _, v := range b.s.VMsOn(h) {
+		if b.s.VMs[v].Power == engine.VMOn {
+			cpu, mem = cpu-int64(b.st.Foot[v].CPUMHz), mem-int64(b.st.Foot[v].MiB)
+		}
+	}
+	return cpu, mem
+}
