@@ -232,6 +232,17 @@ type Hold struct {
 	Want    string   `json:"want"`   // what should have happened
 	Demand  Subject  `json:"demand,omitzero"`
 	Why     []Why    `json:"why,omitempty"` // who wanted it
+
+	// Conflict is a minimal set of what forbids a demanded move: together they leave
+	// no place, and without any one of them there is one. Empty where Code says it all.
+	Conflict []Conflict `json:"conflict,omitempty"`
+}
+
+// A Conflict is one of those who together leave a VM no place.
+type Conflict struct {
+	Code   HoldCode `json:"code"`
+	Detail string   `json:"detail"` // of the first of the hosts that it alone keeps the VM from
+	Hosts  int32    `json:"hosts"`  // how many it alone, of all of them, keeps the VM from
 }
 
 // String gives "name: want: detail (code)".

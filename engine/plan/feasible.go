@@ -280,15 +280,10 @@ func (b *builder) hostReason(w *want, h int32) reason {
 		return r
 	}
 	storage := b.storageNeeded(w, h)
-	across := host.VCenter != vm.VCenter
 	if storage {
-		if r := b.leaveReason(w, h); !r.ok() {
+		if r := b.takenAlong(w, h); !r.ok() {
 			return r
 		}
-	}
-	if storage && vm.Obstacles&b.stopMask[engine.ScopeStorage] != 0 {
-		row, _ := vm.Obstacles.Stops(true, across)
-		return reason{code: engine.HoldObstacle, stage: stAcross, form: "it %[2]s, and its disks would have to move to be on %[1]s", where: host.Name, other: row.Text}
 	}
 	if w.live(b) && h != vm.Host {
 		for _, end := range [2]*engine.Host{&b.s.Hosts[vm.Host], host} {
@@ -316,6 +311,19 @@ func (b *builder) hostReason(w *want, h int32) reason {
 		return b.spaceReason(w, h)
 	}
 	return reason{}
+}
+
+// takenAlong says why the VM's disks, which would have to, cannot go to host h.
+func (b *builder) takenAlong(w *want, h int32) reason {
+	if r := b.leaveReason(w, h); !r.ok() {
+		return r
+	}
+	vm, host := &b.s.VMs[w.v], &b.s.Hosts[h]
+	if vm.Obstacles&b.stopMask[engine.ScopeStorage] == 0 {
+		return reason{}
+	}
+	row, _ := vm.Obstacles.Stops(true, host.VCenter != vm.VCenter)
+	return reason{code: engine.HoldObstacle, stage: stAcross, form: "it %[2]s, and its disks would have to move to be on %[1]s", where: host.Name, other: row.Text}
 }
 
 // openReason says whether the host takes VMs at all.

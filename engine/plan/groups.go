@@ -97,6 +97,7 @@ type scratch struct {
 	must    [3]int32 // by scope: where a mate is that it must be with; None
 	nearBad engine.SiteMask
 	stuck   *con // a rule that forbids leaving the cluster
+	cons    []int32
 
 	free     []int64 // of the host looked at, by datastore: MiB above what is to stay free
 	disks    []int32
@@ -116,12 +117,15 @@ func (m *scratch) init(s *engine.Snapshot) {
 }
 
 // prepare reads the constraints of VM v into the scratch.
-func (b *builder) prepare(w *want) {
+func (b *builder) prepare(w *want) { b.prepareOnly(w, b.consOf(w.v)...) }
+
+// prepareOnly reads some of them.
+func (b *builder) prepareOnly(w *want, cons ...int32) {
 	m := &b.mark
 	m.stamp++
 	m.must = [3]int32{engine.None, engine.None, engine.None}
-	m.nearBad, m.stuck = 0, nil
-	for _, i := range b.consOf(w.v) {
+	m.nearBad, m.stuck, m.cons = 0, nil, cons
+	for _, i := range cons {
 		k := &b.cons[i]
 		if k.cluster >= 0 && k.cluster != b.s.VMCluster(w.v) {
 			continue // the rule of a cluster that it has left
@@ -274,17 +278,17 @@ func (b *builder) ruleReason(w *want, h int32) reason {
 	case w.mend != nil && w.mend.kind == conApart && !b.parted(w.mend, from, h):
 		r.form, r.other = "%[2]s would still be violated at %[1]s", w.mend.name
 	default:
-		return b.vmHostReason(w, h)
+		return b.vmHostReason(h)
 	}
 	return r
 }
 
 // vmHostReason applies the mandatory VM-host rules of the cluster.
-func (b *builder) vmHostReason(w *want, h int32) reason {
+func (b *builder) vmHostReason(h int32) reason {
 	if b.mark.stuck == nil {
 		return reason{}
 	}
-	for _, i := range b.consOf(w.v) {
+	for _, i := range b.mark.cons {
 		k := &b.cons[i]
 		if k.cluster != b.s.Hosts[h].Cluster || (k.kind != conOn && k.kind != conNotOn) {
 			continue

@@ -30,6 +30,7 @@ func (b *builder) finish() *engine.Plan {
 	b.expect()
 	ends := b.simulate()
 	b.effect(p, ends)
+	b.conflicts()
 	if p.Holds = b.holds; p.Holds == nil {
 		p.Holds = []engine.Hold{}
 	}
