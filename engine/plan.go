@@ -96,6 +96,26 @@ type Ledger struct {
 	HoldsS    int64 `json:"holds_s,omitzero"` // how long the choice is expected to hold
 }
 
+// String says it in euros. What saves nothing by itself pays nothing back.
+func (l Ledger) String() string {
+	cost := fmt.Sprintf("costs %.4f EUR once", float64(l.CostOnce)/1e6)
+	if l.SavesPerH <= 0 {
+		return cost
+	}
+	return fmt.Sprintf("saves %.4f EUR/h, %s, pays back in %s, expected to hold %s", float64(l.SavesPerH)/1e6, cost, coarse(l.PaybackS), coarse(l.HoldsS))
+}
+
+// coarse renders so many seconds for people.
+func coarse(s int64) string {
+	switch {
+	case s < 120:
+		return fmt.Sprintf("%d s", s)
+	case s < 7200:
+		return fmt.Sprintf("%d min", s/60)
+	}
+	return fmt.Sprintf("%d h", s/3600)
+}
+
 // An Action is one thing to do. It leaves the executor no choice but when.
 type Action struct {
 	ID   string     `json:"id"` // "c<cycle>-<n>", unique in a journal
@@ -236,6 +256,15 @@ type Hold struct {
 	// Conflict is a minimal set of what forbids a demanded move: together they leave
 	// no place, and without any one of them there is one. Empty where Code says it all.
 	Conflict []Conflict `json:"conflict,omitempty"`
+	// Worth is the price of what ran out; empty where nothing did.
+	Worth Scarcity `json:"worth,omitzero"`
+}
+
+// A Scarcity is the shadow price of what has run out: what one more unit of it would
+// save, by the best of those who are held for it.
+type Scarcity struct {
+	What         string `json:"what"` // such as "a GiB at site fra" or "a move"
+	MicroEURPerH int64  `json:"micro_eur_per_h"`
 }
 
 // A Conflict is one of those who together leave a VM no place.
@@ -243,6 +272,21 @@ type Conflict struct {
 	Code   HoldCode `json:"code"`
 	Detail string   `json:"detail"` // of the first of the hosts that it alone keeps the VM from
 	Hosts  int32    `json:"hosts"`  // how many it alone, of all of them, keeps the VM from
+}
+
+// Because is what there is to add to the detail, a line each: what else forbids it, and
+// what more of what ran out would be worth.
+func (h *Hold) Because() (lines []string) {
+	if len(h.Conflict) > 1 {
+		lines = append(lines, "these together leave no host, and without any one of them there would be some:")
+		for _, c := range h.Conflict {
+			lines = append(lines, fmt.Sprintf("  %s (%s): %d ruled out by this alone", c.Detail, c.Code, c.Hosts))
+		}
+	}
+	if h.Worth.MicroEURPerH > 0 {
+		lines = append(lines, fmt.Sprintf("%s more would save %.4f EUR/h now", h.Worth.What, float64(h.Worth.MicroEURPerH)/1e6))
+	}
+	return lines
 }
 
 // String gives "name: want: detail (code)".

@@ -466,7 +466,7 @@ func (e *explanation) print(w io.Writer) error {
 		a := &e.Actions[i]
 		line("  %s %s: about %d s%s, %d MiB", a.ID, actionText(a, e.host), a.Estimate.Expected(), rangeText(&a.Estimate), a.Estimate.MemoryMiB+a.Estimate.DiskMiB)
 		if a.Ledger != (engine.Ledger{}) {
-			line("    saves %.4f EUR/h, costs %.4f EUR once, pays back in %d s, expected to hold %d s", float64(a.Ledger.SavesPerH)/1e6, float64(a.Ledger.CostOnce)/1e6, a.Ledger.PaybackS, a.Ledger.HoldsS)
+			line("    %s", a.Ledger)
 		}
 		for _, y := range a.Why {
 			line("    %s", y)
@@ -481,6 +481,9 @@ func (e *explanation) print(w io.Writer) error {
 			of = h.Name + ": "
 		}
 		line("  %s%s: %s (%s)", of, h.Want, h.Detail, h.Code)
+		for _, x := range h.Because() {
+			line("    %s", x)
+		}
 		for _, y := range h.Why {
 			line("    %s", y)
 		}

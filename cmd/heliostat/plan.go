@@ -282,7 +282,7 @@ func writeActions(b *strings.Builder, p *engine.Plan, host func(engine.HostID) s
 		a := &p.Actions[i]
 		line("  %-10s %s, about %v", a.ID, actionText(a, host), time.Duration(a.Estimate.Seconds)*time.Second)
 		if mib := a.Estimate.MemoryMiB + a.Estimate.DiskMiB; mib > 0 {
-			line("             %d MiB of memory, %d MiB of disks; saves %.4f EUR/h, costs %.4f EUR once", a.Estimate.MemoryMiB, a.Estimate.DiskMiB, float64(a.Ledger.SavesPerH)/1e6, float64(a.Ledger.CostOnce)/1e6)
+			line("             %d MiB of memory, %d MiB of disks; %s", a.Estimate.MemoryMiB, a.Estimate.DiskMiB, a.Ledger)
 		}
 		if len(a.After) > 0 {
 			var after []string
@@ -300,6 +300,9 @@ func writeActions(b *strings.Builder, p *engine.Plan, host func(engine.HostID) s
 	}
 	for _, h := range p.Holds {
 		line("  %-24s %s: %s (%s)", h.Name, h.Want, h.Detail, h.Code)
+		for _, x := range h.Because() {
+			line("  %-24s   %s", "", x)
+		}
 	}
 }
 

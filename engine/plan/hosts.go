@@ -173,20 +173,3 @@ func (b *builder) account(saves, cost int64) engine.Ledger {
 func (b *builder) worth(l engine.Ledger) bool {
 	return l.SavesPerH > 0 && l.SavesPerH*l.HoldsS/3600 > l.CostOnce && l.PaybackS <= b.c.PaybackS
 }
-
-// ledgerText says what an account says, in euros.
-func ledgerText(l engine.Ledger) string {
-	return fmt.Sprintf("saves %.4f EUR/h, costs %.4f EUR once, pays back in %s, expected to hold %s",
-		float64(l.SavesPerH)/1e6, float64(l.CostOnce)/1e6, seconds(l.PaybackS), seconds(l.HoldsS))
-}
-
-// seconds renders a duration coarsely.
-func seconds(s int64) string {
-	switch {
-	case s < 120:
-		return fmt.Sprintf("%d s", s)
-	case s < 7200:
-		return fmt.Sprintf("%d min", s/60)
-	}
-	return fmt.Sprintf("%d h", s/3600)
-}

@@ -361,6 +361,7 @@ func (b *builder) commit(w *want, h int32, why []engine.Why, ledger engine.Ledge
 	if w.demand >= 0 {
 		dm := &b.demands[w.demand]
 		a.Demand, a.Deadline = dm.subject, dm.deadline
+		a.Ledger.CostOnce = b.moveCost(w.v, from, h, &a.Estimate, a.Estimate.Mbps)
 	}
 	if b.waking[h] > 0 {
 		a.After = append(a.After, b.waking[h]-1)

@@ -516,12 +516,15 @@ func renderPlan(p *engine.Plan) string {
 			fmt.Fprintf(&b, ", for %s", a.Demand)
 		}
 		if a.Ledger != (engine.Ledger{}) {
-			fmt.Fprintf(&b, ", %s", ledgerText(a.Ledger))
+			fmt.Fprintf(&b, ", %s", a.Ledger)
 		}
 		fmt.Fprintf(&b, "; %s\n", a.Why[0])
 	}
 	for i := range p.Holds {
 		fmt.Fprintf(&b, "hold %s\n", p.Holds[i])
+		for _, x := range p.Holds[i].Because() {
+			fmt.Fprintf(&b, "  %s\n", x)
+		}
 	}
 	e := p.Effect
 	fmt.Fprintf(&b, "effect %d W, %d micro-EUR/h, once %d, makespan %d s >= %d s, %d VMs by their deadline\n", e.PowerW, e.MicroEURPerH, e.CostMicroEUR, e.MakespanS, e.LowerBoundS, e.VMsAtDeadline)

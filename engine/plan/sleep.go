@@ -24,7 +24,7 @@ func (b *builder) sleep(x *sleeper) reason {
 	host := &b.s.Hosts[x.h]
 	ledger := b.account(b.energyPerH(host.Site, x.idle*1000+b.shifted(mark)), cost+b.c.PowerCycleMicro)
 	if r.ok() && !b.worth(ledger) {
-		r = reason{code: engine.HoldWorth, form: ledgerText(ledger)}
+		r = reason{code: engine.HoldWorth, form: ledger.String()}
 	}
 	if !r.ok() {
 		b.undo(mark)

@@ -84,23 +84,48 @@ func (b *builder) wishStage() {
 		wishes, b.holds = append(wishes, out[i].wishes...), append(b.holds, out[i].holds...)
 	}
 	slices.SortFunc(wishes, func(x, y wish) int { return cmp.Or(cmp.Compare(y.density, x.density), cmp.Compare(x.v, y.v)) })
+	var crowded []roomless
 	for i := range wishes {
 		if r := b.spent(); !r.ok() {
 			b.tooLate(wishes[i:], r, &view)
-			return
+			break
 		}
-		b.grant(&wishes[i], &view)
+		if r := b.grant(&wishes[i], &view); r.code == engine.HoldReserve || r.code == engine.HoldCapacity {
+			crowded = append(crowded, roomless{&wishes[i], len(b.holds) - 1})
+		}
+	}
+	b.priceRoom(crowded)
+}
+
+// A roomless wish is held, at that place in the holds, since there is no room for it.
+type roomless struct {
+	*wish
+	hold int
+}
+
+// priceRoom says what a GiB more at a site would save, had the one of those held for
+// it got it that saves most for what it takes.
+func (b *builder) priceRoom(list []roomless) {
+	perGiB := make([]int64, len(b.s.Sites))
+	for _, x := range list {
+		perGiB[x.site] = max(perGiB[x.site], x.saves*1024/int64(max(b.st.Foot[x.v].MiB, 1)))
+	}
+	for _, x := range list {
+		b.holds[x.hold].Worth = engine.Scarcity{What: "a GiB at site " + string(b.s.Sites[x.site].ID), MicroEURPerH: perGiB[x.site]}
 	}
 }
 
 // tooLate holds the wishes that came when the budget was used up, for the same reason.
 func (b *builder) tooLate(wishes []wish, r reason, view *siteView) {
 	held := make([]engine.Hold, len(wishes))
+	best := slices.MaxFunc(wishes, func(x, y wish) int { return cmp.Compare(x.saves, y.saves) })
+	worth := engine.Scarcity{What: "a move", MicroEURPerH: best.saves}
 	inParallel(parts(len(wishes)), b.apart(func(n *builder, k int) {
 		lo, hi := k*partSize, min((k+1)*partSize, len(wishes))
 		n.holds = held[lo:lo:hi]
 		for i := lo; i < hi; i++ {
 			n.holdVM(wishes[i].v, r, n.wishText(&wishes[i]), engine.Subject{}, n.wishWhy(&wishes[i], view))
+			n.holds[i-lo].Worth = worth
 		}
 	}))
 	b.holds = append(b.holds, held...)
@@ -145,7 +170,7 @@ func (b *builder) wishOf(v int32, view *siteView) (wish, bool) {
 	}
 	ledger := b.forecast(v, from, &best)
 	if !b.worth(ledger) {
-		b.holdVM(v, reason{code: engine.HoldWorth, form: ledgerText(ledger)}, b.wishText(&best), engine.Subject{}, b.wishWhy(&best, view))
+		b.holdVM(v, reason{code: engine.HoldWorth, form: ledger.String()}, b.wishText(&best), engine.Subject{}, b.wishWhy(&best, view))
 		return wish{}, false
 	}
 	best.net = ledger.SavesPerH*ledger.HoldsS/3600 - ledger.CostOnce
@@ -355,10 +380,11 @@ func (b *builder) anyHost(w *wish) int32 {
 	return engine.None
 }
 
-// grant plans a wish, or says why it is not granted.
-func (b *builder) grant(x *wish, view *siteView) {
-	hold := func(r reason) {
+// grant plans a wish, or holds it and says why.
+func (b *builder) grant(x *wish, view *siteView) reason {
+	hold := func(r reason) reason {
 		b.holdVM(x.v, r, b.wishText(x), engine.Subject{}, b.wishWhy(x, view))
+		return r
 	}
 	w := want{v: x.v, demand: engine.None, cluster: x.cluster, host: x.host, avoid: b.leftRecently(x.v)}
 	w.sites = w.sites.With(x.site)
@@ -367,19 +393,18 @@ func (b *builder) grant(x *wish, view *siteView) {
 		if r.code == engine.HoldReserve || r.code == engine.HoldCapacity || r.code == engine.HoldUnavailable {
 			b.missed(x)
 		}
-		hold(r)
-		return
+		return hold(r)
 	}
 	vm := &b.s.VMs[x.v]
 	storage := b.storageNeeded(&w, h)
 	e := b.estimate(x.v, h, storage, b.diskCopy(&w, h))
 	ledger := b.account(x.saves, b.moveCost(x.v, vm.Host, h, &e, b.rate(vm.Host, h, storage, false)))
 	if !b.worth(ledger) {
-		hold(reason{code: engine.HoldWorth, form: ledgerText(ledger)})
-		return
+		return hold(reason{code: engine.HoldWorth, form: ledger.String()})
 	}
 	b.commit(&w, h, b.wishWhy(x, view), ledger)
 	b.wishes--
+	return reason{}
 }
 
 // missed remembers that a wish found no room: a host may be woken for it.
