@@ -276,7 +276,7 @@ type Conflict struct {
 
 // Because is what there is to add to the detail, a line each: what else forbids it, and
 // what more of what ran out would be worth.
-func (h *Hold) Because() (lines []string) {
+func (h Hold) Because() (lines []string) {
 	if len(h.Conflict) > 1 {
 		lines = append(lines, "these together leave no host, and without any one of them there would be some:")
 		for _, c := range h.Conflict {
