@@ -191,11 +191,10 @@ func (b *builder) platform(w *want) (out []barrier) {
 	add(func(h int32) reason { return b.capacityReason(w, h) })
 	if w.live(b) {
 		add(func(h int32) reason {
-			c, f := b.s.Hosts[h].Cluster, b.st.Foot[w.v]
-			if c == b.s.VMCluster(w.v) {
-				f = engine.Footprint{}
+			if c := b.s.Hosts[h].Cluster; c != b.s.VMCluster(w.v) {
+				return b.comeReason(w, c)
 			}
-			return b.roomReason(c, f, w.lax)
+			return b.roomReason(b.s.VMCluster(w.v), w.lax)
 		})
 	}
 	add(func(h int32) reason {
