@@ -113,6 +113,17 @@ func (t *State) Revert(from *State, vms []int32) {
 	t.Restore(from, nil, vms, nil)
 }
 
+// Forget makes hosts and the VMs on them as though they had never been settled, in
+// the snapshot in which they were.
+func (t *State) Forget(hosts []int32) {
+	for _, h := range hosts {
+		for _, v := range t.S.VMsOn(h) {
+			t.Host[v], t.Moved[v] = None, 0
+		}
+		t.CPU[h], t.Mem[h], t.VCPU[h], t.On[h], t.In[h], t.Power[h], t.Maint[h] = 0, 0, 0, 0, 0, HostUnknown, false
+	}
+}
+
 // Clone is a copy that takes each VM for what this one does.
 func (t *State) Clone() *State {
 	c := *t

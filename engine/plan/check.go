@@ -21,11 +21,19 @@ const checkMost = 20
 // the history. Then the plan is replayed, see [checker.replays]. A plan may be
 // checked again on a later Input than the one it was built from: its cycle and
 // time are not compared, its level is.
-func Check(in Input, p *engine.Plan) error {
-	if len(p.Actions) == 0 {
-		return nil
+func Check(in Input, p *engine.Plan) error { return new(Checker).Check(in, p) }
+
+// judge is the whole of [Check].
+func (c *checker) judge() error {
+	c.static()
+	if !c.broken {
+		c.replays()
 	}
-	c := newChecker(in, p)
+	return c.report()
+}
+
+// static judges the plan and each action by itself.
+func (c *checker) static() {
 	c.whole()
 	c.resolve()
 	c.eachAction(func(n *checker, i int32) {
@@ -37,10 +45,6 @@ func Check(in Input, p *engine.Plan) error {
 	c.opinions()
 	c.budgets()
 	c.macs()
-	if !c.broken {
-		c.replays()
-	}
-	return c.report()
 }
 
 // checkEnds is an action's places by index.
@@ -98,8 +102,9 @@ type checker struct {
 	evac    map[engine.Subject]bool // places to be emptied by an evacuation
 	doomed  engine.SiteMask         // evacuated sites
 	unseen  map[int32]string        // hosts to which an action brings a VM that the snapshot does not have
-	atHost  [][]int32               // by host: the actions that name it
-	along   map[int32][]int32       // by VM: the host actions whose cluster's scheduler is to move it
+	named   checkNamed              // by host: the actions that name it
+	kept    *checkKept
+	along   map[int32][]int32 // by VM: the host actions whose cluster's scheduler is to move it
 
 	order  []int32 // by action: its place in one order that the edges allow
 	waits  []int32 // by action: how many it waits for
@@ -118,13 +123,14 @@ const (
 	checkMaint                             // and in maintenance
 	checkMaySleep                          // a policy permits to put it in standby
 	checkMayWake                           // a policy permits to wake it
-	checkKept                              // a policy keeps it on
+	checkKeptOn                            // a policy keeps it on
 )
 
-func newChecker(in Input, p *engine.Plan) *checker {
+func newChecker(in Input, p *engine.Plan, kept *checkKept) *checker {
 	c := &checker{
+		kept: kept, movedBy: kept.movedBy,
 		in: &in, s: in.Snapshot, d: in.Decision, h: in.History, p: p,
-		ends: make([]checkEnds, len(p.Actions)), movedBy: make([]int32, len(in.Snapshot.VMs)), marks: make([]checkMark, len(in.Snapshot.Hosts)),
+		ends: make([]checkEnds, len(p.Actions)), marks: make([]checkMark, len(in.Snapshot.Hosts)),
 		evac: map[engine.Subject]bool{}, unseen: map[int32]string{}, along: map[int32][]int32{},
 	}
 	if c.d == nil {
@@ -132,9 +138,6 @@ func newChecker(in Input, p *engine.Plan) *checker {
 	}
 	if c.h == nil {
 		c.h = &engine.History{}
-	}
-	for i := range c.movedBy {
-		c.movedBy[i] = engine.None
 	}
 	for _, e := range c.d.Evacuations {
 		c.evacuate(e.Place)
@@ -158,7 +161,7 @@ func newChecker(in Input, p *engine.Plan) *checker {
 		c.marks[w.Host] |= checkMayWake
 	}
 	for i := range c.d.KeepOns {
-		c.marks[c.d.KeepOns[i].Host] |= checkKept
+		c.marks[c.d.KeepOns[i].Host] |= checkKeptOn
 	}
 	c.expected()
 	return c
@@ -244,16 +247,39 @@ func (c *checker) resolve() {
 		}
 		c.broken = c.broken || e.from < 0
 	}
-	c.atHost = checkBuckets(len(c.s.Hosts), func(put func(bucket, item int32)) {
-		for i, e := range c.ends {
-			if e.from >= 0 {
-				put(e.from, int32(i))
-			}
-			if e.to >= 0 && e.to != e.from {
-				put(e.to, int32(i))
-			}
+	c.named = checkNamed{first: make([]int32, len(c.s.Hosts)), more: make([][2]int32, len(c.ends))}
+	for i := range slices.Backward(c.ends) {
+		c.named.put(int32(i), c.ends[i])
+	}
+}
+
+// A checkNamed lists the actions that name a host, by their number + 1; 0 ends a list.
+type checkNamed struct {
+	first []int32    // by host
+	more  [][2]int32 // by action: the next that names its source, and its destination
+}
+
+func (x *checkNamed) put(i int32, e checkEnds) {
+	if e.from >= 0 {
+		x.more[i][0], x.first[e.from] = x.first[e.from], i+1
+	}
+	if e.to >= 0 && e.to != e.from {
+		x.more[i][1], x.first[e.to] = x.first[e.to], i+1
+	}
+}
+
+// atHost lists the actions that name host h, ascending.
+func (c *checker) atHost(h int32) []int32 {
+	var out []int32
+	for k := c.named.first[h]; k > 0; {
+		out = append(out, k-1)
+		end := 0
+		if c.ends[k-1].from != h {
+			end = 1
 		}
-	})
+		k = c.named.more[k-1][end]
+	}
+	return out
 }
 
 // checkBuckets sorts items into n lists, which keep the order in which they were put.

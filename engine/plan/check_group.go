@@ -53,13 +53,16 @@ func (w *checkWorld) memberships() {
 				w.groupsOf[i] = append(w.groupsOf[i], int32(len(w.groups)))
 				found = true
 			}
+		}
+		if !found {
+			return
+		}
+		for _, v := range vms {
 			if w.c.s.VMs[v].Power == engine.VMOn && w.c.s.VMs[v].Host >= 0 {
 				g.vms = append(g.vms, v)
 			}
 		}
-		if found {
-			w.groups, w.before = append(w.groups, g), append(w.before, w.countGroup(&g, arrived))
-		}
+		w.groups, w.before = append(w.groups, g), append(w.before, w.countGroup(&g, arrived))
 	}
 	for k := range w.c.s.Rules {
 		r := &w.c.s.Rules[k]

@@ -43,7 +43,7 @@ func (c *checker) standby(i int32, a *engine.Action, e checkEnds) {
 		c.refuse(i, "demand", "no policy permits the host's standby")
 	}
 	for k := range c.d.KeepOns {
-		if c.marks[e.from]&checkKept == 0 {
+		if c.marks[e.from]&checkKeptOn == 0 {
 			break
 		}
 		if k := &c.d.KeepOns[k]; k.Host == e.from && c.binds(k.By, a) {

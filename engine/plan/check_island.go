@@ -7,7 +7,7 @@ import (
 )
 
 // A checkIsland is actions that have nothing to do with the others of the plan: no
-// cluster, datastore or group in common, directly or by way of a third, and in an
+// edge, cluster, datastore or group in common, directly or by way of a third, and in an
 // island of the executor's no slots either. What happens on one is the same
 // whatever happens on the others, so each is replayed by itself.
 type checkIsland struct {
@@ -53,6 +53,11 @@ func (w *checkWorld) islands() (fine, coarse []*checkIsland) {
 		}
 		for _, d := range w.stores(int32(i)) {
 			u.join(of(e.from), clusters+d)
+		}
+		for _, j := range w.acts[i].After {
+			if i < w.open { // what is under way waits for nothing of this plan
+				u.join(of(e.from), of(w.ends[j].from))
+			}
 		}
 	}
 	for _, same := range w.twins {

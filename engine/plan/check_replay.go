@@ -2,6 +2,7 @@ package plan
 
 import (
 	"slices"
+	"sync/atomic"
 
 	"heliostat/engine"
 )
@@ -25,10 +26,11 @@ import (
 func (c *checker) replays() {
 	w := c.world()
 	fine, coarse := w.islands()
-	rounds := uint64(min(max(1000/len(c.p.Actions), 1), 8))
+	rounds := c.rounds()
 	found := make([]checkFindings, len(coarse)+len(fine))
+	var worker atomic.Int32 // the first state is the base
 	inParallel(len(found), func() func(int) {
-		r := w.run()
+		r := w.run(int(worker.Add(1)))
 		return func(k int) {
 			r.checkFindings = nil
 			if k < len(fine) {
@@ -43,6 +45,9 @@ func (c *checker) replays() {
 		c.join(x)
 	}
 }
+
+// rounds is how often random orders are drawn: less often for large plans.
+func (c *checker) rounds() uint64 { return uint64(min(max(1000/len(c.p.Actions), 1), 8)) }
 
 // executor replays an island as the executor would carry it out.
 func (r *checkRun) executor(x *checkIsland, rounds uint64) {
@@ -96,13 +101,13 @@ type checkRun struct {
 	stamp  int32
 }
 
-// run is what replays need; none has begun.
-func (w *checkWorld) run() *checkRun {
+// run is what the replays of one worker need; none has begun.
+func (w *checkWorld) run(worker int) *checkRun {
 	return &checkRun{
 		checkWorld: w, used: make([]int32, len(w.capacity)), left: slices.Clone(w.waits), parked: make([]checkHeap, len(w.queues)),
 		ready: [2][]int32{make([]int32, len(w.c.s.Clusters)), make([]int32, len(w.c.s.Sites))}, twice: make([][2]int64, len(w.c.s.Clusters)),
 		counts: make([]checkCount, len(w.groups)), remain: make([]checkStays, len(w.c.s.Clusters)), mark: make([]int32, len(w.acts)),
-		st: engine.EmptyState(w.c.s, w.base.Foot),
+		st: w.c.kept.state(worker, w.c.s),
 	}
 }
 

@@ -52,7 +52,9 @@ func (c *checker) world() *checkWorld {
 	}
 	w.settle()
 	w.opens()
-	w.twins = checkTwins(c.s)
+	if slices.ContainsFunc(w.acts, func(a *engine.Action) bool { return a.Storage }) {
+		w.twins = checkTwins(c.s)
+	}
 	w.readyAt = [2][]int32{make([]int32, len(c.s.Clusters)), make([]int32, len(c.s.Sites))}
 	w.lacked = make([][2]int64, len(c.s.Clusters))
 	idle := &checkRun{checkWorld: w, st: w.base, twice: make([][2]int64, len(c.s.Clusters))}
@@ -98,6 +100,7 @@ func (w *checkWorld) settle() {
 		if h >= 0 && !touched[s.Hosts[h].Cluster] {
 			touched[s.Hosts[h].Cluster] = true
 			w.clusters = append(w.clusters, s.Hosts[h].Cluster)
+			w.c.kept.hosts = append(w.c.kept.hosts, s.HostsOf(s.Hosts[h].Cluster)...)
 		}
 	}
 	for _, e := range w.ends {
@@ -112,8 +115,7 @@ func (w *checkWorld) settle() {
 			touch(s.VMs[e.vm].Host)
 		}
 	}
-	w.base = engine.EmptyState(s, make([]engine.Footprint, len(s.VMs)))
-	w.overCPU, w.overMem = make([]int32, len(s.Hosts)), make([]int32, len(s.Hosts))
+	w.base, w.overCPU, w.overMem = w.c.kept.state(0, s), w.c.kept.overCPU, w.c.kept.overMem
 	w.bySize = [2][][]int32{make([][]int32, len(s.Clusters)), make([][]int32, len(s.Clusters))}
 	inParallel(len(w.clusters), func() func(int) { return func(k int) { w.settleCluster(w.clusters[k]) } })
 }

@@ -53,7 +53,7 @@ func (r *checkRun) edges() {
 		if down {
 			r.ended(i)
 		}
-		for _, j := range r.c.atHost[h] {
+		for _, j := range r.c.atHost(h) {
 			e := r.ends[j]
 			switch {
 			case e.vm < 0 || e.from == e.to:

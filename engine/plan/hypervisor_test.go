@@ -90,7 +90,9 @@ func TestUnderWayFromALiar(t *testing.T) {
 	if got := compile(f.in).st.Mem[h]; got != to+16_000 {
 		t.Errorf("planned with %d MiB on the destination, want %d", got, to+16_000)
 	}
-	if got := newChecker(f.in, f.p).world().base.Mem[h]; got != to+16_000 {
+	c := newChecker(f.in, f.p, newCheckKept(s))
+	c.resolve()
+	if got := c.world().base.Mem[h]; got != to+16_000 {
 		t.Errorf("checked with %d MiB on the destination, want %d", got, to+16_000)
 	}
 }
