@@ -144,6 +144,8 @@ type Loop struct {
 	served       []string      // sites whose evacuation has had its turn
 	tested       time.Time     // when the guards were tested last
 	bases        map[string]base
+	planner      plan.Planner // of plans that may be acted on: it keeps what it made of the fleet
+	checker      plan.Checker
 	unheard      map[string]string // by bundle in shadow: why it was not heard last
 	shown        Published
 }
@@ -340,6 +342,9 @@ func (l *Loop) once(ctx context.Context, now time.Time) error {
 	if l.Rails.ReturnMicro > 0 {
 		w.back = l.gate.homewards(&v)
 		openWay(s, w.back)
+	}
+	if l.shown.Snapshot != nil {
+		s.Follow(l.shown.Snapshot)
 	}
 	d, err := l.Policy.Evaluate(ctx, v)
 	if err != nil {

@@ -19,9 +19,14 @@ type Denier interface {
 // the vetoes, which it adds to in. After MaxVetoRounds a VM still refused is vetoed
 // everywhere. rounds is how often it was built.
 func Settle(ctx context.Context, ask Denier, v engine.View, in *plan.Input) (p *engine.Plan, rounds int, err error) {
+	return settle(ctx, plan.Build, ask, v, in)
+}
+
+// settle is Settle with plans from a planner.
+func settle(ctx context.Context, build func(plan.Input) *engine.Plan, ask Denier, v engine.View, in *plan.Input) (p *engine.Plan, rounds int, err error) {
 	asked := map[veto]bool{}
 	for round := 1; ; round++ {
-		p := plan.Build(*in)
+		p := build(*in)
 		var moves []engine.Action
 		for i := range p.Actions {
 			if a := &p.Actions[i]; a.Kind == engine.Move && !asked[veto{a.VM, a.To.Host}] {

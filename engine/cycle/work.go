@@ -104,12 +104,12 @@ func (w *work) store(ctx context.Context) error {
 func (w *work) level(ctx context.Context, level engine.Mode, shadow string) (*engine.Plan, error) {
 	l, began := w.l, time.Now()
 	in := w.input(level, shadow)
-	p, rounds, err := Settle(ctx, l.Policy, w.view, &in)
+	p, rounds, err := settle(ctx, l.planner.Build, l.Policy, w.view, &in)
 	if err != nil {
 		return nil, err
 	}
 	refused := ""
-	if err := plan.Check(in, p); err != nil {
+	if err := l.checker.Check(in, p); err != nil {
 		refused = err.Error()
 		w.l.Log.ErrorContext(ctx, "own plan refused by the check", "cycle", w.l.cycle, "level", level.String(), "err", refused)
 	}
@@ -269,7 +269,7 @@ func (w *work) advise(ctx context.Context) error {
 	if l.pending != nil {
 		// It stays current unless it has become wrong.
 		in := w.input(engine.Advise, "")
-		if err := plan.Check(in, l.pending.Plan); err == nil {
+		if err := l.checker.Check(in, l.pending.Plan); err == nil {
 			return nil
 		}
 		l.pending = nil
@@ -341,7 +341,7 @@ func (w *work) checkApproved(ctx context.Context) error {
 		in := w.input(engine.Advise, "")
 		in.Vetoes = a.in.Vetoes
 		in.Open = w.view.Open
-		if err := plan.Check(in, rest); err != nil {
+		if err := l.checker.Check(in, rest); err != nil {
 			l.Log.WarnContext(ctx, "approved plan no longer holds, its rest is dropped", "plan", strings.TrimPrefix(a.name, "approved:"), "err", err)
 			l.Executor.Drop(a.name)
 			continue

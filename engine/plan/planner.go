@@ -70,7 +70,7 @@ func (b *builder) newsOf(in *Input) *news {
 	if in.Snapshot == old.Snapshot {
 		c = &engine.Changes{OldestVM: b.oldest[0], OldestHost: b.oldest[1]}
 	}
-	if c == nil || c.Shape || in.Config != old.Config || in.Level != old.Level || in.Shadow != old.Shadow {
+	if c == nil || c.Shape || in.Config != old.Config {
 		return nil
 	}
 	x := &news{past: in.History != old.History, oldest: [2]engine.Unix{c.OldestVM, c.OldestHost}}
@@ -135,7 +135,7 @@ func (x *news) said(b *builder, in *Input) {
 		h = &forgotten
 	}
 	about := func(x, y engine.Gap) bool { return x.Subject == y.Subject }
-	x.bars = x.sites || len(d.Freezes)+len(b.d.Freezes) > 0 || !slices.EqualFunc(in.Snapshot.Gaps, b.s.Gaps, about) ||
+	x.bars = x.sites || in.Level != b.in.Level || in.Shadow != b.in.Shadow || len(d.Freezes)+len(b.d.Freezes) > 0 || !slices.EqualFunc(in.Snapshot.Gaps, b.s.Gaps, about) ||
 		len(h.Quarantine)+len(b.hy.Quarantine)+len(in.Broken)+len(b.in.Broken) > 0 ||
 		!slices.EqualFunc(in.Snapshot.Sites, b.s.Sites, func(x, y engine.Site) bool { return x.Mode == y.Mode && x.Frozen == y.Frozen })
 	x.traits = x.bars || !reflect.DeepEqual(d.Pins, b.d.Pins) || !reflect.DeepEqual(d.AllowSites, b.d.AllowSites) || !reflect.DeepEqual(d.AllowHosts, b.d.AllowHosts)

@@ -203,6 +203,7 @@ var turns = []func(d *diary, p *engine.Plan){
 		d.in.History = &h
 	},
 	func(d *diary, _ *engine.Plan) { d.in.Cycle++; d.in.Seed++ },
+	func(d *diary, _ *engine.Plan) { d.in.Level = engine.Mode(1 + d.r.IntN(3)) },
 }
 
 // next lets something happen.
