@@ -25,8 +25,9 @@
 // Beside the line stand those that ask it questions: engine/whatif builds plans
 // again with one thing changed, engine/backtest plays another policy over what the
 // journal holds, engine/sim carries plans out in memory. engine/search is a
-// combinatorial core without a word of vSphere, which the benchmarks of published
-// instances run on.
+// combinatorial core without a word of vSphere: the planner relieves overloaded hosts
+// with it where no single move does, and the benchmarks of published instances run
+// on it.
 //
 // # Identity and place
 //

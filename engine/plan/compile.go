@@ -92,6 +92,7 @@ type builder struct {
 	goneBy  [][]int32   // by host: the actions that do so
 	ejected [][]int32   // by host that stays on: VMs that the search sends away to make room
 	power   engine.PowerCost
+	stuck   []stuck // VMs of overloaded hosts that no host has room for as things stand
 	left    engine.BudgetLeft
 	wishes  int32 // moves outside demands still allowed in this cycle
 	// budgetName is which budget ended the wishes.

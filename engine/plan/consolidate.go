@@ -42,10 +42,7 @@ func (b *builder) consolidateStage() {
 	}
 	b.readTraits()
 	groups := b.sleepers()
-	if b.aim == nil {
-		b.aim, b.gone = nones(len(b.s.VMs)), make([]load, len(b.s.Hosts))
-		b.goneBy, b.ejected = make([][]int32, len(b.s.Hosts)), make([][]int32, len(b.s.Hosts))
-	}
+	b.readyAims()
 	evaluations := max(b.budget-b.evaluated, 0) / int64(max(len(groups), 1))
 	blocks := b.blocks(groups)
 	if most := int32(len(b.s.VMs)); b.wishes >= max(most, 1) && min(b.left.PowerHour, b.left.PowerDay) >= int32(len(b.s.Hosts)) {
@@ -62,6 +59,14 @@ func (b *builder) consolidateStage() {
 			b.putToSleep(&blocks[i])
 		}
 		blocks = blocks[some:]
+	}
+}
+
+// readyAims makes room for where searches send VMs, and for what leaves before others come.
+func (b *builder) readyAims() {
+	if b.aim == nil {
+		b.aim, b.gone = nones(len(b.s.VMs)), make([]load, len(b.s.Hosts))
+		b.goneBy, b.ejected = make([][]int32, len(b.s.Hosts)), make([][]int32, len(b.s.Hosts))
 	}
 }
 

@@ -319,7 +319,7 @@ func (b *builder) start(x *news) {
 			b.sleepy[b.d.Drains[i].Host] = true
 		}
 	}
-	b.stirred, b.wide = b.stirred[:0], false
+	b.stirred, b.wide, b.stuck = b.stirred[:0], false, b.stuck[:0]
 	b.unseen, b.demands, b.doomedSite, b.order, b.asleep = nil, nil, 0, nil, nil
 	b.evaluated, b.power, b.wishes, b.budgetName = 0, engine.PowerCost{}, 0, ""
 	b.actions, b.acts, b.holds = nil, b.acts[:0], nil

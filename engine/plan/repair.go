@@ -16,6 +16,7 @@ func (b *builder) repairStage() {
 			b.relieve(h)
 		}
 	}
+	b.rearrange()
 	for i := range b.cons {
 		if b.broke[i] {
 			b.mend(&b.cons[i])
@@ -65,27 +66,34 @@ func (b *builder) overloaded(h int32) bool {
 	return x.UsedMHz > x.CPUMHz || x.UsedMiB > x.MemoryMiB
 }
 
+// excess is by how much the load of host h exceeds it once the VMs have left that
+// are to leave.
+func (b *builder) excess(h int32) (cpu, mem int64) {
+	host := &b.s.Hosts[h]
+	cpu, mem = int64(host.UsedMHz)-int64(host.CPUMHz), int64(host.UsedMiB)-int64(host.MemoryMiB)
+	for _, v := range b.s.VMsOn(h) {
+		if vm := &b.s.VMs[v]; b.dest[v] >= 0 && vm.Power == engine.VMOn {
+			cpu, mem = cpu-int64(max(vm.UsedMHz, 0)), mem-int64(max(vm.UsedMiB, 0))
+		}
+	}
+	return max(cpu, 0), max(mem, 0)
+}
+
 // relieve moves VMs off host h until its load fits it.
 func (b *builder) relieve(h int32) {
-	host := &b.s.Hosts[h]
-	cpu, mem := int64(host.UsedMHz)-int64(host.CPUMHz), int64(host.UsedMiB)-int64(host.MemoryMiB)
-	if cpu <= 0 && mem <= 0 {
-		return
-	}
-	why := engine.Why{Policy: "engine", Rule: "repair", Reason: host.Name + " is over its capacity"}
 	for _, v := range b.byBytes(b.s.VMsOn(h)) {
-		if cpu <= 0 && mem <= 0 {
+		if cpu, mem := b.excess(h); cpu == 0 && mem == 0 {
 			return
 		}
 		vm := &b.s.VMs[v]
-		if vm.Power != engine.VMOn || vm.Obstacles&engine.ObAgent != 0 {
-			continue
-		}
-		if b.dest[v] >= 0 || b.repair(v, engine.None, nil, why) {
-			cpu -= int64(max(vm.UsedMHz, 0))
-			mem -= int64(max(vm.UsedMiB, 0))
+		if vm.Power == engine.VMOn && vm.Obstacles&engine.ObAgent == 0 && b.dest[v] < 0 {
+			b.repair(v, engine.None, nil, b.overWhy(h))
 		}
 	}
+}
+
+func (b *builder) overWhy(h int32) engine.Why {
+	return engine.Why{Policy: "engine", Rule: "repair", Reason: b.s.Hosts[h].Name + " is over its capacity"}
 }
 
 // byBytes sorts VMs by what a move of their memory sends.
@@ -169,11 +177,12 @@ func (b *builder) scopeOf(scope uint8, h int32) int32 {
 	return h
 }
 
+// wantAway is what is held where a repair finds no place.
+const wantAway = "move away"
+
 // repair moves VM v to where k (if any) is not violated any more: in its cluster
-// first, then at its site, then at others if k is about sites. It reports whether
-// the move is planned.
-func (b *builder) repair(v, to int32, k *con, why engine.Why) bool {
-	const text = "move away"
+// first, then at its site, then at others if k is about sites.
+func (b *builder) repair(v, to int32, k *con, why engine.Why) {
 	w := want{v: v, demand: engine.None, cluster: engine.None, host: to, avoid: b.leftRecently(v)}
 	w.mend = k
 	w.sites = w.sites.With(b.s.VMSite(v))
@@ -181,34 +190,37 @@ func (b *builder) repair(v, to int32, k *con, why engine.Why) bool {
 		w.sites = ^(b.doomedSite | b.threatened)
 	}
 	if b.held[v] {
-		return false
+		return
 	}
 	if r := b.vmReason(&w); !r.ok() {
-		b.holdVM(v, r, text, engine.Subject{}, []engine.Why{why})
-		return false
+		b.holdVM(v, r, wantAway, engine.Subject{}, []engine.Why{why})
+		return
 	}
 	site := b.s.VMSite(v)
 	if to >= 0 {
 		site = b.s.Hosts[to].Site
 	}
 	if r := b.coolReason(v, site); !r.ok() {
-		b.holdVM(v, r, text, engine.Subject{}, []engine.Why{why})
-		return false
+		b.holdVM(v, r, wantAway, engine.Subject{}, []engine.Why{why})
+		return
 	}
 	if r := b.spent(); !r.ok() {
-		b.holdVM(v, r, text, engine.Subject{}, []engine.Why{why})
-		return false
+		b.holdVM(v, r, wantAway, engine.Subject{}, []engine.Why{why})
+		return
 	}
 	h, r := b.find(&w)
+	if k == nil && r.stage == stCapacity {
+		b.stuck = append(b.stuck, stuck{v, r})
+		return
+	}
 	if !r.ok() {
-		b.holdVM(v, r, text, engine.Subject{}, []engine.Why{why})
-		return false
+		b.holdVM(v, r, wantAway, engine.Subject{}, []engine.Why{why})
+		return
 	}
 	e := b.estimate(v, h, b.storageNeeded(&w, h), b.diskCopy(&w, h))
 	cost := b.moveCost(v, b.st.Host[v], h, &e, b.rate(b.st.Host[v], h, b.storageNeeded(&w, h), false))
 	b.commit(&w, h, []engine.Why{why}, engine.Ledger{CostOnce: cost})
 	b.wishes--
-	return true
 }
 
 // spent says that the budget of moves outside demands is used up, or is ok.
