@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -24,9 +25,14 @@ import (
 // examiner is the command line of the process that examines changed policies.
 var examiner = []string{"heliostat", "policy", "examine"}
 
-// loadPolicies loads the bundle as it is. What is wrong with it is a fault of the
-// configuration.
+// loadPolicies loads the bundle as it is, and those in shadow. What is wrong with one
+// is a fault of the configuration.
 func loadPolicies(ctx context.Context, cfg *configs.Config) (*policy.Service, error) {
+	for _, b := range cfg.Policy.ShadowBundles {
+		if err := policy.NewShadow(rego.FS, cfg.Policy, b, slog.New(slog.DiscardHandler)).Reload(ctx); err != nil {
+			return nil, codeError{exitConfig, cfg.Place("policy.shadow_bundles", fmt.Errorf("%s: %w", b.Name, err))}
+		}
+	}
 	return startPolicies(ctx, cfg, policy.Options{Examiner: examiner})
 }
 
@@ -146,7 +152,9 @@ func revisions(entries []engine.Entry) ([]revised, error) {
 			return nil, fmt.Errorf("entry %d: %w", e.Seq, err)
 		}
 		line := revised{Revision: rec.Serving, At: e.At, Cycle: e.Cycle, By: rec.By, State: "served", Kept: rec.Bundle != ""}
-		if rec.Serving != last.Serving || rec.By != last.By || rec.By == "start" {
+		// The same once more, with nothing new beside it, is another start.
+		again := rec.By == "start" && rec.Candidate == last.Candidate && rec.Refused == last.Refused && rec.Waits == last.Waits
+		if rec.Serving != last.Serving || rec.By != last.By || again {
 			out = append(out, line)
 		}
 		line = revised{Revision: rec.Candidate, At: e.At, Cycle: e.Cycle}

@@ -2,6 +2,7 @@ package backtest
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -152,12 +153,21 @@ func (m *meter) ended(s *engine.Snapshot, r *engine.ActionRecord) {
 	}
 }
 
-// why is the first reason of an action.
+// why is the reasons of an action.
 func why(a *engine.Action) string {
-	if len(a.Why) == 0 {
-		return ""
+	all := make([]string, len(a.Why))
+	for i, w := range a.Why {
+		all[i] = w.String()
 	}
-	return ": " + a.Why[0].String()
+	return strings.TrimSuffix(": "+strings.Join(all, "; "), ": ")
+}
+
+// times counts as people do.
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 func (m *meter) vm(id engine.VMID, name string) *VMRun {

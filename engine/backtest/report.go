@@ -134,7 +134,7 @@ func (v *VMRun) text() string {
 	case v.Moves == 0:
 		return "not moved"
 	}
-	return fmt.Sprintf("moved %d times, %.0f GB, ends at %s", v.Moves, v.GB, v.Site)
+	return fmt.Sprintf("moved %s, %.0f GB, ends at %s", times(v.Moves), v.GB, v.Site)
 }
 
 func (h *HostRun) text() string {
