@@ -144,25 +144,25 @@ func (a *answer) near(it *item) {
 
 func (a *answer) allowSites(it *item) {
 	x := engine.AllowSites{VM: it.vm(), By: a.by(it)}
-	for _, id := range it.names("sites") {
+	it.each("sites", func(id string) {
 		s, ok := it.snap.FindSite(engine.SiteID(id))
 		if !ok {
 			it.fail("no site %q", id)
 		}
 		x.Sites = x.Sites.With(s)
-	}
+	})
 	a.AllowSites = append(a.AllowSites, x)
 }
 
 func (a *answer) allowHosts(it *item) {
 	x := engine.AllowHosts{VM: it.vm(), By: a.by(it)}
-	for _, id := range it.names("hosts") {
+	it.each("hosts", func(id string) {
 		h, ok := it.snap.FindHost(engine.HostID(id))
 		if !ok {
 			it.fail("no host %q", id)
 		}
 		x.Hosts = append(x.Hosts, h)
-	}
+	})
 	slices.Sort(x.Hosts)
 	x.Hosts = slices.Compact(x.Hosts)
 	a.AllowHosts = append(a.AllowHosts, x)

@@ -1,6 +1,10 @@
 package policy
 
 import (
+	"cmp"
+	"slices"
+	"sort"
+
 	"github.com/open-policy-agent/opa/v1/ast"
 
 	"heliostat/engine"
@@ -41,7 +45,6 @@ type percents struct{ now, m5, m40, p95 int32 }
 type hostSlot struct {
 	doc  hostDoc
 	term *ast.Term
-	gen  uint64
 }
 
 // A load sums capacity and demand. Demands are MHz and MiB over the hosts where
@@ -110,28 +113,51 @@ func (l *load) put(o *doc) {
 
 // encodeHosts fills hosts and sites, and returns the load of each cluster.
 func (e *encoder) encodeHosts(d *document) []load {
-	s := d.snap
+	s, old := d.snap, e.hosts
 	d.hosts = make([]*ast.Term, len(s.Hosts))
+	e.hosts = make([]*hostSlot, len(s.Hosts))
+	inParts(len(s.Hosts), func(from, to int) { e.encodeSome(d, old, from, to) })
 	d.sites = make([]load, len(s.Sites))
 	clusters := make([]load, len(s.Clusters))
-	past := 0
 	for i := range s.Hosts {
-		h := &s.Hosts[i]
-		for past < len(d.hist.Hosts) && d.hist.Hosts[past].ID < h.ID {
-			past++
-		}
-		memory := &engine.HostHistory{}
-		if past < len(d.hist.Hosts) && d.hist.Hosts[past].ID == h.ID {
-			memory = &d.hist.Hosts[past]
-		}
-		hd := hostDocOf(s, int32(i), memory, d.now)
-		clusters[h.Cluster].add(h, &hd)
+		h, hd := &s.Hosts[i], &e.hosts[i].doc
+		clusters[h.Cluster].add(h, hd)
 		if h.Site >= 0 {
-			d.sites[h.Site].add(h, &hd)
+			d.sites[h.Site].add(h, hd)
 		}
-		d.hosts[i] = e.hostTerm(&hd)
 	}
 	return clusters
+}
+
+// encodeSome encodes the hosts from..to-1. Hosts, slots and history are all sorted by
+// ID: it walks along them.
+func (e *encoder) encodeSome(d *document, old []*hostSlot, from, to int) {
+	s, hist := d.snap, d.hist.Hosts
+	first := s.Hosts[from].ID
+	kept, _ := slices.BinarySearchFunc(old, first, func(o *hostSlot, id engine.HostID) int { return cmp.Compare(o.doc.id, id) })
+	past := sort.Search(len(hist), func(i int) bool { return hist[i].ID >= first })
+	for i := from; i < to; i++ {
+		id := s.Hosts[i].ID
+		for past < len(hist) && hist[past].ID < id {
+			past++
+		}
+		for kept < len(old) && old[kept].doc.id < id {
+			kept++
+		}
+		memory := &engine.HostHistory{}
+		if past < len(hist) && hist[past].ID == id {
+			memory = &hist[past]
+		}
+		slot := &hostSlot{}
+		if kept < len(old) && old[kept].doc.id == id {
+			slot = old[kept]
+		}
+		hd := hostDocOf(s, int32(i), memory, d.now)
+		if slot.term == nil || slot.doc != hd {
+			slot.doc, slot.term = hd, keep(slot.term, e.newHostTerm(&hd))
+		}
+		e.hosts[i], d.hosts[i] = slot, slot.term
+	}
 }
 
 func hostDocOf(s *engine.Snapshot, i int32, memory *engine.HostHistory, now engine.Unix) hostDoc {
@@ -164,17 +190,7 @@ func percentsOf(now int32, r *engine.Ring) percents {
 	return percents{percent(now), percent(fiveMinutes(r)), percent(r.Mean(8)), percent(r.Percentile(95))}
 }
 
-// hostTerm returns the kept term where nothing in the doc changed.
-func (e *encoder) hostTerm(hd *hostDoc) *ast.Term {
-	slot := e.hosts[hd.id]
-	if slot == nil {
-		slot = &hostSlot{}
-		e.hosts[hd.id] = slot
-	}
-	slot.gen = e.gen
-	if slot.term != nil && slot.doc == *hd {
-		return slot.term
-	}
+func (e *encoder) newHostTerm(hd *hostDoc) *ast.Term {
 	var room [48][2]*ast.Term
 	o := doc{pairs: room[:0]}
 	if e.need != nil {
@@ -211,8 +227,7 @@ func (e *encoder) hostTerm(hd *hostDoc) *ast.Term {
 	o.int("tasks", int64(hd.tasks))
 	o.int("changed_at", int64(hd.changedAt))
 	o.put("x", ast.InternedEmptyObject)
-	slot.doc, slot.term = *hd, keep(slot.term, o.term())
-	return slot.term
+	return o.term()
 }
 
 func (p percents) put(o *doc, now, m5, m40, p95 string) {

@@ -2,8 +2,6 @@ package policy
 
 import (
 	"cmp"
-	"context"
-	"runtime"
 	"slices"
 	"sort"
 	"strings"
@@ -73,8 +71,7 @@ func (e *encoder) encodeVMs(d *document) {
 	s := d.snap
 	x := vmEncoder{e: e, d: d, stores: e.storeTerms(s), nets: e.netTerms(s), fat: fattestLinks(s), old: e.vms}
 	d.vms = make([]*vmSlot, len(s.VMs))
-	n := runtime.GOMAXPROCS(0)
-	parallel(context.Background(), n, func(w int) { x.encode(w*len(s.VMs)/n, (w+1)*len(s.VMs)/n) })
+	inParts(len(s.VMs), x.encode)
 	e.vms = d.vms
 }
 
@@ -101,9 +98,6 @@ type vmEncoder struct {
 // ID: it walks along them.
 func (x *vmEncoder) encode(from, to int) {
 	s, hist := x.d.snap, x.d.hist.VMs
-	if from == to {
-		return
-	}
 	first := s.VMs[from].ID
 	kept, _ := slices.BinarySearchFunc(x.old, first, func(o *vmSlot, id engine.VMID) int { return cmp.Compare(o.doc.id, id) })
 	past := sort.Search(len(hist), func(i int) bool { return hist[i].ID >= first })

@@ -17,8 +17,8 @@ import (
 type encoder struct {
 	need     *need // what is asked for; nil for everything
 	in       interner
-	hosts    map[engine.HostID]*hostSlot
-	vms      []*vmSlot // sorted by ID
+	hosts    []*hostSlot // sorted by ID
+	vms      []*vmSlot   // sorted by ID
 	clusters map[engine.ClusterID]inputTerms
 	fleets   map[string]*ast.Term // data.fleet, key by key
 	ds       map[engine.DatastoreID]*storeSlot
@@ -26,7 +26,6 @@ type encoder struct {
 
 	last *document // of the view before
 	from source    // what it was made of
-	gen  uint64    // of the view under way: hosts of an older one have left the fleet
 }
 
 // A need is what the rules of a bundle read of hosts and VMs, at most: the rest is
@@ -88,9 +87,7 @@ func (e *encoder) encode(v engine.View) *document {
 // things encodes hosts, VMs and clusters.
 func (e *encoder) things(src source) *document {
 	s := src.snapshot
-	e.gen++
-	if e.hosts == nil {
-		e.hosts = make(map[engine.HostID]*hostSlot, len(s.Hosts))
+	if e.ds == nil {
 		e.ds = make(map[engine.DatastoreID]*storeSlot, len(s.Datastores))
 		e.nets = make(map[engine.NetworkID]*netSlot, len(s.Networks))
 	}
@@ -99,7 +96,6 @@ func (e *encoder) things(src source) *document {
 	e.encodeVMs(d)
 	e.encodeClusters(d, loads)
 	e.encodeInputs(d)
-	e.forget(s)
 	return d
 }
 
@@ -192,7 +188,7 @@ func (e *encoder) mark(d *document, c int32, old *inputTerms) {
 // keep returns the old term where the new one is equal: who has seen it knows
 // that nothing changed without looking inside.
 func keep(old, t *ast.Term) *ast.Term {
-	if old != nil && old.Equal(t) {
+	if old != nil && old.Hash() == t.Hash() && old.Equal(t) {
 		return old
 	}
 	return t
@@ -213,18 +209,6 @@ func keepArray(old *ast.Term, items []*ast.Term) *ast.Term {
 		}
 	}
 	return old
-}
-
-// forget drops the slots of hosts that have left the fleet, once they are many.
-func (e *encoder) forget(s *engine.Snapshot) {
-	if len(e.hosts) <= len(s.Hosts)+len(s.Hosts)/8 {
-		return
-	}
-	for id, x := range e.hosts {
-		if x.gen != e.gen {
-			delete(e.hosts, id)
-		}
-	}
 }
 
 // everything is the footprint of who reads all of a cluster.

@@ -104,6 +104,13 @@ func parallel(ctx context.Context, n int, f func(int)) {
 	wg.Wait()
 }
 
+// inParts calls f for parts of 0..n-1 that together are all of it, on as many
+// goroutines as there are processors.
+func inParts(n int, f func(from, to int)) {
+	parts := min(n, runtime.GOMAXPROCS(0))
+	parallel(context.Background(), parts, func(i int) { f(i*n/parts, (i+1)*n/parts) })
+}
+
 // merge unites answers into one Decision: reasons interned and sorted, each
 // slice sorted, groups united.
 func merge(answers []*answer) *engine.Decision {

@@ -14,6 +14,9 @@ import (
 // maxReason is the longest reason, in characters.
 const maxReason = 500
 
+// itemKeys are the keys of items, as terms.
+var itemKeys interner
+
 // An item is one object of a rule's set while it is read. The first thing that
 // is wrong with it sticks; reading on gives zero values.
 type item struct {
@@ -44,7 +47,7 @@ func (it *item) get(key string, required bool) ast.Value {
 		*it.probe = append(*it.probe, field{key: key, required: required && !it.spare, schema: map[string]any{}})
 		it.spare = false
 	}
-	t := it.obj.Get(ast.InternedTerm(key))
+	t := it.obj.Get(itemKeys.str(key))
 	if t == nil {
 		if required {
 			it.fail("%q is missing", key)
@@ -59,7 +62,7 @@ func (it *item) get(key string, required bool) ast.Value {
 // While the item is only described there is.
 func (it *item) optional(key string) bool {
 	it.spare = it.probe != nil
-	return it.spare || it.obj.Get(ast.InternedTerm(key)) != nil
+	return it.spare || it.obj.Get(itemKeys.str(key)) != nil
 }
 
 // done reports what was wrong, keys that nobody asked for included.
@@ -238,8 +241,8 @@ func exists(s *engine.Snapshot, kind, id string) (ok bool) {
 	return ok
 }
 
-// names reads an array or a set of strings.
-func (it *item) names(key string) []string {
+// each reads an array or a set of strings.
+func (it *item) each(key string, f func(string)) {
 	v := it.get(key, true)
 	it.describe(namesSchema)
 	list, ok := v.(interface{ Foreach(func(*ast.Term)) })
@@ -247,15 +250,13 @@ func (it *item) names(key string) []string {
 		if v != nil {
 			it.fail("%q is %s, not an array or a set", key, ast.ValueName(v))
 		}
-		return nil
+		return
 	}
-	var out []string
 	list.Foreach(func(t *ast.Term) {
 		s, ok := t.Value.(ast.String)
 		if !ok {
 			it.fail("%q holds %s, not strings", key, ast.ValueName(t.Value))
 		}
-		out = append(out, string(s))
+		f(string(s))
 	})
-	return out
 }
