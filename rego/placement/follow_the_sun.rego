@@ -45,6 +45,7 @@ site_score contains {"site": id, "score": score, "reason": $"the sun: 0 at the h
 # custom:
 #   reads: cluster
 wake contains {"host": host.id, "reason": $"the sun stands highest at {host.site}"} if {
+	count(sunniest) > 0
 	some host in input.hosts
 	host.power == "standby"
 	host.ours

@@ -66,6 +66,7 @@ room_needed if count(evacuated_clusters) > 0
 # custom:
 #   reads: cluster
 wake contains {"host": host.id, "reason": "room for maintenance"} if {
+	count(due) > 0
 	room_needed
 	not input.cluster.id in evacuated_clusters
 	some host in input.hosts
