@@ -13,7 +13,9 @@
 //
 // An encoder turns an engine.View into terms of the policy engine. It keeps one
 // read-only term per host and VM and builds only those anew whose content
-// changed: turning 150,000 VMs into terms costs more than deciding on them.
+// changed: turning 150,000 VMs into terms costs more than deciding on them. So a
+// term has those fields alone that a rule of the bundle reads, as its text tells
+// (see footprint), and a VM has none before a rule is asked that will see it.
 // Every call may share these terms between goroutines.
 //
 // # What policies say
@@ -24,8 +26,13 @@
 // about; any other rule that fails has no opinion there. Both are recorded as
 // an engine.RuleFailure.
 //
-// A cluster-scope rule is asked again only when a document that it reads has
-// changed (see kept.go): rules about the configuration of VMs hardly ever are.
+// A cluster-scope rule is asked again only when something that it reads has
+// changed (see kept.go): a document of its cluster, a key of data.fleet, or the
+// value of a rule that reads nothing of the cluster, which is evaluated once a
+// cycle. One that speaks of each VM from that VM alone is asked about the VMs that
+// changed (see speaksApart), and one that begins with what no cluster changes is
+// asked while that holds (see prepareGuards). None of it changes an answer: where
+// the text does not show for certain that it may be done, it is not.
 //
 // # What bounds a policy
 //

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"context"
 	"iter"
 	"maps"
 	"slices"
@@ -103,7 +102,7 @@ func (e *encoder) things(src source) *document {
 func (e *encoder) encodeInputs(d *document) {
 	s := d.snap
 	d.inputs = make([]inputTerms, len(s.Clusters))
-	parallel(context.Background(), len(s.Clusters), func(c int) {
+	spread(len(s.Clusters), func(c int) {
 		var hosts []*ast.Term
 		for _, h := range s.HostsOf(int32(c)) {
 			hosts = append(hosts, d.hosts[h])
@@ -122,7 +121,7 @@ func (e *encoder) encodeAll(d *document) *document {
 	out := *d
 	s := d.snap
 	out.inputs = slices.Clone(d.inputs)
-	parallel(context.Background(), len(s.Clusters), func(c int) {
+	spread(len(s.Clusters), func(c int) {
 		var vms []*ast.Term
 		for v := range vmsIn(s, int32(c)) {
 			vms = append(vms, e.vm(d, v))

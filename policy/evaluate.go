@@ -88,15 +88,19 @@ func (q *query) explain(err error) string {
 // parallel calls f for 0..n-1 on as many goroutines as there are processors,
 // and stops beginning new ones when ctx ends.
 func parallel(ctx context.Context, n int, f func(int)) {
+	spread(n, func(i int) {
+		if ctx.Err() == nil {
+			f(i)
+		}
+	})
+}
+
+func spread(n int, f func(int)) {
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range min(n, runtime.GOMAXPROCS(0)) {
 		wg.Go(func() {
-			for ctx.Err() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return
-				}
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
 				f(i)
 			}
 		})
@@ -108,7 +112,7 @@ func parallel(ctx context.Context, n int, f func(int)) {
 // goroutines as there are processors.
 func inParts(n int, f func(from, to int)) {
 	parts := min(n, runtime.GOMAXPROCS(0))
-	parallel(context.Background(), parts, func(i int) { f(i*n/parts, (i+1)*n/parts) })
+	spread(parts, func(i int) { f(i*n/parts, (i+1)*n/parts) })
 }
 
 // merge unites answers into one Decision: reasons interned and sorted, each

@@ -273,7 +273,8 @@ func itemOf(ref ast.Ref) (thing, int) {
 	if len(ref) < 2 || !ref[0].Equal(ast.InputRootDocument) {
 		return 0, 0
 	}
-	switch key, _ := ref[1].Value.(ast.String); key {
+	key, _ := ref[1].Value.(ast.String)
+	switch string(key) {
 	case "vm":
 		return aVM, 1
 	case "from", "to":

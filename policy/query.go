@@ -55,11 +55,10 @@ func (p *preparer) query(ctx context.Context, e entry, voice int32) (query, erro
 		return query{}, fmt.Errorf("prepare %s: %w", e.ref, err)
 	}
 	path := ast.MustParseRef(e.ref)
-	switch e.spec.scope {
-	case scopeCluster:
+	if e.spec.scope == scopeCluster {
 		q.guards = p.prepareGuards(ctx, path)
-		fallthrough
-	case scopeMove:
+	}
+	if e.spec.scope == scopeCluster || e.spec.scope == scopeMove {
 		q.footprint = footprintOf(p.c, path, func(r ast.Ref) (string, bool) { return p.constant(ctx, r) })
 	}
 	return q, nil
