@@ -15,7 +15,7 @@ LDFLAGS        := -s -w -buildid= -X main.version=$(VERSION)
 BUILD          := $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
 .DEFAULT_GOAL := help
-.PHONY: help build reproducible sbom demo test check lint bench protocol adopt powercut clean soak fuzz
+.PHONY: help build reproducible sbom demo test check lint bench microbench protocol adopt powercut clean soak fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,16 +55,13 @@ soak: build ## a million executions of random plans, and 1,000 simulated days wi
 	$(BIN)/heliostat sim --orders 1000000 --seed 1 --json
 	$(BIN)/heliostat sim --days 1000 --seed 1 --faults --json
 
-bench: go-is-there ## benchmarks, and a cold and a warm cycle of 15,000 hosts and 150,000 VMs
+bench: go-is-there ## a short form of each benchmark, as a table: bin/bench.md (with BENCH_DATA=DIR the published instances, too)
+	@test -n "$(BENCH_DATA)" || echo "For the published instances, too: make bench BENCH_DATA=DIR; see docs/benchmarks.md"
+	@mkdir -p $(BIN)
+	@$(GO) run ./bench/table $(if $(BENCH_DATA),-data $(BENCH_DATA)) -time $(BENCH_TIME) -out $(BIN)/bench.md
+
+microbench: go-is-there ## the Go benchmarks of the packages
 	$(GO) test -run '^$$' -bench . -benchmem ./engine/... ./policy/... ./store/... ./collectors/...
-	$(GO) run ./bench/fleet -cycles 2
-	@test -n "$(BENCH_DATA)" || echo "For the published instances, too: make bench BENCH_DATA=DIR, a folder with roadef2012, cloudbalancing, migrations, planetlab and bitbrains in it; see docs/benchmarks.md"
-	@for f in $(if $(BENCH_DATA),$(wildcard $(BENCH_DATA)/roadef2012/model_*)); do i=$${f##*/model_}; $(GO) run ./bench/roadef -data $(BENCH_DATA)/roadef2012 -instance $${i%%.*} -time $(BENCH_TIME); done
-	@for f in $(if $(BENCH_DATA),$(wildcard $(BENCH_DATA)/cloudbalancing/*.json)); do i=$${f##*/}; $(GO) run ./bench/cloudbalancing -data $(BENCH_DATA)/cloudbalancing -instance $${i%.json} -time $(BENCH_TIME); done
-	@$(GO) run ./bench/evacuation -short -data $(if $(BENCH_DATA),$(BENCH_DATA)/evacuation,bench/evacuation)
-	@for d in $(if $(BENCH_DATA),$(wildcard $(BENCH_DATA)/migrations)); do $(GO) run ./bench/migrations -data $$d; done
-	@for f in $(if $(BENCH_DATA),$(wildcard $(BENCH_DATA)/planetlab/*.csv.gz)); do i=$${f##*/}; $(GO) run ./bench/planetlab -data $(BENCH_DATA)/planetlab -day $${i%%.*}; done
-	@for d in $(if $(BENCH_DATA),$(wildcard $(BENCH_DATA)/bitbrains)); do $(GO) run ./bench/bitbrains -data $$d -days 7; done
 
 protocol: go-is-there ## runs with lost calls and crashes: ours, and a naive control
 	@$(GO) run ./bench/protocol -runs 200 -v

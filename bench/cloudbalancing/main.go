@@ -40,7 +40,7 @@ func mainErr(clock run.Clock, args []string, out io.Writer) error {
 	fs := flag.NewFlagSet("cloudbalancing", flag.ContinueOnError)
 	name := fs.String("instance", "", "as 100computers-300processes, or the number of computers alone")
 	path := fs.String("out", "", "write the solution to this file, as JSON: the computer of each process")
-	if err := f.Parse(fs, 300, args); err != nil {
+	if err := f.ParseSearch(fs, 300, args); err != nil {
 		return err
 	}
 	if *name == "" {

@@ -24,6 +24,8 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"time"
+
+	shared "heliostat/bench/internal/run"
 )
 
 // options are the flags.
@@ -32,11 +34,10 @@ type options struct {
 	seed              uint64
 	cycles            int
 	changed           float64 // percent of VMs
-	scaled, json      bool
+	scaled            bool
 	merge             bool
 	cpuProfile        string
 	time              time.Duration
-	threads           int
 }
 
 // A report is what one invocation prints.
@@ -66,26 +67,24 @@ func main() {
 
 func mainErr(ctx context.Context, args []string, out io.Writer) (err error) {
 	var o options
+	f := shared.Flags{Threads: runtime.GOMAXPROCS(0)}
 	fs := flag.NewFlagSet("fleet", flag.ContinueOnError)
 	fs.IntVar(&o.hosts, "hosts", 15_000, "hosts of the largest fleet")
 	fs.IntVar(&o.vms, "vms", 150_000, "VMs of the largest fleet")
 	fs.IntVar(&o.sites, "sites", 15, "sites, over which hosts are spread evenly")
-	fs.Uint64Var(&o.seed, "seed", 1, "of the fleet and of what changes")
 	fs.IntVar(&o.cycles, "cycles", 3, "cycles of each run: the first is cold, the others warm; 0 for the planner alone")
 	fs.Float64Var(&o.changed, "changed", 1, "percent of the VMs whose configuration changes between cycles")
 	fs.BoolVar(&o.scaled, "scaled", true, "run fleets of 1/16 and 1/4 of the size first")
 	fs.BoolVar(&o.merge, "merge", false, "also compare plans with and without VMs that go to other clusters")
-	fs.BoolVar(&o.json, "json", false, "print one line of JSON instead of a table")
 	fs.StringVar(&o.cpuProfile, "cpuprofile", "", "write a CPU profile of all runs to this file")
-	fs.DurationVar(&o.time, "time", 5*time.Second, "how long to plan with the planner alone; three plans at least")
-	fs.IntVar(&o.threads, "threads", runtime.GOMAXPROCS(0), "processors to use")
-	if err := fs.Parse(args); err != nil {
+	if err := f.Parse(fs, 5, args); err != nil { // with the planner alone, and three plans at least
 		return err
 	}
-	if o.hosts < 1 || o.vms < 1 || o.sites < 1 || o.cycles < 0 || o.threads < 1 || o.changed < 0 || o.changed > 100 {
-		return errors.New("hosts, vms, sites and threads are at least 1, cycles are not negative, and changed is from 0 to 100")
+	o.seed, o.time = f.Seed, time.Duration(float64(f.Time)*float64(time.Second))
+	if o.hosts < 1 || o.vms < 1 || o.sites < 1 || o.cycles < 0 || o.changed < 0 || o.changed > 100 {
+		return errors.New("hosts, vms and sites are at least 1, cycles are not negative, and changed is from 0 to 100")
 	}
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(o.threads))
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(f.Threads))
 	if o.cpuProfile != "" {
 		f, err := os.Create(o.cpuProfile)
 		if err != nil {
@@ -101,7 +100,7 @@ func mainErr(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	if o.json {
+	if f.JSON {
 		return json.NewEncoder(out).Encode(r)
 	}
 	return r.table(out)

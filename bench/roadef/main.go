@@ -44,7 +44,7 @@ func mainErr(clock run.Clock, args []string, out io.Writer) error {
 	fs := flag.NewFlagSet("roadef", flag.ContinueOnError)
 	instance := fs.String("instance", "", "as b_1: of model_b_1.txt and assignment_b_1.txt")
 	path := fs.String("out", "", "write the solution to this file")
-	if err := f.Parse(fs, 300, args); err != nil {
+	if err := f.ParseSearch(fs, 300, args); err != nil {
 		return err
 	}
 	if *instance == "" {

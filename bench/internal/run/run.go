@@ -3,6 +3,7 @@
 package run
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -17,15 +18,16 @@ import (
 	"heliostat/engine/search"
 )
 
-// Flags are those of every program that runs the core on published instances.
+// Flags are those of every benchmark, and some of those that search.
 type Flags struct {
 	Data    string // a folder
 	Time    Seconds
-	CPU     bool // Time is that of the processors, not that of the wall
 	Threads int
 	Seed    uint64
-	Rounds  Rounds // spend these instead of time
 	JSON    bool
+
+	CPU    bool   // Time is that of the processors, not that of the wall
+	Rounds Rounds // spend these instead of time
 }
 
 // Main runs a program from its start to its exit code. Who asks for help has made
@@ -40,29 +42,26 @@ func Main(name string, program func(clock Clock, args []string, out io.Writer) e
 // Parse adds the flags to those of a program, reads them, and reports one that
 // makes no sense.
 func (f *Flags) Parse(fs *flag.FlagSet, timeLimit Seconds, args []string) error {
-	f.register(fs, timeLimit)
+	f.Time = timeLimit
+	fs.StringVar(&f.Data, "data", ".", "the folder of the instances")
+	fs.Var(&f.Time, "time", "time to spend, as 300 or 5m")
+	fs.IntVar(&f.Threads, "threads", cmp.Or(f.Threads, 2), "threads; they change nothing but how long it takes")
+	fs.Uint64Var(&f.Seed, "seed", 1, "of the dice")
+	fs.BoolVar(&f.JSON, "json", false, "print one line of JSON for each run")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	return f.validate()
-}
-
-func (f *Flags) register(fs *flag.FlagSet, timeLimit Seconds) {
-	f.Time = timeLimit
-	fs.StringVar(&f.Data, "data", ".", "the folder of the instances")
-	fs.Var(&f.Time, "time", "time to spend, as 300 or 5m, from the start of the program")
-	fs.BoolVar(&f.CPU, "cpu", false, "count processor time / threads against -time, not the wall's: for a machine that does other things, too")
-	fs.IntVar(&f.Threads, "threads", 2, "threads; with -rounds they change nothing but how long it takes")
-	fs.Uint64Var(&f.Seed, "seed", 1, "of the dice")
-	fs.Var(&f.Rounds, "rounds", "evaluations of each round, as 1000,50000: spend these instead of -time, which repeats a run exactly")
-	fs.BoolVar(&f.JSON, "json", false, "print one line of JSON")
-}
-
-func (f *Flags) validate() error {
 	if f.Threads < 1 || f.Time <= 0 {
 		return errors.New("-threads is at least 1, and -time is more than 0")
 	}
 	return nil
+}
+
+// ParseSearch is Parse for a program that searches until the time is up.
+func (f *Flags) ParseSearch(fs *flag.FlagSet, timeLimit Seconds, args []string) error {
+	fs.BoolVar(&f.CPU, "cpu", false, "count processor time / threads against -time, not the wall's: for a machine that does other things, too")
+	fs.Var(&f.Rounds, "rounds", "evaluations of each round, as 1000,50000: spend these instead of -time, which repeats a run exactly")
+	return f.Parse(fs, timeLimit, args)
 }
 
 // Seconds is a duration as a number of seconds, or as Go writes durations.
