@@ -74,6 +74,17 @@ func (h *History) Fit(from, to SiteID, storage string) *MoveFit {
 	return nil
 }
 
+// Ratios are how long the last moves of every kind took for what was predicted, in permille.
+func (h *History) Ratios() (out []int32) {
+	if h == nil {
+		return nil
+	}
+	for i := range h.Fits {
+		out = append(out, h.Fits[i].Real...)
+	}
+	return out
+}
+
 // learn takes in how long a move that succeeded took. One that
 // was not timed teaches nothing, nor one of which it was not known how many others
 // would share its way.

@@ -173,23 +173,8 @@ type History struct {
 	// Stops are the places where a person in vCenter has said stop, sorted likewise.
 	Stops []Stop    `json:"stops,omitempty"`
 	Rails RailState `json:"rails,omitzero"` // what the rails remember
-	// Errors are how long the last moves lasted for what was expected, in permille,
-	// the newest last.
-	Errors []int32 `json:"errors,omitempty"`
 	// Fits are how long moves really take, sorted by what they are about.
 	Fits []MoveFit `json:"fits,omitempty"`
-}
-
-// errorsKept is how many finished moves are remembered for their durations: enough
-// for the ends of an interval that holds 9 of 10.
-const errorsKept = 200
-
-// noteError remembers how long a move lasted for what was expected.
-func (h *History) noteError(r *ActionRecord) {
-	if expect, took := r.Action.Estimate.ExpectS, int64(r.Ended-r.Started); expect > 0 && r.Started != 0 && took > 0 {
-		h.Errors = append(h.Errors, int32(min(took*1000/expect, 100_000)))
-		h.Errors = h.Errors[max(0, len(h.Errors)-errorsKept):]
-	}
 }
 
 // Host returns what is remembered of the host, or an empty memory.
@@ -241,7 +226,7 @@ type Thresholds struct {
 func Fold(h *History, s *Snapshot, ended []ActionRecord, low Thresholds) *History {
 	const day = 86_400
 	at := s.At
-	out := &History{At: at, Cycles: h.Cycles + 1, Census: h.Census, Quarantine: slices.Clone(h.Quarantine), Stops: h.Stops, Rails: h.Rails, Errors: slices.Clone(h.Errors), Fits: slices.Clone(h.Fits), Hosts: make([]HostHistory, 0, len(s.Hosts)), VMs: make([]VMHistory, 0, len(s.VMs))}
+	out := &History{At: at, Cycles: h.Cycles + 1, Census: h.Census, Quarantine: slices.Clone(h.Quarantine), Stops: h.Stops, Rails: h.Rails, Fits: slices.Clone(h.Fits), Hosts: make([]HostHistory, 0, len(s.Hosts)), VMs: make([]VMHistory, 0, len(s.VMs))}
 	for _, sp := range h.Spent {
 		if at-sp.At < day {
 			out.Spent = append(out.Spent, sp)
@@ -373,7 +358,6 @@ func (h *History) apply(r *ActionRecord) {
 	}
 	if a.Kind == Move {
 		if r.State == StateSucceeded {
-			h.noteError(r)
 			h.learn(r)
 		}
 		i, ok := findPtr(h.VMs, a.VM, func(x *VMHistory) VMID { return x.ID })

@@ -31,6 +31,7 @@ type Metrics struct {
 	ended   *prometheus.CounterVec
 	copied  prometheus.Counter
 	off     prometheus.Histogram
+	lasted  *prometheus.CounterVec
 	open    *prometheus.GaugeVec
 	pending prometheus.Gauge
 	paused  prometheus.Gauge
@@ -74,6 +75,7 @@ func NewMetrics(version string) *Metrics {
 	m.copied = counter(r, "copied_bytes_total", "Memory and disk content copied by moves that succeeded, as estimated.")
 	m.off = histogram(r, "move_duration_error", "By how much longer moves that succeeded took than was expected, in parts of that; less than 0: shorter.",
 		[]float64{-0.5, -0.2, -0.1, -0.05, -0.02, 0, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 3})
+	m.lasted = counters(r, "move_seconds_total", "How long moves that succeeded took together: as predicted, and as the vCenter's clock has it.", "of")
 	m.open = gauges(r, "open_actions", "Actions under way, by kind.", "kind")
 	m.pending = gauge(r, "pending_actions", "Actions of the plan that waits for a person's approval.")
 	m.paused = gauge(r, "paused", "1 while a person has paused the daemon.")
@@ -241,6 +243,8 @@ func (m *Metrics) ActionEnded(r *engine.ActionRecord) {
 		m.copied.Add(float64(r.Action.Estimate.MemoryMiB+r.Action.Estimate.DiskMiB) * (1 << 20))
 		if e := r.Action.Estimate.Expected(); r.Action.Kind == engine.Move && r.TookS > 0 && e > 0 {
 			m.off.Observe(float64(r.TookS-e) / float64(e))
+			m.lasted.WithLabelValues("predicted").Add(float64(e))
+			m.lasted.WithLabelValues("real").Add(float64(r.TookS))
 		}
 	}
 }

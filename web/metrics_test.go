@@ -62,6 +62,8 @@ heliostat_hosts_in_maintenance{site="tokyo"} 0
 heliostat_hosts_unmetered{site="tokyo"} 1
 heliostat_journal_entries 12
 heliostat_last_cycle_timestamp_seconds 1.8e+09
+heliostat_move_seconds_total{of="predicted"} 20
+heliostat_move_seconds_total{of="real"} 30
 heliostat_observation_age_seconds{source="vc-tokyo"} 30
 heliostat_open_actions{kind="enter_maintenance"} 0
 heliostat_open_actions{kind="exit_maintenance"} 0

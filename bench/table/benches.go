@@ -47,7 +47,7 @@ func once(args ...string) func(string) [][]string {
 
 // files runs a program for each file of a folder, named by what the pattern has in
 // place of its star.
-func files(pattern, flag string, more ...string) func(string) [][]string {
+func files(pattern, flag string) func(string) [][]string {
 	return func(dir string) (out [][]string) {
 		before, after, _ := strings.Cut(pattern, "*")
 		names, _ := filepath.Glob(filepath.Join(dir, pattern)) // the pattern is sound
@@ -56,7 +56,7 @@ func files(pattern, flag string, more ...string) func(string) [][]string {
 			if k := strings.Index(name, strings.TrimSuffix(after, "*")); k >= 0 {
 				name = name[:k]
 			}
-			out = append(out, append([]string{flag, name}, more...))
+			out = append(out, []string{flag, name})
 		}
 		return out
 	}

@@ -98,7 +98,7 @@ func gist(e *engine.Entry) string {
 			if r.Error != "" {
 				s += ": " + r.Error
 			}
-			return s
+			return s + tookText(&r)
 		}
 	case engine.EntryHealth:
 		var r engine.HealthRecord

@@ -81,10 +81,7 @@ func (x *certifier) width(ratios []float64) float64 {
 }
 
 func (x *certifier) learned() int {
-	if x.in.History == nil {
-		return 0
-	}
-	return len(x.in.History.Errors)
+	return len(x.in.History.Ratios())
 }
 
 // ratios are by how much moves have lasted longer than expected, or shorter.
@@ -96,8 +93,8 @@ func (x *certifier) ratios() []float64 {
 		}
 		return out
 	}
-	out := make([]float64, 0, len(x.in.History.Errors))
-	for _, e := range x.in.History.Errors {
+	var out []float64
+	for _, e := range x.in.History.Ratios() {
 		out = append(out, float64(e)/1000)
 	}
 	return out

@@ -254,9 +254,11 @@ func TestETACovers(t *testing.T) {
 		in := stormy(seed, sim.FleetConfig{Sites: 2, Hosts: 8, VMs: 60, AcrossPct: 60}, 4000, 7200)
 		bias, spread := 0.7+0.9*r.Float64(), 0.3*r.Float64()
 		hidden := func() float64 { return bias * (1 + spread*(2*r.Float64()-1)) }
+		other := engine.MoveFit{From: "elsewhere", To: "elsewhere"}
 		for range 40 {
-			in.History.Errors = append(in.History.Errors, int32(1000*hidden()))
+			other.Real = append(other.Real, int32(1000*hidden()))
 		}
+		in.History.Fits = append(in.History.Fits, other)
 		p := Build(in)
 		c := Certify(in, p)[0]
 		if c.ETA.At == 0 {
