@@ -17,8 +17,9 @@ func TestReads(t *testing.T) {
 	}
 	var x table
 	for program, printed := range map[string]string{
-		"roadef":     `{"instance":"b_1","cost":100,"published":[{"name":"best","cost":80,"gap_percent":25}]}` + "\n",
-		"planetlab":  `{"day":"20110303","policy":"DVFS","energy_kwh":800.5,"migrations":0,"lower_bound_kwh":400.25}` + "\n",
+		"roadef": `{"instance":"b_1","cost":100,"published":[{"name":"best","cost":80,"gap_percent":25}]}` + "\n",
+		"planetlab": `{"day":"20110303","policy":"DVFS","energy_kwh":800.5,"migrations":0,"lower_bound_kwh":400.25}` + "\n" +
+			`{"day":"20110303","policy":"heliostat","energy_kwh":120,"lower_bound_kwh":100}` + "\n",
 		"migrations": `{"error_percent":4.8,"btrplace_percent":19.7}` + "\n",
 	} {
 		if err := x.read(all[program], []byte(printed)); err != nil {
@@ -28,13 +29,13 @@ func TestReads(t *testing.T) {
 	text := string(x.text())
 	for _, want := range []string{
 		"| roadef | b_1 | cost | 100 |  |  |\n", "| roadef | b_1 | difference to best | +25.000 % | 80 |  |\n", "| planetlab | 20110303 DVFS | energy, kWh | 800.50 | 802.75 |  |\n",
-		"| planetlab | 20110303 DVFS | energy for the least possible | 2.00 |", "| migrations | held-out halves | mean error of durations, % | 4.80 | 19.7 | 5 at most |\n",
+		"| planetlab | 20110303 heliostat | energy for the least possible | 1.20 |", "| migrations | held-out halves | mean error of durations, % | 4.80 | 19.7 | 5 at most |\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
-	if strings.Contains(text, "| ESV |") || len(x.rows) != 6 {
+	if strings.Contains(text, "| ESV |") || len(x.rows) != 7 {
 		t.Errorf("rows of what was not printed:\n%s", text)
 	}
 	if err := x.read(all["roadef"], []byte("no JSON\n")); err == nil {
