@@ -84,6 +84,10 @@ type domain struct {
 	// for those that can go to none; nil where that is not looked at.
 	leaves []int64
 
+	kin  []int32 // by VM: index of its kin, or noKin
+	far  []int64 // by VM: cost of a move with all its disks, at least
+	kins []kin
+
 	mates [][]int32 // by VM: others that it may share no host with
 	list  [][]int32 // by host: VMs on it
 	pos   []int32
@@ -200,7 +204,7 @@ func (b *builder) whileHeld(perH int64) int64 { return perH * b.c.HoldsS / 3600 
 // readVMs reads what is on the hosts. A host with a VM that cannot leave stays on.
 func (d *domain) readVMs() {
 	b := d.b
-	m := masks{d: d, ways: make([]hostSet, len(d.hosts))}
+	m, kins := masks{d: d, ways: make([]hostSet, len(d.hosts))}, map[kin]int32{}
 	for i, h := range d.hosts {
 		rate := b.rate(h, h, false, false)
 		fixed, lone := false, false
@@ -221,6 +225,9 @@ func (d *domain) readVMs() {
 			n := int32(len(d.vms))
 			d.vms, d.size4 = append(d.vms, v), append(d.size4, load{f.CPUMHz, f.MiB, f.VCPUs})
 			d.mhz, d.cost = append(d.mhz, int64(max(b.s.VMs[v].UsedMHz, 0))), append(d.cost, b.moveCost(v, h, h, &e, rate)*1000)
+			if b.c.Consolidate != ReachCluster {
+				d.kin, d.far = append(d.kin, d.kinOf(v, i, kins)), append(d.far, b.farCost(v, h, b.s.VMs[v].DiskMiB()))
+			}
 			to.add(i)
 			d.masks, d.home, d.at = append(d.masks, to), append(d.home, int16(i)), append(d.at, int16(i))
 			d.pos, d.list[i] = append(d.pos, int32(len(d.list[i]))), append(d.list[i], n)

@@ -29,10 +29,12 @@ type merger struct {
 	cpus   map[string]*spots // by CPU features: hosts that take VMs
 	nets   map[int32]*spots  // by segment; networks of none after all segments
 	stores map[int32]*spots
-	at     map[engine.VCenterID]clusterSet
-	all    clusterSet
-	near   clusterSet // scratch of ways
-	far    clusterSet
+	at     map[int32]clusterSet // by vCenter
+
+	kins    [][]*way // by domain and kin, once asked for
+	nowhere way
+	links   []clusterSet // by domain: where any VM of it may go
+	stops   []stop       // scratch
 }
 
 // A trip is a VM that leaves its cluster.
@@ -41,15 +43,15 @@ type trip struct {
 	from    int16 // host where the search of its own cluster had put it
 	to, on  int32 // domain and host in it
 	saves   int64
+	mark    int // what its destination had undone before room was made for it
 	closing int // for the how manieth host that is closed
 }
 
 // A clusterSet is domains of one merger.
 type clusterSet []uint64
 
-func (s clusterSet) add(i int)      { s[i>>6] |= 1 << (i & 63) }
-func (s clusterSet) drop(i int)     { s[i>>6] &^= 1 << (i & 63) }
-func (s clusterSet) has(i int) bool { return s[i>>6]>>(i&63)&1 != 0 }
+func (s clusterSet) add(i int)  { s[i>>6] |= 1 << (i & 63) }
+func (s clusterSet) drop(i int) { s[i>>6] &^= 1 << (i & 63) }
 func (s clusterSet) and(x clusterSet) {
 	for w := range s {
 		s[w] &= x[w]
@@ -60,6 +62,15 @@ func (s clusterSet) or(x clusterSet) {
 	for w := range s {
 		s[w] |= x[w]
 	}
+}
+
+func (s clusterSet) meets(x clusterSet) bool {
+	for w := range s {
+		if s[w]&x[w] != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (s clusterSet) empty() bool {
@@ -89,11 +100,10 @@ func (b *builder) merging(domains []*domain) *merger {
 	if len(domains) < 2 {
 		return nil
 	}
-	m := &merger{b: b, domains: domains, cpus: map[string]*spots{}, nets: map[int32]*spots{}, stores: map[int32]*spots{}, at: map[engine.VCenterID]clusterSet{}}
-	m.all, m.near, m.far = m.set(), m.set(), m.set()
+	m := &merger{b: b, domains: domains, cpus: map[string]*spots{}, nets: map[int32]*spots{}, stores: map[int32]*spots{}, at: map[int32]clusterSet{}, kins: make([][]*way, len(domains))}
+	m.nowhere = way{m.set(), m.set()}
 	for i, d := range domains {
-		m.all.add(i)
-		vc := b.s.VCenters[b.s.Clusters[d.c].VCenter].ID
+		vc := b.s.Clusters[d.c].VCenter
 		if m.at[vc] == nil {
 			m.at[vc] = m.set()
 		}
@@ -115,7 +125,7 @@ func (m *merger) widen(i int) {
 	d := m.domains[i]
 	for v, h := range d.home {
 		own := hostSet{}
-		if own.add(int(h)); d.beyond.has(int(h)) && d.masks[v] == own && !m.ways(i, int32(v)) {
+		if own.add(int(h)); d.beyond.has(int(h)) && d.masks[v] == own && m.ways(i, int32(v)).none() {
 			d.beyond.drop(int(h))
 		}
 	}
@@ -184,59 +194,123 @@ func note[K comparable](m *merger, to map[K]*spots, k K, i int, at hostSet, j in
 	x.at[i][0], x.at[i][1] = x.at[i][0]|at[0], x.at[i][1]|at[1]
 }
 
-// ways finds the other clusters that VM v of domain i may go to, as far as that is
-// not a matter of room, of policies, or of other VMs: in m.near without its disks,
-// in m.far with them. It reports whether there is any.
-func (m *merger) ways(i int, v int32) bool {
+// A kin is VMs that may go to the same places: by what their hosts' CPUs are, their
+// network, and the datastore of all that is theirs.
+type kin struct {
+	cpu     int32 // the first host of the domain with these CPUs
+	net, ds int32
+	across  bool // may leave the vCenter
+	copied  bool // may be copied to another datastore
+}
+
+// noKin is a VM that is looked at by itself.
+const noKin = -1
+
+// kinOf adds VM v on host i to the kins of its domain.
+func (d *domain) kinOf(v int32, i int, kins map[kin]int32) int32 {
+	b := d.b
+	vm := &b.s.VMs[v]
+	if len(vm.NICs) > 1 || len(b.consOf(v)) > 0 || slices.ContainsFunc(vm.Disks, func(x engine.Disk) bool { return x.Datastore != vm.Home }) {
+		return noKin
+	}
+	x := kin{cpu: int32(i), net: engine.None, ds: vm.Home, across: b.crosses(v), copied: vm.Obstacles&b.stopMask[engine.ScopeStorage] == 0}
+	for int(x.cpu) > 0 && b.cpus(d.hosts[x.cpu-1]) == b.cpus(d.hosts[i]) {
+		x.cpu--
+	}
+	if len(vm.NICs) == 1 {
+		if x.net = vm.NICs[0].Network; x.net < 0 {
+			return noKin
+		}
+	}
+	k, ok := kins[x]
+	if !ok {
+		k = int32(len(d.kins))
+		kins[x], d.kins = k, append(d.kins, x)
+	}
+	return k
+}
+
+// crosses reports whether VM v may leave its vCenter so that a host can sleep.
+func (b *builder) crosses(v int32) bool {
+	r := b.acrossReason(&want{v: v}, b.s.VMCluster(v))
+	return b.c.Consolidate == ReachSite && r.ok()
+}
+
+// A way is where VMs may go, as far as that is not a matter of room, of policies, or
+// of other VMs: other clusters to which they need not bring their disks, and others.
+type way struct{ near, far clusterSet }
+
+func (w *way) none() bool { return w.near.empty() && w.far.empty() }
+
+// ways finds the clusters that VM v of domain i may go to.
+func (m *merger) ways(i int, v int32) *way {
+	d := m.domains[i]
+	k := d.kin[v]
+	if k == noKin {
+		vm := &m.b.s.VMs[d.vms[v]]
+		if m.tied(d.vms[v]) {
+			return &m.nowhere
+		}
+		nets, stores := make([]int32, 0, len(vm.NICs)), append(make([]int32, 0, 1+len(vm.Disks)), vm.Home)
+		for j := range vm.NICs {
+			nets = append(nets, vm.NICs[j].Network)
+		}
+		for j := range vm.Disks {
+			stores = append(stores, vm.Disks[j].Datastore)
+		}
+		return m.way(i, int(d.home[v]), nets, stores, m.b.crosses(d.vms[v]), vm.Obstacles&m.b.stopMask[engine.ScopeStorage] == 0)
+	}
+	if m.kins[i] == nil {
+		m.kins[i] = make([]*way, len(d.kins))
+	}
+	if m.kins[i][k] == nil {
+		x := &d.kins[k]
+		var nets []int32
+		if x.net >= 0 {
+			nets = []int32{x.net}
+		}
+		m.kins[i][k] = m.way(i, int(x.cpu), nets, []int32{x.ds}, x.across, x.copied)
+	}
+	return m.kins[i][k]
+}
+
+// way finds the clusters that VMs on host h of domain i may go to that are on these
+// networks and datastores.
+func (m *merger) way(i, h int, nets, stores []int32, across, copied bool) *way {
 	b, d := m.b, m.domains[i]
-	h := d.hosts[d.home[v]]
-	vm := &b.s.VMs[d.vms[v]]
-	clear(m.near)
-	clear(m.far)
-	cpu := m.cpus[b.cpus(h)]
-	if cpu == nil || m.tied(d.vms[v]) {
-		return false
+	cpu := m.cpus[b.cpus(d.hosts[h])]
+	if cpu == nil {
+		return &m.nowhere
 	}
-	copy(m.far, cpu.in)
-	m.far.drop(i)
-	for k := range vm.NICs {
-		n := vm.NICs[k].Network
+	w := way{m.set(), m.set()}
+	copy(w.far, cpu.in)
+	w.far.drop(i)
+	for _, n := range nets {
 		if n < 0 || m.nets[m.segment(n)] == nil {
-			clear(m.far)
-			return false
+			return &m.nowhere
 		}
-		m.far.and(m.nets[m.segment(n)].in)
+		w.far.and(m.nets[m.segment(n)].in)
 	}
-	own := m.at[b.s.VCenters[vm.VCenter].ID]
-	across := &want{v: d.vms[v]}
-	for c, e := range m.domains {
-		if m.far.has(c) && !own.has(c) {
-			if r := b.acrossReason(across, e.c); b.c.Consolidate != ReachSite || !r.ok() {
-				m.far.and(own)
-			}
-			break
-		}
+	own := m.at[b.s.Clusters[d.c].VCenter]
+	if !across {
+		w.far.and(own)
 	}
-	copy(m.near, m.far)
-	m.near.and(own)
-	for k := -1; k < len(vm.Disks); k++ {
-		ds := vm.Home
-		if k >= 0 {
-			ds = vm.Disks[k].Datastore
-		}
+	copy(w.near, w.far)
+	w.near.and(own)
+	for _, ds := range stores {
 		if x := m.stores[ds]; x != nil {
-			m.near.and(x.in)
+			w.near.and(x.in)
 		} else {
-			clear(m.near)
+			clear(w.near)
 		}
 	}
-	if vm.Obstacles&b.stopMask[engine.ScopeStorage] != 0 {
-		clear(m.far)
+	if !copied {
+		clear(w.far)
 	}
-	for w := range m.far {
-		m.far[w] &^= m.near[w]
+	for k := range w.far {
+		w.far[k] &^= w.near[k]
 	}
-	return !m.near.empty() || !m.far.empty()
+	return &w
 }
 
 // roomy reports whether a datastore of host h had as much free before anything was
@@ -281,11 +355,17 @@ func (m *merger) hosts(i int, v int32, e int, storage bool) hostSet {
 	if one < 0 || !b.c.Cost.Converges(vm, b.rate(h, m.domains[e].hosts[one], storage, false)) {
 		return hostSet{}
 	}
-	b.prepare(&w)
+	ruled, bound := len(b.consOf(g)) > 0, !b.has(g, trLoose)
+	if ruled {
+		b.prepare(&w)
+	}
 	for j := one; j >= 0; j = to.next(j + 1) {
 		x := m.domains[e].hosts[j]
-		r := b.allowedReason(&w, x)
-		if r.ok() {
+		var r reason
+		if bound {
+			r = b.allowedReason(&w, x)
+		}
+		if r.ok() && ruled {
 			r = b.ruleReason(&w, x)
 		}
 		if r.ok() && storage {

@@ -106,12 +106,13 @@ func (m *merger) judge() {
 		links := m.set()
 		for v := range d.vms {
 			d.leaves[v] = math.MinInt64
-			if m.ways(i, int32(v)) {
-				links.or(m.near)
-				links.or(m.far)
-				d.leaves[v] = d.mhz[v]*(d.slope[d.home[v]]-least) - m.leastCost(i, int32(v))
+			if w := m.ways(i, int32(v)); !w.none() {
+				links.or(w.near)
+				links.or(w.far)
+				d.leaves[v] = d.mhz[v]*(d.slope[d.home[v]]-least) - m.leastCost(i, int32(v), w)
 			}
 		}
+		m.links = append(m.links, links)
 		links.each(func(e int) bool {
 			x, y := root(i), root(e)
 			group[max(x, y)] = min(x, y)
@@ -138,49 +139,55 @@ func (m *merger) judge() {
 	}
 }
 
-// leastCost is what VM v of domain i costs at least to move to another cluster,
-// found by ways: no copy is faster than one between a host and itself.
-func (m *merger) leastCost(i int, v int32) int64 {
+// leastCost is what VM v of domain i costs at least to move to another cluster.
+func (m *merger) leastCost(i int, v int32, w *way) int64 {
 	b, d := m.b, m.domains[i]
-	if !m.near.empty() {
+	if !w.near.empty() {
 		return d.cost[v]
 	}
-	g, h := d.vms[v], d.hosts[d.home[v]]
-	vm := &b.s.VMs[g]
-	disk := int64(0)
-	for k := range vm.Disks {
-		// A disk stays where one of the clusters of the same vCenter has it.
-		if x := m.stores[vm.Disks[k].Datastore]; x != nil {
-			copy(m.near, m.far)
-			m.near.and(m.at[b.s.VCenters[vm.VCenter].ID])
-			m.near.and(x.in)
-			if !m.near.empty() {
-				continue
-			}
-		}
-		disk += vm.Disks[k].CopyMiB()
+	stays := func(ds int32) bool { // in one of the clusters
+		x := m.stores[ds]
+		return x != nil && x.in.meets(w.far)
 	}
-	clear(m.near)
-	rate := max(b.rate(h, h, true, false), b.rate(h, h, false, false))
-	e := b.learnt(g, b.s.Hosts[h].Site, true, rate, 0, disk)
-	return min(b.moveCost(g, h, h, &e, rate)*1000, math.MaxInt64/4)
+	if k := d.kin[v]; k != noKin && !stays(d.kins[k].ds) {
+		return d.far[v]
+	}
+	vm, disk := &b.s.VMs[d.vms[v]], int64(0)
+	for k := range vm.Disks {
+		if !stays(vm.Disks[k].Datastore) {
+			disk += vm.Disks[k].CopyMiB()
+		}
+	}
+	return b.farCost(d.vms[v], d.hosts[d.home[v]], disk)
+}
+
+// farCost is what the move of VM v from host h with so much of its disks costs: no
+// copy is faster than one between a host and itself.
+func (b *builder) farCost(v, h int32, diskMiB int64) int64 {
+	rate := max(b.rate(h, h, false, false), b.rate(h, h, true, false))
+	e := b.learnt(v, b.s.Hosts[h].Site, true, rate, 0, diskMiB)
+	return b.moveCost(v, h, h, &e, rate) * 1000
 }
 
 // exports sorts the VMs that may leave by what they cost for what they carry.
 func (d *domain) exports() [2]export {
-	type part struct{ size, cost int64 }
+	type part struct{ size, cost, unit int64 }
 	var out [2]export
+	best := make([]int64, len(d.vms))
+	for v := range best {
+		best[v] = d.best(v)
+	}
 	for k := range out {
 		list := make([]part, 0, len(d.vms))
 		for v := range d.vms {
 			if d.leaves[v] != math.MinInt64 && d.size4[v][k] > 0 {
-				list = append(list, part{int64(d.size4[v][k]), max(d.best(v)-d.leaves[v], 0)})
+				// The cost of a MHz or MiB is rounded down, so that their order is exact.
+				size, cost := int64(d.size4[v][k]), max(best[v]-d.leaves[v], 0)
+				list = append(list, part{size, cost / size * size, cost / size})
 			}
 		}
 		if slices.ContainsFunc(list, func(p part) bool { return p.cost > 0 }) {
-			slices.SortFunc(list, func(x, y part) int {
-				return cmp.Or(product(x.cost, y.size).compare(product(y.cost, x.size)), cmp.Compare(x.size, y.size))
-			})
+			slices.SortFunc(list, func(x, y part) int { return cmp.Compare(x.unit, y.unit) })
 		}
 		x := export{make([]int64, len(list)), make([]int64, len(list))}
 		var size, cost int64
@@ -249,7 +256,17 @@ func (d *domain) choices(x *census, out *[2]export) []choice {
 		c.gain -= cost
 		list = append(list, c)
 	})
-	return list
+	// What brings less than another and carries no more of anything is never chosen.
+	slices.SortFunc(list, func(x, y choice) int {
+		return cmp.Or(cmp.Compare(y.gain, x.gain), cmp.Compare(y.most[0], x.most[0]), cmp.Compare(y.most[1], x.most[1]))
+	})
+	kept := list[:0]
+	for _, c := range list {
+		if !slices.ContainsFunc(kept, func(x choice) bool { return x.most[0] >= c.most[0] && x.most[1] >= c.most[1] }) {
+			kept = append(kept, c)
+		}
+	}
+	return kept
 }
 
 // priced bounds the sum of one choice for each cluster under which all together
@@ -264,7 +281,7 @@ func priced(clusters [][]choice, used [2]int64) int64 {
 	var price, best [2]float64
 	scale := [2]float64{1 / float64(max(used[0], 1)), 1 / float64(max(used[1], 1))}
 	least, lack := dual(clusters, used, price)
-	const rounds, patience = 200, 8
+	const rounds, patience = 100, 6
 	theta, stale := 1.0, 0
 	for range rounds {
 		g := [2]float64{float64(lack[0]) * scale[0], float64(lack[1]) * scale[1]}

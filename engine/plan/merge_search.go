@@ -38,7 +38,9 @@ func (m *merger) closings(tried [][]int8) []closing {
 					x.cost += d.cost[v]
 				}
 			}
-			list = append(list, x)
+			if x.cost < x.idle {
+				list = append(list, x)
+			}
 		}
 		mine := list[first:]
 		slices.SortFunc(mine, func(x, y closing) int { return cmp.Or(x.compare(y), cmp.Compare(x.h, y.h)) })
@@ -53,7 +55,7 @@ func (x closing) compare(y closing) int {
 }
 
 // lack is how many MHz and MiB domain i has too few for its reserve without host
-// h, and whether the site has as much to spare.
+// h, and whether the clusters that take VMs of it have as much to spare.
 func (m *merger) lack(i, h int) ([2]int64, bool) {
 	d := m.domains[i]
 	on := d.on
@@ -62,11 +64,10 @@ func (m *merger) lack(i, h int) ([2]int64, bool) {
 	var lack, spare [2]int64
 	for k := range lack {
 		lack[k] = max(d.used[k]-d.gone[k]-most[k], 0)
-		for e := range m.spare {
-			if e != i {
-				spare[k] += max(m.spare[e][k], 0)
-			}
-		}
+		m.links[i].each(func(e int) bool {
+			spare[k] += max(m.spare[e][k], 0)
+			return true
+		})
 	}
 	return lack, working && lack[0] <= spare[0] && lack[1] <= spare[1]
 }
@@ -90,7 +91,7 @@ func (m *merger) search(evaluations int64) {
 				continue
 			}
 			trips := len(m.trips)
-			if !m.close(x.d, x.h) {
+			if !m.close(x) {
 				tried[x.d][x.h]++
 				continue
 			}
@@ -102,9 +103,10 @@ func (m *merger) search(evaluations int64) {
 	}
 }
 
-// close empties host h of domain i and switches it off, if that saves anything.
-// Otherwise nothing has changed.
-func (m *merger) close(i, h int) bool {
+// close empties a host and switches it off, if that saves anything. Otherwise
+// nothing has changed.
+func (m *merger) close(x closing) bool {
+	i, h := x.d, x.h
 	d := m.domains[i]
 	lack, ok := m.lack(i, h)
 	if !ok {
@@ -114,13 +116,29 @@ func (m *merger) close(i, h int) bool {
 	d.on.drop(h)
 	d.value += d.idle[h]
 	m.closed = append(m.closed, d.hosts[h])
-	if lack != [2]int64{} {
-		for _, v := range m.relief(i, h, lack) {
+	// What is on the host has to move anyway; if that does not do, so does what has
+	// left others that go off.
+	give := func(list []int32) {
+		for _, v := range list {
 			if lack != [2]int64{} && m.send(i, v) {
 				for k := range lack {
 					lack[k] = max(lack[k]-int64(d.size4[v][k]), 0)
 				}
 			}
+		}
+	}
+	if lack != [2]int64{} {
+		if list, extra := m.relief(i, h, lack, d.list[h]); x.cost+extra < x.idle {
+			give(list)
+		}
+	}
+	if lack != [2]int64{} {
+		var others []int32
+		for g := d.on.next(0); g >= 0; g = d.on.next(g + 1) {
+			others = append(others, d.list[g]...)
+		}
+		if list, extra := m.relief(i, h, lack, others); x.cost+extra < x.idle {
+			give(list)
 		}
 	}
 	ok = lack == [2]int64{}
@@ -154,18 +172,20 @@ type giver struct {
 	extra int64 // what its leaving costs beyond a move inside the cluster
 }
 
-// relief chooses VMs of host h of domain i that together give what is lacking: what
+// relief chooses VMs of domain i that together give what is lacking without host h: what
 // costs least for what it gives, and of equals what has most of what is lacking for
 // what it has of the rest; without those that the others make needless. After them
-// come the others, in the same order.
-func (m *merger) relief(i, h int, lack [2]int64) []int32 {
+// come the others, in the same order. What those cost that are chosen, beyond moves
+// inside the cluster, is extra.
+func (m *merger) relief(i, h int, lack [2]int64, vms []int32) (order []int32, extra int64) {
 	d := m.domains[i]
 	var list []giver
-	for _, v := range d.list[h] {
-		if d.on.has(int(d.home[v])) || !m.ways(i, v) {
+	for _, v := range vms {
+		w := m.ways(i, v)
+		if d.on.has(int(d.home[v])) || w.none() {
 			continue // only a host that goes off waits for what leaves it
 		}
-		p := giver{v: v, extra: max(m.leastCost(i, v)-d.cost[v], 0)}
+		p := giver{v: v, extra: max(m.leastCost(i, v, w)-d.cost[v], 0)}
 		for k := range lack {
 			share := int64(d.size4[v][k]) * 1_000_000 / max(d.size[k][h], 1)
 			if lack[k] > 0 {
@@ -197,13 +217,13 @@ func (m *merger) relief(i, h int, lack [2]int64) []int32 {
 			take(v, -1)
 			if left[0] > 0 || left[1] > 0 {
 				take(v, 1)
-				out = append(out, v)
+				out, extra = append(out, v), extra+list[k].extra
 				continue
 			}
 		}
 		rest = append(rest, v)
 	}
-	return append(out, rest...)
+	return append(out, rest...), extra
 }
 
 // A stop is a cluster that has room for a VM.
@@ -219,11 +239,12 @@ type stop struct {
 // goes off leaves: the host waits for it.
 func (m *merger) send(i int, v int32) bool {
 	d := m.domains[i]
-	if d.on.has(int(d.home[v])) || !m.ways(i, v) {
+	if d.on.has(int(d.home[v])) {
 		return false
 	}
+	w := m.ways(i, v)
 	x := &d.size4[v]
-	var stops []stop
+	stops := m.stops[:0]
 	least := int64(1 << 60)
 	offer := func(e int, storage bool) {
 		spare, y := m.spare[e], m.domains[e]
@@ -236,8 +257,9 @@ func (m *merger) send(i int, v int32) bool {
 		}
 		stops, least = append(stops, s), min(least, s.takes)
 	}
-	m.near.each(func(e int) bool { offer(e, false); return true })
-	m.far.each(func(e int) bool { offer(e, true); return true })
+	w.near.each(func(e int) bool { offer(e, false); return true })
+	w.far.each(func(e int) bool { offer(e, true); return true })
+	m.stops = stops
 	rank := func(s stop) int {
 		switch {
 		case s.storage:
@@ -247,20 +269,33 @@ func (m *merger) send(i int, v int32) bool {
 		}
 		return 0
 	}
-	slices.SortFunc(stops, func(a, b stop) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.left, b.left), cmp.Compare(a.d, b.d))
-	})
-	for _, s := range stops {
-		if h := m.fit(d, v, s.d, m.hosts(i, v, s.d, s.storage)); h >= 0 {
+	for tries := 2; len(stops) > 0; { // what fails in two clusters mostly fails in all
+		best := 0
+		for k := range stops {
+			x, y := &stops[k], &stops[best]
+			if cmp.Or(cmp.Compare(rank(*x), rank(*y)), cmp.Compare(x.left, y.left), cmp.Compare(x.d, y.d)) < 0 {
+				best = k
+			}
+		}
+		s := stops[best]
+		to, mark := m.hosts(i, v, s.d, s.storage), len(m.domains[s.d].undone)
+		h := m.fit(d, v, s.d, to)
+		if tries--; h < 0 && tries >= 0 {
+			h = m.shove(d, v, s.d, to)
+		}
+		if h >= 0 {
 			m.leave(i, v, s.d, h, s.storage)
+			m.trips[len(m.trips)-1].mark = mark
 			return true
 		}
+		stops[best] = stops[len(stops)-1]
+		stops = stops[:len(stops)-1]
 	}
 	return false
 }
 
 // fit is the host of domain e where VM v of domain d costs least, of equals one
-// that will not sleep, then the fullest; -1 when it fits nowhere.
+// that has guests or will not sleep, then the fullest; -1 when it fits nowhere.
 func (m *merger) fit(d *domain, v int32, e int, to hostSet) int {
 	y, x := m.domains[e], &d.size4[v]
 	best, cost, left := -1, int64(0), int64(0)
@@ -270,11 +305,36 @@ func (m *merger) fit(d *domain, v int32, e int, to hostSet) int {
 			continue
 		}
 		c, l := d.mhz[v]*y.slope[h], y.room(h)
+		if m.guests[e][h] > 0 {
+			l -= 1 << 40 // a host with guests stays on
+		}
 		if best < 0 || c < cost || (c == cost && l < left) {
 			best, cost, left = h, c, l
 		}
 	}
 	return best
+}
+
+// shove makes room for VM v of domain d on a host of domain e: a smaller VM that has
+// left a host that goes off goes to yet another host of e. It is -1 when that does
+// not help.
+func (m *merger) shove(d *domain, v int32, e int, to hostSet) int {
+	y, x := m.domains[e], &d.size4[v]
+	for g := to.next(0); g >= 0; g = to.next(g + 1) {
+		for _, w := range y.list[g] {
+			m.evals++
+			free := y.free[g]
+			free.take(&y.size4[w], 1)
+			if y.on.has(int(y.home[w])) || !free.fits(x) {
+				continue
+			}
+			if h := y.fit(w, y.allowed(w)); h >= 0 {
+				y.move(w, h)
+				return g
+			}
+		}
+	}
+	return -1
 }
 
 // leave sends VM v of domain i to host h of domain e.
@@ -327,4 +387,5 @@ func (m *merger) back() {
 	m.count(&t, -1)
 	m.domains[t.to].free[t.on].take(&m.domains[t.d].size4[t.v], 1)
 	m.domains[t.d].put(t.v, int(t.from))
+	m.domains[t.to].rollback(t.mark)
 }
