@@ -25,7 +25,7 @@ type State interface {
 	LastBeat() time.Time
 }
 
-// NewHandler serves the port: /healthz, /readyz, /metrics and, unless alerts is
+// NewHandler serves the port: a page, /healthz, /readyz, /metrics and, unless alerts is
 // nil, POST /alerts. It hands alerts on as they come, with the body's size
 // limited; authenticating them is that handler's business.
 func NewHandler(state State, metrics *Metrics, alerts http.Handler) http.Handler {
@@ -33,6 +33,7 @@ func NewHandler(state State, metrics *Metrics, alerts http.Handler) http.Handler
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, alive(state, time.Now())) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, ready(state.Status(), time.Now())) })
 	mux.Handle("GET /metrics", metrics.handler())
+	mux.HandleFunc("GET /{$}", servePage(state))
 	if alerts != nil {
 		mux.Handle("POST /alerts", alerts)
 	}

@@ -403,7 +403,7 @@ func TestPublicHandler(t *testing.T) {
 	if code, body := get(t, h, "/metrics"); code != 200 || !strings.Contains(body, `heliostat_build_info{goversion="go`) {
 		t.Errorf("metrics: %d", code)
 	}
-	for _, path := range []string{"/", "/alerts", "/v1/status", "/debug/pprof/"} {
+	for _, path := range []string{"/alerts", "/v1/status", "/debug/pprof/"} {
 		if code, _ := get(t, h, path); code != 404 && code != 405 {
 			t.Errorf("%s: %d", path, code)
 		}

@@ -40,6 +40,9 @@ func order(g *globals, why, use, short, long, example, done string, args cobra.P
 			if err := give(cmd.Context(), c, args, reason); err != nil {
 				return err
 			}
+			if g.json {
+				return printJSON(cmd.OutOrStdout(), map[string]string{"done": cmd.Name(), "of": strings.Join(args, " ")})
+			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), done)
 			return err
 		},

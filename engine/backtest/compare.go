@@ -38,12 +38,16 @@ type Side struct {
 	PowerW    float64                 `json:"power_w"`   // change of power that a plan promises, on average of all cycles; negative saves
 	EURPerH   float64                 `json:"eur_per_h"` // what a plan promises to save, on average of all cycles
 	CostEUR   float64                 `json:"cost_eur"`  // what it costs once, on average of all cycles
+	KWh       float64                 `json:"kwh"`       // the change of power times the time to the next cycle, over all cycles; negative saves
+	Across    int                     `json:"moves_across_vcenters"`
+	GB        float64                 `json:"gb_copied"` // by the moves, each once
 	Holds     map[engine.HoldCode]int `json:"holds"`     // objects held, once for each code
 	actions   map[string]*Wish
 	held      map[engine.HoldCode]map[engine.Subject]bool
 	power     int64
 	saves     int64
 	costs     int64
+	promised  int64 // W, by the last plan
 	lastCycle map[string]bool
 }
 
@@ -110,7 +114,10 @@ func (c *Comparison) add(r *Record, number uint64, enforced, shadow *engine.Plan
 		c.Refused++
 	}
 	if c.From == 0 {
-		c.From = a.At
+		c.From, c.To = a.At, a.At
+	}
+	for _, s := range []*Side{&c.Shadow, &c.Enforce} {
+		s.KWh += float64(s.promised) * float64(a.At-c.To) / 3.6e6
 	}
 	c.To = a.At
 	c.Shadow.add(number, &a)
@@ -135,6 +142,10 @@ func (s *Side) add(number uint64, p *engine.Plan) {
 			s.actions[what] = w
 			if a.Kind == engine.Move {
 				s.Moves++
+				s.GB += float64(a.Estimate.MemoryMiB+a.Estimate.DiskMiB) / 1024
+				if a.Across {
+					s.Across++
+				}
 			}
 		}
 		w.Cycles++
@@ -146,6 +157,7 @@ func (s *Side) add(number uint64, p *engine.Plan) {
 		}
 		s.held[h.Code][h.Subject] = true
 	}
+	s.promised = p.Effect.PowerW
 	s.power, s.saves, s.costs = s.power+p.Effect.PowerW, s.saves+p.Effect.MicroEURPerH, s.costs+p.Effect.CostMicroEUR
 }
 
@@ -159,6 +171,7 @@ func (c *Comparison) close() {
 	for _, s := range []*Side{&c.Shadow, &c.Enforce} {
 		n := float64(c.Cycles)
 		s.Actions, s.PowerW, s.EURPerH, s.CostEUR = len(s.actions), round(float64(s.power)/n, 1), round(euros(s.saves)/n, 4), round(euros(s.costs)/n, 4)
+		s.KWh, s.GB = round(s.KWh, 3), round(s.GB, 1)
 		s.Holds = map[engine.HoldCode]int{}
 		for code, subjects := range s.held {
 			s.Holds[code] = len(subjects)
@@ -194,7 +207,10 @@ func (c *Comparison) Text() string {
 	}{
 		{"different actions planned", "%12d", c.Shadow.Actions, c.Enforce.Actions},
 		{"  of these moves", "%12d", c.Shadow.Moves, c.Enforce.Moves},
+		{"    across vCenters", "%12d", c.Shadow.Across, c.Enforce.Across},
+		{"  GB to be copied by them", "%12.0f", c.Shadow.GB, c.Enforce.GB},
 		{"power promised, W on average", "%12.1f", c.Shadow.PowerW, c.Enforce.PowerW},
+		{"energy promised, kWh in all", "%12.2f", c.Shadow.KWh, c.Enforce.KWh},
 		{"saving promised, EUR/h on average", "%12.4f", c.Shadow.EURPerH, c.Enforce.EURPerH},
 		{"cost, EUR a cycle on average", "%12.4f", c.Shadow.CostEUR, c.Enforce.CostEUR},
 	} {

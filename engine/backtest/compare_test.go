@@ -46,7 +46,7 @@ func (b *book) plan(t *testing.T, number uint64, level engine.Mode, shadow strin
 	for _, vm := range vms {
 		p.Actions = append(p.Actions, engine.Action{
 			Kind: engine.Move, VM: engine.VMID(vm), Name: vm, From: engine.Place{Host: "h1", Name: "h1"}, To: engine.Place{Host: "h2", Name: "h2"},
-			Why: []engine.Why{{Policy: "p", Rule: "prefer", Reason: "because"}},
+			Estimate: engine.Estimate{MemoryMiB: 1024}, Why: []engine.Why{{Policy: "p", Rule: "prefer", Reason: "because"}},
 		})
 	}
 	raw, err := engine.Encode(p)
@@ -87,6 +87,10 @@ func TestCompare(t *testing.T) {
 	}
 	if c.Shadow.PowerW != -33.3 || c.Enforce.PowerW != -10 {
 		t.Errorf("power: %v in shadow, %v enforced", c.Shadow.PowerW, c.Enforce.PowerW)
+	}
+	// Two hours at -40 W; the last cycle has none after it.
+	if c.Shadow.KWh != -0.08 || c.Enforce.KWh != -0.02 || c.Shadow.GB != 2 || c.Enforce.GB != 1 {
+		t.Errorf("%v kWh and %v GB in shadow, %v and %v enforced", c.Shadow.KWh, c.Shadow.GB, c.Enforce.KWh, c.Enforce.GB)
 	}
 	if text := c.Text(); !strings.Contains(text, "1 actions only in shadow:\n  move b h1 -> h2") {
 		t.Errorf("text:\n%s", text)
