@@ -42,6 +42,7 @@ type hostDoc struct {
 // percents are one resource's loads in percent, Unknown where not seen.
 type percents struct{ now, m5, m40, p95 int32 }
 
+// A hostSlot never changes: several goroutines walk along those of the view before.
 type hostSlot struct {
 	doc  hostDoc
 	term *ast.Term
@@ -148,13 +149,13 @@ func (e *encoder) encodeSome(d *document, old []*hostSlot, from, to int) {
 		if past < len(hist) && hist[past].ID == id {
 			memory = &hist[past]
 		}
-		slot := &hostSlot{}
-		if kept < len(old) && old[kept].doc.id == id {
-			slot = old[kept]
-		}
 		hd := hostDocOf(s, int32(i), memory, d.now)
-		if slot.term == nil || slot.doc != hd {
-			slot.doc, slot.term = hd, keep(slot.term, e.newHostTerm(&hd))
+		slot := &hostSlot{doc: hd}
+		if kept < len(old) && old[kept].doc.id == id {
+			slot.term = old[kept].term
+		}
+		if slot.term == nil || old[kept].doc != hd {
+			slot.term = keep(slot.term, e.newHostTerm(&hd))
 		}
 		e.hosts[i], d.hosts[i] = slot, slot.term
 	}
