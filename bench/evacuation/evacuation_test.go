@@ -59,3 +59,22 @@ func TestFleets(t *testing.T) {
 		}
 	}
 }
+
+// TestForesee: the hidden truth differs from what was expected, and the foreseen ends
+// differ from one another and are of its order.
+func TestForesee(t *testing.T) {
+	inside := 0
+	const evacuations = 8
+	for seed := range uint64(evacuations) {
+		ends, at, ok := foresee(seed+1, 40)
+		if !ok || ends[0] <= 0 || ends[0] >= ends[len(ends)-1] {
+			t.Fatalf("seed %d: %t, %v", seed+1, ok, ends)
+		}
+		if at > ends[0]/2 && at < 2*ends[len(ends)-1] {
+			inside++
+		}
+	}
+	if inside < evacuations-2 {
+		t.Errorf("%d of %d evacuations end when they were foreseen to, more or less", inside, evacuations)
+	}
+}

@@ -59,8 +59,13 @@ func mainErr(_ run.Clock, args []string, out io.Writer) error {
 	var f run.Flags
 	fs := flag.NewFlagSet("evacuation", flag.ContinueOnError)
 	short := fs.Bool("short", false, "one instance of each kind, and the smaller fleet")
+	eta := fs.Int("eta", 0, "instead: foresee the end of so many evacuations under hidden links, interfaces and VMs, and count how many end inside the intervals")
+	left := fs.Int("left", 30, "with -eta: of a hundred VMs, how many have left before, from which it learns")
 	if err := f.Parse(fs, 600, args); err != nil {
 		return err
+	}
+	if *eta > 0 {
+		return cover(&f, *eta, *left, out)
 	}
 	tasks, err := all(&f, *short)
 	if err != nil {

@@ -18,14 +18,17 @@ func Certify(in Input, p *engine.Plan) []engine.Certificate {
 	if in.Decision == nil || !slices.ContainsFunc(in.Decision.Evacuations, evacDue) {
 		return nil
 	}
-	b := survey(in)
-	f := newFluid(&in, p.Actions)
-	x := &certifier{in: &in, p: p, b: b, f: f, ends: f.run(nil)}
+	x := newCertifier(&in, p)
 	var out []engine.Certificate
-	for _, k := range b.rescues() {
+	for _, k := range x.b.rescues() {
 		out = append(out, x.certificate(k))
 	}
 	return out
+}
+
+func newCertifier(in *Input, p *engine.Plan) *certifier {
+	f := newFluid(in, p.Actions)
+	return &certifier{in: in, p: p, b: survey(*in), f: f, ends: f.run(nil)}
 }
 
 // A certifier writes the certificates of one plan.

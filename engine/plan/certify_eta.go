@@ -15,10 +15,24 @@ const publishedError = 200
 // fewErrors is how many finished moves it takes to be believed instead.
 const fewErrors = 10
 
-// eta simulates the plan again and again with moves that last as much longer or
-// shorter than expected as finished ones did: first a share of those that are
-// remembered is drawn, since they are but a sample, and then one of it for each
-// move.
+// Ends are when the last move of the plan's first evacuation with a deadline ends, in
+// seconds from now and sorted, in simulations with moves that last as much longer or
+// shorter than expected as finished ones did. Without such moves there are none.
+func Ends(in Input, p *engine.Plan) []float64 {
+	if in.Decision == nil || !slices.ContainsFunc(in.Decision.Evacuations, evacDue) {
+		return nil
+	}
+	x := newCertifier(&in, p)
+	for _, k := range x.b.rescues() {
+		x.r = x.b.rescue(k)
+		x.out, x.act = x.r.out(x.f, x.ends)
+		return x.lasts()
+	}
+	return nil
+}
+
+// eta says when the last move should have ended, and between what moments it will in
+// 9 of 10 cases.
 func (x *certifier) eta() {
 	last := 0.0
 	for _, n := range x.act {
@@ -26,30 +40,41 @@ func (x *certifier) eta() {
 			last = max(last, x.ends[n])
 		}
 	}
-	if last == 0 || math.IsInf(last, 1) {
+	ends := x.lasts()
+	if len(ends) == 0 {
 		return
 	}
 	at := func(secs float64) engine.Unix { return x.in.Now + engine.Unix(math.Round(secs)) }
 	x.c.ETA.At = at(last)
-	ratios := x.ratios()
-	x.c.ETA.Learned = x.learned()
+	if x.c.ETA.Learned = x.learned(); x.c.ETA.Learned >= fewErrors {
+		x.c.ETA.At = at(quantile(ends, 0.5))
+	}
+	x.c.ETA.From, x.c.ETA.To = at(quantile(ends, 0.05)), at(quantile(ends, 0.95))
+}
+
+// lasts are the ends of the last move in as many simulations.
+func (x *certifier) lasts() []float64 {
+	for _, n := range x.act {
+		if n >= 0 && math.IsInf(x.ends[n], 1) {
+			return nil
+		}
+	}
+	if !slices.ContainsFunc(x.act, func(n int32) bool { return n >= 0 }) {
+		return nil
+	}
+	kinds, kind := x.kinds()
 	// About as many events for a large plan as for a small one.
-	trials := min(max(8_000/len(x.f.acts), 20), 200)
+	trials := min(max(40_000/len(x.f.acts), 20), 200)
 	ends := make([]float64, 0, trials)
-	draw := make([]float64, len(ratios))
-	width := x.width(ratios)
 	for n := range trials {
 		random := checkRandom(x.in.Seed, uint64(n))
-		for i := range draw {
-			draw[i] = ratios[random(int64(len(ratios)))]
-			if x.c.ETA.Learned < fewErrors { // all are too short or too long together
-				draw[i] = draw[0]
-			}
+		for i := range kinds {
+			kinds[i].redraw(random)
 		}
 		latest := 0.0
-		times := x.f.run(func(int32) float64 {
-			// Smoothed, since so few values have gaps and ends that the truth has not.
-			return max(draw[random(int64(len(draw)))]+float64(width*(float64(random(2001)-1000)/1000)), draw[0]/10)
+		times := x.f.run(func(i int32) float64 {
+			e := &x.f.acts[i].Estimate
+			return kinds[kind[i]].ratio(e.LineSeconds(), random)
 		})
 		for _, a := range x.act {
 			if a >= 0 {
@@ -59,46 +84,152 @@ func (x *certifier) eta() {
 		ends = append(ends, latest)
 	}
 	slices.Sort(ends)
-	if x.c.ETA.Learned >= fewErrors {
-		x.c.ETA.At = at(quantile(ends, 0.5))
-	}
-	x.c.ETA.From, x.c.ETA.To = at(quantile(ends, 0.05)), at(quantile(ends, 0.95))
+	return ends
 }
 
-// width is by how much a remembered value is smoothed: the rule of thumb for the
-// width of a kernel (Silverman), none where nothing was learned.
-func (x *certifier) width(ratios []float64) float64 {
-	n := float64(len(ratios))
-	if x.c.ETA.Learned < fewErrors {
-		return 0
-	}
-	var sum, squares float64
-	for _, r := range ratios {
-		sum += r
-		squares += float64(r * r)
-	}
-	return math.Sqrt(max(squares/n-float64(sum/n*(sum/n)), 0)) * math.Pow(n, -0.2)
+// A kindError is by how much moves of one kind last longer than expected, or
+// shorter, in a simulation. All of them share how far off the fit may be: its
+// parameters are drawn with the doubt that is left, as its errors have shown it. Each
+// has an error of its own, of a share of those that are remembered: these are but a
+// sample, and drawn in rows, since what runs beside one another errs together.
+type kindError struct {
+	fit    *engine.MoveFit // nil: the errors of all kinds are taken
+	seen   []float64
+	drawn  []float64
+	common bool       // all moves are off by the same: how far off the expectation is was never seen
+	width  float64    // by how much a remembered value is smoothed, since so few have gaps and ends that the truth has not
+	doubt  [3]float64 // of set-up, of both, of slowness: how far each may be off for two draws (Cholesky)
+	setup  float64
+	slow   float64
 }
 
-func (x *certifier) learned() int {
-	return len(x.in.History.Ratios())
-}
+// row is how many errors are drawn in a row: those of one or two moves at a time to
+// each end of a way.
+const row = 4
 
-// ratios are by how much moves have lasted longer than expected, or shorter.
-func (x *certifier) ratios() []float64 {
-	if x.learned() < fewErrors {
-		var out []float64 // evenly spread, with that mean deviation from 1
-		for i := -20; i <= 20; i++ {
-			out = append(out, 1+float64(i)*publishedError/10_000)
+// kinds are the errors by kind of move, and by action which of them is its own. Of
+// a kind of which too few moves have ended the errors of all kinds are taken, and
+// where these are too few as well, the published one.
+func (x *certifier) kinds() (kinds []kindError, kind []int32) {
+	type key struct {
+		from, to engine.SiteID
+		storage  string
+	}
+	index := map[key]int32{}
+	for _, a := range x.f.acts {
+		k := key{a.From.Site, a.To.Site, a.Estimate.Storage}
+		i, ok := index[k]
+		if !ok {
+			i = int32(len(kinds))
+			index[k] = i
+			kinds = append(kinds, x.kindError(x.in.History.Fit(k.from, k.to, k.storage)))
 		}
-		return out
+		kind = append(kind, i)
 	}
-	var out []float64
-	for _, e := range x.in.History.Ratios() {
-		out = append(out, float64(e)/1000)
-	}
-	return out
+	return kinds, kind
 }
+
+func (x *certifier) kindError(fit *engine.MoveFit) kindError {
+	var list []int32
+	e := kindError{}
+	if fit != nil && len(fit.Real) >= fewErrors {
+		// The newest half, at least: what came before taught the fit.
+		list, e.fit = fit.Real[:max(fewErrors, len(fit.Real)/2)], fit
+	} else {
+		list = x.in.History.Ratios()
+	}
+	if e.common = len(list) < fewErrors; e.common {
+		for i := -20; i <= 20; i++ { // evenly spread, with that mean deviation from 1
+			e.seen = append(e.seen, 1+float64(i)*publishedError/10_000)
+		}
+	} else {
+		e.learn(list)
+	}
+	e.drawn = make([]float64, len(e.seen))
+	return e
+}
+
+// learn takes in the errors of finished moves, one after another.
+func (e *kindError) learn(list []int32) {
+	var sum, squares, next float64
+	for i, r := range list {
+		v := float64(r) / 1000
+		e.seen = append(e.seen, v)
+		sum += v
+		squares += float64(v * v)
+		if i > 0 {
+			next += float64(v * e.seen[i-1])
+		}
+	}
+	n := float64(len(list))
+	mean := sum / n
+	variance := max(squares/n-float64(mean*mean), 0)
+	e.width = math.Sqrt(variance) * math.Pow(n, -0.2) // the rule of thumb for a kernel (Silverman)
+	if e.fit == nil {
+		return
+	}
+	// The fit takes errors to be independent and of a certain size.
+	alike := min(max((next/(n-1)-float64(mean*mean))/max(variance, 1e-9), 0), 0.8)
+	k := variance / (fitNoise * fitNoise) * (1 + alike) / (1 - alike)
+	v := e.fit.Var
+	e.doubt[0] = math.Sqrt(max(v[0]*k, 0))
+	if e.doubt[0] > 0 {
+		e.doubt[1] = v[1] * k / e.doubt[0]
+	}
+	e.doubt[2] = math.Sqrt(max(v[2]*k-float64(e.doubt[1]*e.doubt[1]), 0))
+}
+
+// fitNoise is how far real durations scatter for what a fit takes them to, in parts.
+const fitNoise = 0.1
+
+func (e *kindError) redraw(random func(int64) int64) {
+	for i := range e.drawn {
+		if i%row == 0 || e.common {
+			e.drawn[i] = e.seen[random(int64(len(e.seen)))]
+		} else {
+			k := slices.Index(e.seen, e.drawn[i-1]) + 1
+			e.drawn[i] = e.seen[k%len(e.seen)]
+		}
+		if e.common {
+			e.drawn[i] = e.drawn[0]
+		}
+	}
+	if e.fit != nil {
+		// Student's distribution: how large errors are was learnt from as few.
+		squares, free := 0.0, max(len(e.seen)-2, 1)
+		for range free {
+			x := normal(random)
+			squares += float64(x * x)
+		}
+		t := math.Sqrt(float64(free) / squares)
+		a, b := normal(random)*t, normal(random)*t
+		e.setup = max(e.fit.SetupS+float64(e.doubt[0]*a), 0)
+		e.slow = max(e.fit.Slow+float64(e.doubt[1]*a)+float64(e.doubt[2]*b), e.fit.Slow/4)
+	}
+}
+
+// normal draws from the standard normal distribution, nearly: twelve of a die that
+// has no sides.
+func normal(random func(int64) int64) float64 {
+	sum := int64(0)
+	for range 12 {
+		sum += random(1 << 20)
+	}
+	return float64(sum)/(1<<20) - 6
+}
+
+// ratio is for a move whose bytes take so many seconds at the line rate.
+func (e *kindError) ratio(line float64, random func(int64) int64) float64 {
+	r := e.drawn[random(int64(len(e.drawn)))]
+	r = max(r+float64(e.width*(float64(random(2001)-1000)/1000)), e.drawn[0]/10)
+	if e.fit != nil {
+		r *= (e.setup + float64(e.slow*line)) / max(e.fit.SetupS+float64(e.fit.Slow*line), 1)
+	}
+	return r
+}
+
+// learned is from how many finished moves of all kinds.
+func (x *certifier) learned() int { return len(x.in.History.Ratios()) }
 
 // quantile interpolates in sorted values.
 func quantile(sorted []float64, q float64) float64 {
