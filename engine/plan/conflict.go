@@ -22,6 +22,9 @@ const conflictMost = 400_000
 // conflicts names, for each VM that a demand cannot move, a minimal set of what
 // forbids it: together they leave no host, and without any one of them there is one.
 func (b *builder) conflicts() {
+	if len(b.demands) == 0 {
+		return
+	}
 	left := conflictMost
 	for i := range b.holds {
 		h := &b.holds[i]
