@@ -70,6 +70,17 @@ func TestTable(t *testing.T) {
 			}
 		}
 	}
+	var out bytes.Buffer
+	if err := mainErr(t.Context(), []string{"-cycles", "0", "-time", "1ms", "-hosts", "320", "-vms", "3200", "-sites", "1", "-merge", "-json"}, &out); err != nil {
+		t.Fatal(err)
+	}
+	var r report
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+		t.Fatal(err)
+	}
+	if x := r.Merge; x == nil || x.Failures != 0 || x.Crossing == 0 || x.SiteOn >= x.ClusterOn || x.SiteOn < x.BoundOn || x.SiteShare <= x.ClusterShare || x.SiteShare > 100 {
+		t.Errorf("merging: %s", out.String())
+	}
 	for _, args := range [][]string{{"-hosts", "0"}, {"-changed", "101"}, {"-what"}} {
 		if err := mainErr(t.Context(), args, &bytes.Buffer{}); err == nil {
 			t.Errorf("%v is accepted", args)

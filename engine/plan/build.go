@@ -22,8 +22,10 @@ import (
 // ended, every host, datastore and cluster still holds what it must. So any order
 // and any overlap of the plan's actions is safe that its edges allow. These are
 // from moves to the change of state of the host that they empty, from a wake to the
-// moves that need the host, and from VMs that make room on a host that stays on to
-// all that come there later for the same purpose.
+// moves that need the host, from VMs that make room on a host that stays on to all
+// that come there later for the same purpose, and from the standby of a host to the
+// next one of its cluster, and to VMs that come there from others, where these rely
+// on what has left the cluster before it.
 //
 // The stages bind in this order: global stops, demands (evacuations and
 // maintenance), repair of what is violated, wishes for places, wakes,
