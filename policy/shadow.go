@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"maps"
 	"regexp"
 
@@ -47,18 +46,22 @@ type ShadowService struct {
 	shipped fs.FS
 	cfg     Config
 	dir     string
-	log     *slog.Logger
+	opts    Options
 }
 
-// NewShadow returns the service of a bundle in shadow. Nothing is read yet.
-func NewShadow(shipped fs.FS, cfg Config, b ShadowBundle, log *slog.Logger) *ShadowService {
-	return &ShadowService{shipped: shipped, cfg: cfg, dir: b.Dir, log: log}
+// NewShadow returns the service of a bundle in shadow. Nothing is read yet. With an
+// examiner in opts the bundle, and each edit of it, is examined by that first.
+func NewShadow(shipped fs.FS, cfg Config, b ShadowBundle, opts Options) *ShadowService {
+	return &ShadowService{shipped: shipped, cfg: cfg, dir: b.Dir, opts: opts}
 }
 
 // Reload looks whether the folder has changed. A changed one that cannot be loaded
 // leaves the one before to be asked; the error says that there is none at all.
 func (s *ShadowService) Reload(ctx context.Context) error {
 	if s.Service != nil {
+		if len(s.opts.Examiner) > 0 {
+			s.look(ctx) // here and not in Run: who asks has time for it
+		}
 		_, _ = s.Service.Reload(ctx) // it logs what is wrong, and the one before serves on
 		return ctx.Err()
 	}
@@ -66,7 +69,7 @@ func (s *ShadowService) Reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.Service, err = NewService(ctx, s.shipped, s.config(d), s.log)
+	s.Service, err = Start(ctx, s.shipped, s.config(d), s.opts)
 	return err
 }
 
@@ -81,6 +84,7 @@ func (s *ShadowService) config(d *Draft) Config {
 	}
 	c := s.cfg
 	c.Dir, c.ShadowBundles = s.dir, nil
+	c.Validation.ApproveAbove = 1                                            // nothing is done by it that somebody would have to approve
 	c.URL, c.TokenFile, c.KeyFile, c.KeyID, c.Verify = "", "", "", "", false // a draft is not signed yet
 	c.Modes, c.Weights, c.Params = maps.Clone(c.Modes), maps.Clone(c.Weights), maps.Clone(c.Params)
 	if c.Modes == nil {

@@ -1,7 +1,6 @@
 package policy_test
 
 import (
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,7 +23,7 @@ func TestShadowService(t *testing.T) {
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	s := policy.NewShadow(rego.FS, cfg, cfg.ShadowBundles[0], slog.New(slog.DiscardHandler))
+	s := policy.NewShadow(rego.FS, cfg, cfg.ShadowBundles[0], policy.Options{})
 	if err := s.Reload(t.Context()); err == nil {
 		t.Fatal("a folder that is not there is loaded")
 	}

@@ -167,6 +167,41 @@ func TestWrongPolicies(t *testing.T) {
 	golden(t, "testdata/wrong.txt", got.String())
 }
 
+// An edit of a bundle in shadow is examined in a process of its own, and what takes
+// too much memory there never comes into this one.
+func TestShadowIsExamined(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "next")
+	cfg := DefaultConfig()
+	cfg.Deadline, cfg.Validation.MemoryMiB = time.Minute, leastMemoryMiB
+	if raced {
+		t.Skip("the race detector takes memory of its own")
+	}
+	if _, err := New(dir, "edited", "pin"); err != nil {
+		t.Fatal(err)
+	}
+	s := NewShadow(rego.FS, cfg, ShadowBundle{Name: "next", Dir: dir}, Options{Examiner: []string{examinerName}, Within: time.Minute})
+	if err := s.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := s.Revision()
+	if _, err := s.Evaluate(t.Context(), smallFleet()); err != nil {
+		t.Fatal(err)
+	}
+	hungry, err := os.ReadFile("testdata/wrong/concat_10gb/placement/edited.rego")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "placement", "edited_test.rego")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "placement", "edited.rego"), hungry, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Reload(t.Context()); err != nil || s.Revision() != before || s.LastError() == nil || !strings.Contains(s.LastError().Error(), "takes more than 256 MiB") {
+		t.Errorf("%v, %v", err, s.LastError())
+	}
+}
+
 // golden compares with a file, or writes it.
 func golden(t *testing.T, file, got string) {
 	t.Helper()

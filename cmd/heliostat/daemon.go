@@ -110,7 +110,11 @@ func newDaemon(ctx context.Context, cfg *configs.Config, j *store.Journal, at su
 // shadows are the bundles that are asked and never acted on.
 func (d *daemon) shadows() (out []cycle.Shadow) {
 	for _, b := range d.cfg.Policy.ShadowBundles {
-		out = append(out, cycle.Shadow{Name: b.Name, Policy: policy.NewShadow(rego.FS, d.cfg.Policy, b, d.log.With("bundle", b.Name))})
+		opts := policy.Options{Log: d.log.With("bundle", b.Name), Within: d.cfg.Schedule.Every}
+		if !d.at.noSockets {
+			opts.Examiner = examiner
+		}
+		out = append(out, cycle.Shadow{Name: b.Name, Policy: policy.NewShadow(rego.FS, d.cfg.Policy, b, opts)})
 	}
 	return out
 }

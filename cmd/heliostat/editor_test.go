@@ -44,12 +44,21 @@ func TestRegal(t *testing.T) {
 func TestOPACheck(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, rego.FS); err != nil {
-		t.Fatal(err)
+	for _, rule := range policy.Templates() {
+		must(t, "policy", "new", "new_"+rule, "--rule", rule, "--dir", dir)
 	}
 	must(t, "policy", "schema", "--out", dir)
-	check := []string{"opa", "check", "--strict", "--schema", "schemas", "--capabilities", "capabilities.json", "placement"}
-	if out, err := tool(t, dir, check...); err != nil {
+	must(t, "policy", "check", dir)
+	check := func(what string) (string, error) {
+		return tool(t, dir, "opa", "check", "--strict", "--schema", "schemas", "--capabilities", "capabilities.json", what)
+	}
+	if out, err := check("placement"); err != nil {
+		t.Errorf("%v:\n%s", err, out)
+	}
+	if err := os.CopyFS(filepath.Join(dir, "shipped"), rego.FS); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := check("shipped"); err != nil {
 		t.Errorf("%v:\n%s", err, out)
 	}
 	for what, text := range map[string]string{
@@ -59,7 +68,7 @@ func TestOPACheck(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "placement/wrong.rego"), []byte("package placement.wrong\n\n"+text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if out, err := tool(t, dir, check...); err == nil || !strings.Contains(out, what) {
+		if out, err := check("placement"); err == nil || !strings.Contains(out, what) {
 			t.Errorf("%s passes: %s", text, out)
 		}
 	}

@@ -244,6 +244,7 @@ var schemas = []struct {
 	{"input", "schemas/input.json", "what a rule sees in input", func() ([]byte, error) { return policy.InputSchema, nil }},
 	{"fleet", "schemas/fleet.json", "what every rule sees in data.fleet", func() ([]byte, error) { return policy.FleetSchema, nil }},
 	{"output", "schemas/output.json", "what rules say", policy.OutputSchema},
+	{"contract", "placement/placement.rego", "the root of the contract, which tells opa and regal what is typed by which schema", func() ([]byte, error) { return rego.FS.ReadFile("placement/placement.rego") }},
 	{"capabilities", "capabilities.json", "the built-ins that policies may call, as opa and regal read it", policy.CapabilitiesJSON},
 }
 

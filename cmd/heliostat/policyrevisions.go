@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -29,7 +28,7 @@ var examiner = []string{"heliostat", "policy", "examine"}
 // is a fault of the configuration.
 func loadPolicies(ctx context.Context, cfg *configs.Config) (*policy.Service, error) {
 	for _, b := range cfg.Policy.ShadowBundles {
-		if err := policy.NewShadow(rego.FS, cfg.Policy, b, slog.New(slog.DiscardHandler)).Reload(ctx); err != nil {
+		if err := policy.NewShadow(rego.FS, cfg.Policy, b, policy.Options{Examiner: examiner}).Reload(ctx); err != nil {
 			return nil, codeError{exitConfig, cfg.Place("policy.shadow_bundles", fmt.Errorf("%s: %w", b.Name, err))}
 		}
 	}
