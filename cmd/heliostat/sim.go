@@ -26,6 +26,7 @@ type simFlags struct {
 	seed    uint64
 	faults  bool
 	drs     bool
+	harm    bool
 	until   time.Duration
 	verbose bool
 	orders  int
@@ -60,6 +61,7 @@ It exits with 1 when a rule was broken.`,
 		Example: `  heliostat sim --days 1000 --seed 1 --faults --json
   heliostat sim --orders 1000000 --seed 1 --json
   heliostat sim --days 28 --seed 1 --drs
+  heliostat sim --days 28 --seed 1 --harm
   heliostat sim --days 10 --seed 17 --faults --until 53h20m --verbose`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -75,6 +77,9 @@ It exits with 1 when a rule was broken.`,
 			if f.orders > 0 {
 				return runOrders(f, g.json, cmd.OutOrStdout())
 			}
+			if f.harm {
+				return runHarm(f, g.json, cmd.OutOrStdout())
+			}
 			return runSim(f, g.json, cmd.OutOrStdout(), os.Stderr)
 		},
 	}
@@ -84,6 +89,7 @@ It exits with 1 when a rule was broken.`,
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the first ten days, or of the first plan; each next has one more")
 	fl.BoolVar(&f.faults, "faults", false, "let things break")
 	fl.BoolVar(&f.drs, "drs", false, "let every cluster's own scheduler move VMs too")
+	fl.BoolVar(&f.harm, "harm", false, "play the same load with the daemon alone and with the clusters' own schedulers alone, and compare what moves do to VMs")
 	fl.DurationVar(&f.until, "until", 0, "stop that long after the start, such as 53h20m (default: at the end)")
 	fl.BoolVar(&f.verbose, "verbose", false, "print every event on standard error")
 	return cmd
@@ -153,6 +159,39 @@ func runOrders(f simFlags, asJSON bool, out io.Writer) error {
 	}
 	if rep.Violations > 0 {
 		return fmt.Errorf("%d violations, such as:\n  %s", rep.Violations, strings.Join(rep.First, "\n  "))
+	}
+	return nil
+}
+
+// A harmReport is what the moves of one run did for each VM and day.
+type harmReport struct {
+	Who    string  `json:"who"`
+	Moves  float64 `json:"moves"`
+	StunMS float64 `json:"stun_ms"`
+	SlowS  float64 `json:"slow_s"`
+}
+
+// runHarm plays one load twice, and prints the harm a VM and day of each: of the
+// daemon's moves also those that empty a place, which no scheduler has to.
+func runHarm(f simFlags, asJSON bool, out io.Writer) error {
+	ours := soak.Run(soak.Options{Days: f.days, Seed: f.seed})
+	theirs := soak.Run(soak.Options{Days: f.days, Seed: f.seed, DRS: true, Alone: true})
+	per := func(who string, h soak.Harm, days int) harmReport {
+		n := float64(max(days, 1))
+		return harmReport{who, float64(h.Moves) / n, float64(h.StunMS) / n, float64(h.SlowS) / n}
+	}
+	for _, r := range []harmReport{
+		per("heliostat", ours.Harm, ours.VMDays), per("heliostat, to empty places", ours.Demanded, ours.VMDays), per("clusters' own schedulers", theirs.Harm, theirs.VMDays),
+	} {
+		if asJSON {
+			if err := json.NewEncoder(out).Encode(r); err != nil {
+				return fmt.Errorf("print: %w", err)
+			}
+			continue
+		}
+		if _, err := fmt.Fprintf(out, "%-28s a VM and day: %.3f moves, %.1f ms stunned, %.2f s slowed\n", r.Who, r.Moves, r.StunMS, r.SlowS); err != nil {
+			return fmt.Errorf("print: %w", err)
+		}
 	}
 	return nil
 }

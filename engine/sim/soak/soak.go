@@ -41,6 +41,8 @@ type Options struct {
 	Faults bool
 	// DRS lets every cluster's own scheduler balance its hosts all the time.
 	DRS bool
+	// Alone leaves the fleet without the daemon.
+	Alone bool
 	// Until ends the run early, in seconds from its start; 0 runs all days.
 	Until int64
 	// Verbose gets every event, a line each; nil for none.
@@ -91,7 +93,33 @@ type Result struct {
 	Balanced   int            // moves by the clusters' own schedulers
 	Onward     int            // of those, of VMs that the daemon had brought to them within the hour before
 	Unfinished int            // actions not terminal half an hour after their faults and their own time
+	Harm       Harm           // by moves for wishes and repair, and by the clusters' own schedulers
+	Demanded   Harm           // by moves that empty a place
+	VMDays     int            // that VMs ran
 	Trace      string         // SHA-256 of everything that happened
+}
+
+// Harm is what moves of running VMs do to those who use them.
+type Harm struct {
+	Moves  int
+	StunMS int64 // all switch-overs together
+	SlowS  int64 // seconds in which memory was copied
+}
+
+// harm counts what a move that has ended did. A move by a cluster's own scheduler
+// stops its VM for as long as one of ours inside a site.
+func (w *world) harm(k *task) {
+	h, stun := &w.r.Harm, int64(w.cfg.Cost.StunMS)
+	switch {
+	case k.act.Cold:
+		return
+	case k.ours:
+		stun = k.act.Estimate.StunMS
+		if k.act.Demand.Kind != "" {
+			h = &w.r.Demanded
+		}
+	}
+	h.Moves, h.StunMS, h.SlowS = h.Moves+1, h.StunMS+stun, h.SlowS+int64(k.ends-k.start)
 }
 
 // AllFaults is how many faults there were.

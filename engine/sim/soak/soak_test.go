@@ -84,3 +84,16 @@ func TestJudgeBites(t *testing.T) {
 		})
 	}
 }
+
+// TestAlone: without the daemon nothing is started, and what is moved is moved by the
+// clusters' own schedulers; with it, what it moves does harm that is counted.
+func TestAlone(t *testing.T) {
+	t.Parallel()
+	alone, ours := Run(Options{Days: 2, Seed: 3, DRS: true, Alone: true}), Run(Options{Days: 2, Seed: 3})
+	if alone.Actions != 0 || alone.Demanded.Moves != 0 || alone.Harm.Moves == 0 || alone.VMDays == 0 {
+		t.Errorf("alone: %d actions, %+v, %+v", alone.Actions, alone.Harm, alone.Demanded)
+	}
+	if ours.Harm.Moves == 0 || ours.Harm.StunMS < int64(ours.Harm.Moves) || ours.Harm.SlowS == 0 {
+		t.Errorf("ours: %+v", ours.Harm)
+	}
+}

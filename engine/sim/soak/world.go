@@ -16,6 +16,7 @@ type world struct {
 	verbose func(string)
 	faulty  bool
 	drs     bool
+	alone   bool
 	spoilt  sabotage
 	seed    uint64
 	d       dice
@@ -81,6 +82,7 @@ func newWorld(o Options, r *Result, seed uint64, sum hash.Hash) *world {
 		AcrossPct: 80, RulePct: 50, StandbyPct: 10, DRSPct: 25, LoadPct: d.between(20, 70),
 	})
 	w.tighten(d.between(35, 70))
+	w.alone = o.Alone
 	if w.drs = o.DRS; w.drs {
 		for c := range w.t.Clusters {
 			w.t.Clusters[c].DRS = engine.DRSFull
@@ -139,8 +141,15 @@ func (w *world) run(seconds int64) {
 	for at := w.now; at < end; at += every {
 		w.advance(at)
 		w.live()
-		w.x.cycle()
+		if !w.alone {
+			w.x.cycle()
+		}
 		w.j.moment()
+	}
+	for v := range w.t.VMs {
+		if w.t.VMs[v].Power == engine.VMOn {
+			w.r.VMDays += int(seconds / day)
+		}
 	}
 	w.advance(end)
 	w.j.close()
@@ -334,6 +343,7 @@ func (w *world) finish(k *task) {
 			w.t.Datastores[v.Home].FreeMiB += k.act.SwapMiB
 		}
 	}
+	w.harm(k)
 	w.j.settled(k)
 	if k.ours {
 		w.j.arrived(k, v.Host)
