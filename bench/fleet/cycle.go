@@ -32,6 +32,8 @@ type daemon struct {
 	history  *engine.History
 	cycle    uint64
 	bases    map[string]string // by part: the value that the next is laid against
+	planner  plan.Planner
+	checker  plan.Checker
 }
 
 // runFleet makes a fleet and runs cycles on it.
@@ -60,7 +62,9 @@ func runFleet(ctx context.Context, o options) (_ *run, err error) {
 	rnd := rand.New(rand.NewPCG(o.seed, 1))
 	for i := range o.cycles {
 		if i > 0 {
-			d.snapshot = later(d.snapshot, rnd, o.changed)
+			before := d.snapshot
+			d.snapshot = later(before, rnd, o.changed)
+			d.snapshot.Follow(before)
 		}
 		c, err := d.once(ctx)
 		if err != nil {
@@ -126,7 +130,7 @@ func (d *daemon) once(ctx context.Context) (*oneCycle, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := plan.Check(in, p); err != nil {
+	if err := d.checker.Check(in, p); err != nil {
 		return nil, fmt.Errorf("own plan refused: %w", err)
 	}
 	c.add(w.lap("check"))
@@ -150,7 +154,7 @@ func (d *daemon) settle(ctx context.Context, c *oneCycle, w *watch, v engine.Vie
 	asked := map[pair]bool{}
 	for {
 		c.Rounds++
-		p := plan.Build(*in)
+		p := d.planner.Build(*in)
 		c.add(w.lap("build"))
 		var moves []engine.Action
 		for i := range p.Actions {
@@ -235,12 +239,6 @@ func later(s *engine.Snapshot, rnd *rand.Rand, changed float64) *engine.Snapshot
 		At: s.At + interval, Sites: slices.Clone(s.Sites), VCenters: s.VCenters, Clusters: s.Clusters, Hosts: slices.Clone(s.Hosts), Datastores: s.Datastores,
 		Networks: s.Networks, VMs: slices.Clone(s.VMs), Links: slices.Clone(s.Links), Rules: s.Rules,
 	}
-	waver := func(x int32) int32 {
-		if x <= 0 {
-			return x
-		}
-		return max(1, x+rnd.Int32N(x/10+1)-x/20)
-	}
 	for i := range out.Links {
 		out.Links[i].At = out.At
 	}
@@ -248,13 +246,13 @@ func later(s *engine.Snapshot, rnd *rand.Rand, changed float64) *engine.Snapshot
 		x := &out.VMs[i]
 		x.LoadAt = out.At
 		if x.Host >= 0 && x.UsedMHz > 0 {
-			used := waver(x.UsedMHz)
+			used := waver(rnd, x.UsedMHz)
 			if h := &out.Hosts[x.Host]; h.UsedMHz > 0 {
 				h.UsedMHz += used - x.UsedMHz
 			}
 			x.UsedMHz = used
 		}
-		x.ActiveMiB = waver(x.ActiveMiB)
+		x.ActiveMiB = waver(rnd, x.ActiveMiB)
 		if rnd.Float64()*100 < changed {
 			x.Tags = append(slices.Clone(x.Tags), fmt.Sprintf("seen:%d", out.At))
 			slices.Sort(x.Tags)
@@ -264,4 +262,12 @@ func later(s *engine.Snapshot, rnd *rand.Rand, changed float64) *engine.Snapshot
 		out.Hosts[i].LoadAt, out.Hosts[i].PowerAt = out.At, out.At
 	}
 	return out
+}
+
+// waver is a figure that has changed by up to a twentieth.
+func waver(rnd *rand.Rand, x int32) int32 {
+	if x <= 0 {
+		return x
+	}
+	return max(1, x+rnd.Int32N(x/10+1)-x/20)
 }

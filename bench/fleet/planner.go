@@ -61,11 +61,25 @@ func permitted(s *engine.Snapshot) *engine.Decision {
 	return d
 }
 
+// A desk is the daemon's planner and checker, which keep what they made of the fleet,
+// and what they are asked next.
+type desk struct {
+	plan.Input
+	planner plan.Planner
+	checker plan.Checker
+}
+
+// turn takes a snapshot that was assembled after the last.
+func (d *desk) turn(s *engine.Snapshot) {
+	s.Follow(d.Snapshot)
+	d.Snapshot, d.Now = s, s.At
+}
+
 // measurePlanner plans for as long as asked, and three times at least.
 func measurePlanner(ctx context.Context, o options) (*planner, error) {
 	s := sim.Fleet(o.seed, sim.FleetConfig{Sites: o.sites, Hosts: o.hosts, VMs: o.vms, RulePct: 60, AcrossPct: 50, ObstaclePct: 1})
 	generations(s)
-	in := plan.Input{Cycle: 1, Now: s.At, Seed: o.seed, Level: engine.Enforce, Snapshot: s, Decision: permitted(s), History: remembered(s), Config: unrationed()}
+	d := &desk{Input: plan.Input{Cycle: 1, Now: s.At, Seed: o.seed, Level: engine.Enforce, Snapshot: s, Decision: permitted(s), History: remembered(s), Config: unrationed()}}
 	x := &planner{}
 	before := liveHeap()
 	peak := watchHeap()
@@ -76,13 +90,12 @@ func measurePlanner(ctx context.Context, o options) (*planner, error) {
 			return nil, err
 		}
 		if len(wall) > 0 {
-			in.Snapshot = later(in.Snapshot, rnd, 0)
-			in.Now = in.Snapshot.At
+			d.turn(later(d.Snapshot, rnd, 0))
 		}
 		w := startWatch()
-		p := plan.Build(in)
+		p := d.planner.Build(d.Input)
 		b := w.lap("build")
-		x.check(in, p)
+		x.check(d, p)
 		c := w.lap("check")
 		wall, cpu, build = append(wall, b.WallMS+c.WallMS), append(cpu, b.CPUMS+c.CPUMS), append(build, b.CPUMS)
 		x.result(p)
@@ -94,51 +107,87 @@ func measurePlanner(ctx context.Context, o options) (*planner, error) {
 	x.HeapPeakMB = peak.stop()
 	x.Plans, x.PlanMSP50, x.PlanMSP99 = len(wall), quantile(wall, 50), quantile(wall, 99)
 	x.PlanCPUMS, x.BuildCPUMS = quantile(cpu, 50), quantile(build, 50)
-	x.small(&in, rnd)
+	x.small(d, rnd)
 	return x, nil
 }
 
-// small measures plans after little has happened, and the first that is safe, with
-// the rations of the daemon.
-func (x *planner) small(in *plan.Input, rnd *rand.Rand) {
-	timed := func() stage {
-		w := startWatch()
-		x.check(*in, plan.Build(*in))
-		return w.lap("")
-	}
-	in.Config = plan.DefaultConfig()
-	in.Config.Modes = unrationed().Modes
-	in.Decision = &engine.Decision{}
-	first := timed()
+// small measures the first plan that is safe, by a planner that knows nothing yet,
+// and plans after little has happened, with the rations of the daemon.
+func (x *planner) small(d *desk, rnd *rand.Rand) {
+	d.Config, d.Decision = plan.DefaultConfig(), &engine.Decision{}
+	d.Config.Modes = unrationed().Modes
+	d.planner, d.checker = plan.Planner{}, plan.Checker{}
+	first := x.timed(d)
 	x.FirstSafeMS, x.FirstSafeCPU = first.WallMS, first.CPUMS
-	in.Decision = permitted(in.Snapshot)
-	in.Snapshot = later(in.Snapshot, rnd, 1)
-	in.Now = in.Snapshot.At
-	x.DeltaCPUMS = timed().CPUMS
-	in.Snapshot = failed(in.Snapshot)
-	in.Decision = &engine.Decision{}
-	fail := timed()
-	x.HostFailureMS, x.HostCPUMS = fail.WallMS, fail.CPUMS
+
+	const times = 9 // of which the median counts
+	d.Decision = permitted(d.Snapshot)
+	x.timed(d)
+	var wall, cpu []float64
+	for range times {
+		d.turn(drifted(d.Snapshot, rnd, 1))
+		cpu = append(cpu, x.timed(d).CPUMS)
+	}
+	x.DeltaCPUMS = quantile(cpu, 50)
+
+	d.Decision = &engine.Decision{}
+	x.timed(d)
+	sound := d.Snapshot
+	cpu = nil
+	for k := range times {
+		d.turn(failed(sound, k))
+		fail := x.timed(d)
+		wall, cpu = append(wall, fail.WallMS), append(cpu, fail.CPUMS)
+		again := same(sound)
+		d.turn(again)
+		x.timed(d)
+	}
+	x.HostFailureMS, x.HostCPUMS = quantile(wall, 50), quantile(cpu, 50)
 }
 
-// failed is the fleet after its busiest host has failed, and HA has restarted its
-// VMs on the next host of the cluster, which they overload.
-func failed(s *engine.Snapshot) *engine.Snapshot {
-	out := later(s, rand.New(rand.NewPCG(0, 0)), 0)
-	out.At = s.At
-	lost := 0
-	for h := range out.Hosts {
-		if out.Hosts[h].UsedMiB > out.Hosts[lost].UsedMiB {
-			lost = h
-		}
+// timed plans and checks.
+func (x *planner) timed(d *desk) stage {
+	w := startWatch()
+	x.check(d, d.planner.Build(d.Input))
+	return w.lap("")
+}
+
+// same is the fleet in another snapshot, with VMs and hosts of its own.
+func same(s *engine.Snapshot) *engine.Snapshot {
+	return &engine.Snapshot{
+		At: s.At, Sites: s.Sites, VCenters: s.VCenters, Clusters: s.Clusters, Hosts: slices.Clone(s.Hosts), Datastores: s.Datastores,
+		Networks: s.Networks, VMs: slices.Clone(s.VMs), Links: s.Links, Rules: s.Rules,
 	}
+}
+
+// drifted is the fleet a minute later, when one in so many hundred VMs, anywhere, has
+// another load.
+func drifted(s *engine.Snapshot, rnd *rand.Rand, percent int) *engine.Snapshot {
+	out := same(s)
+	out.At += 60
+	for range len(out.VMs) * percent / 100 {
+		v := &out.VMs[rnd.IntN(len(out.VMs))]
+		used := waver(rnd, v.UsedMHz)
+		if v.Host >= 0 && out.Hosts[v.Host].UsedMHz > 0 && used > 0 {
+			out.Hosts[v.Host].UsedMHz += used - v.UsedMHz
+		}
+		v.UsedMHz, v.ActiveMiB = used, waver(rnd, v.ActiveMiB)
+	}
+	return out
+}
+
+// failed is the fleet after its n-th host that could run VMs has failed, and HA has
+// restarted its VMs on the next host of the cluster, which they overload.
+func failed(s *engine.Snapshot, n int) *engine.Snapshot {
+	out := same(s)
+	lost := (2*n + 1) * len(out.Hosts) / 20
 	next := lost + 1
 	if next == len(out.Hosts) || out.Hosts[next].Cluster != out.Hosts[lost].Cluster {
 		next = max(lost-1, 0)
 	}
 	down, up := &out.Hosts[lost], &out.Hosts[next]
 	down.Power, down.Connected = engine.HostUnknown, false
-	up.UsedMHz, up.UsedMiB = up.UsedMHz+down.UsedMHz, up.UsedMiB+down.UsedMiB
+	up.UsedMHz, up.UsedMiB = up.UsedMHz+down.UsedMHz, up.MemoryMiB+1
 	for v := range out.VMs {
 		if out.VMs[v].Host == int32(lost) {
 			out.VMs[v].Host = int32(next)
@@ -157,8 +206,8 @@ func unrationed() plan.Config {
 	return c
 }
 
-func (x *planner) check(in plan.Input, p *engine.Plan) {
-	if plan.Check(in, p) != nil {
+func (x *planner) check(d *desk, p *engine.Plan) {
+	if d.checker.Check(d.Input, p) != nil {
 		x.CheckFailures++
 	}
 }
