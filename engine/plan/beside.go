@@ -65,7 +65,7 @@ func (b *builder) homeOf(x *block) engine.SiteMask {
 // clusters of its own.
 func (b *builder) another() *builder {
 	n := *b
-	n.last, n.mark = lastText{}, scratch{}
+	n.last, n.said, n.mark = lastText{}, map[reason]string{}, scratch{}
 	n.mark.init(b.s)
 	n.actions, n.acts = slices.Clip(b.actions), slices.Clip(b.acts)
 	return &n
@@ -123,7 +123,7 @@ func (b *builder) forget(x *block, base int) {
 		for _, h := range b.s.HostsOf(c) {
 			b.ejected[h] = nil
 		}
-		b.rooms[c].fresh, b.rooms[c].relief = false, relief{}
+		b.rooms[c].fresh, b.rooms[c].relief, b.rooms[c].others.known = false, relief{}, false
 		if d := x.domains[k]; d != nil {
 			for _, v := range d.vms {
 				b.aim[v] = engine.None

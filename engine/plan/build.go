@@ -121,12 +121,26 @@ type lastText struct {
 	text string
 }
 
+// mostSaid is how many different texts are kept for others to share.
+const mostSaid = 1000
+
 // text puts the reason into words.
 func (b *builder) text(r *reason) string {
-	if b.last.text == "" || b.last.r != *r {
-		b.last = lastText{*r, b.words(*r)}
+	if b.last.text != "" && b.last.r == *r {
+		return b.last.text
 	}
-	return b.last.text
+	text := ""
+	if r.code == engine.HoldBudget {
+		text = b.said[*r]
+	}
+	if text == "" {
+		text = b.words(*r)
+	}
+	if r.code == engine.HoldBudget && len(b.said) < mostSaid {
+		b.said[*r] = text
+	}
+	b.last = lastText{*r, text}
+	return text
 }
 
 func (b *builder) words(r reason) string {

@@ -17,15 +17,17 @@ type builder struct {
 	st *engine.State
 
 	// What is kept for the next Input: see planner.go.
-	ground  *engine.State  // before anything is under way
-	own     []load         // by host: what its hypervisor will take once it is woken
-	carried [][2]int64     // by cluster: MHz and MiB
-	oldest  [2]engine.Unix // when the oldest load was read of a VM and of a host, of what is on and seen
-	over    []int32        // hosts that use more than they have
-	resting []int32        // hosts in maintenance
-	broke   []bool         // by constraint: it is violated
-	stirred []int32        // VMs that this plan has touched in any of the arrays below
-	wide    bool           // more than are in stirred
+	ground     *engine.State  // before anything is under way
+	own        []load         // by host: what its hypervisor will take once it is woken
+	carried    [][2]int64     // by cluster: MHz and MiB
+	oldest     [2]engine.Unix // when the oldest load was read of a VM and of a host, of what is on and seen
+	over       []int32        // hosts that use more than they have
+	resting    []int32        // hosts in maintenance
+	broke      []bool         // by constraint: it is violated
+	sentOff    []int32        // by host: VMs that this plan moves off it
+	heldBefore int            // holds of the last plan
+	stirred    []int32        // VMs that this plan has touched in any of the arrays below
+	wide       bool           // more than are in stirred
 
 	budget, evaluated int64
 
@@ -47,10 +49,11 @@ type builder struct {
 	kept        []*engine.Hold       // by vCenter: why no host's state is changed there; nil when there is none
 	openVM      []bool
 	openHost    []bool
-	openTo      []bool   // an open action changes the host's power or maintenance
-	traits      []traits // by VM; nil until a stage asks for them
-	unseen      []bool   // by host: a VM that no inventory shows is on its way to it; nil when there is none
-	vetoes      []vmVeto // sorted by VM, then host
+	openTo      []bool    // an open action changes the host's power or maintenance
+	traits      []traits  // by VM; nil until a stage asks for them
+	tenants     []tenants // by host; with traits
+	unseen      []bool    // by host: a VM that no inventory shows is on its way to it; nil when there is none
+	vetoes      []vmVeto  // sorted by VM, then host
 	cons        []con
 	conStart    []int32
 	conItems    []int32
@@ -88,6 +91,7 @@ type builder struct {
 	asleep  []int32     // hosts that an evacuation may wake, once asked for
 	unmet   []unmetWish // by cluster: wishes that found no room
 	aim     []int32     // by VM: the host where the search of its cluster sends it, None
+	astir   bool        // a host is being woken
 	gone    []load      // by host that stays on: what has left it before those arrive that wait for it
 	goneBy  [][]int32   // by host: the actions that do so
 	ejected [][]int32   // by host that stays on: VMs that the search sends away to make room
@@ -111,6 +115,7 @@ type builder struct {
 	// Scratch of one search.
 	mark scratch
 	last lastText
+	said map[reason]string // what was put into words of budgets, which many hosts share
 }
 
 // An act is what the planner remembers of an action by index.

@@ -17,9 +17,10 @@ type sleeper struct {
 	stays bool // it is being evacuated, and VMs stay behind in its cluster
 
 	// What the search came to.
-	goes    bool  // it should go to sleep
-	gain    int64 // what that saves for each move
-	closing int   // for the how manieth host that only the merging closes VMs leave it for another cluster; 0: none does
+	goes    bool   // it should go to sleep
+	gain    int64  // what that saves for each move
+	kept    reason // why it stays on
+	closing int    // for the how manieth host that only the merging closes VMs leave it for another cluster; 0: none does
 }
 
 // A block is what is searched together: the clusters of one site, or a cluster by
@@ -40,6 +41,7 @@ func (b *builder) consolidateStage() {
 	if !slices.Contains(b.sleepy, true) {
 		return
 	}
+	b.astir = slices.Contains(b.openTo, true) || slices.ContainsFunc(b.waking, func(k int32) bool { return k > 0 })
 	b.readTraits()
 	groups := b.sleepers()
 	b.readyAims()
@@ -92,7 +94,7 @@ func (b *builder) blocks(groups [][]sleeper) []block {
 // atOnce is how many clusters are searched before what they came to is planned,
 // twice as many each time up to mostAtOnce: enough for many processors, and few
 // enough that little is in vain where a budget of moves is used up by the first.
-const atOnce, mostAtOnce = 16, 256
+const atOnce, mostAtOnce = 2, 256
 
 // searchBlocks searches the clusters of some blocks, n at a time, and then what
 // merging them brings. When the clusters by themselves use up the moves that are
@@ -106,7 +108,7 @@ func (b *builder) searchBlocks(some []block, n int, evaluations int64) {
 			all = append(all, place{i, k})
 		}
 	}
-	for lo := 0; lo < len(all) && (lo == 0 || !b.used(&some[0])); lo += n {
+	for lo := 0; lo < len(all) && (lo == 0 || !b.used(&some[0])); lo, n = lo+n, min(2*n, mostAtOnce) {
 		part := all[lo:min(lo+n, len(all))]
 		inParallel(len(part), b.apart(func(n *builder, k int) {
 			if x := &some[part[k].block]; n.wishes > 0 {
@@ -178,11 +180,10 @@ func (b *builder) putToSleep(x *block) {
 	// Hosts whose VMs stay in their cluster come first, cluster by cluster; then those
 	// that some leave, in the order in which they were found to fit; then, once more,
 	// what lacked room before; and at the end what was not proposed.
-	why := make(map[int32]reason, len(order))
 	try := func(which func(s *sleeper) bool) {
 		for _, s := range order {
 			if which(s) {
-				why[s.h] = b.sleep(s)
+				s.kept = b.sleep(s)
 			}
 		}
 	}
@@ -193,14 +194,13 @@ func (b *builder) putToSleep(x *block) {
 		slices.SortStableFunc(order, func(s, t *sleeper) int { return cmp.Compare(s.closing, t.closing) })
 		try(func(s *sleeper) bool { return s.closing > 0 })
 		try(func(s *sleeper) bool {
-			r := why[s.h]
-			return s.goes && (r.code == engine.HoldReserve || r.code == engine.HoldCapacity)
+			return s.goes && (s.kept.code == engine.HoldReserve || s.kept.code == engine.HoldCapacity)
 		})
 		try(func(s *sleeper) bool { return !s.goes })
 	}
 	for _, list := range x.lists {
 		for i := range list {
-			if r := why[list[i].h]; !r.ok() {
+			if r := list[i].kept; !r.ok() {
 				b.holdHost(list[i].h, r, "standby", engine.Subject{}, list[i].why)
 			}
 		}
@@ -219,14 +219,14 @@ func (b *builder) putToSleep(x *block) {
 // sleepers lists the hosts that policies permit to sleep, by cluster, the
 // cheapest to empty first.
 func (b *builder) sleepers() [][]sleeper {
-	var named []int
+	var named []int32
 	for i := range b.d.Drains {
 		if b.d.Drains[i].Then == engine.ThenStandby {
-			named = append(named, i)
+			named = append(named, int32(i))
 		}
 	}
 	var out [][]sleeper
-	for _, group := range b.byCluster(len(named), func(i int) int32 { return b.d.Drains[named[i]].Host }) {
+	for _, group := range b.byCluster(len(named), func(i int32) int32 { return b.d.Drains[named[i]].Host }) {
 		var list []sleeper
 		stays := b.staysBehind(b.s.Hosts[b.d.Drains[named[group[0]]].Host].Cluster)
 		for _, i := range group {
@@ -257,7 +257,9 @@ func (b *builder) chooseSleepers(list []sleeper, d *domain) []*sleeper {
 		order[i] = &list[i]
 	}
 	if d == nil {
-		b.choose(list)
+		if b.wishes > 0 { // or nothing looks for a place
+			b.choose(list)
+		}
 		return order
 	}
 	b.follow(list, d)
@@ -273,7 +275,7 @@ func (b *builder) choose(list []sleeper) {
 		if r := b.sleepReason(&list[i], false); !r.ok() || b.doomed[h] {
 			continue
 		}
-		b.drained[h], b.rooms[c].fresh = true, false
+		b.drained[h], b.rooms[c].fresh, b.rooms[c].others.known = true, false, false
 		if r := b.roomReason(c, false); !r.ok() {
 			b.drained[h] = false
 		} else {
@@ -283,7 +285,7 @@ func (b *builder) choose(list []sleeper) {
 	for i := range list {
 		b.drained[list[i].h] = false
 	}
-	b.rooms[c].fresh = false
+	b.rooms[c].fresh, b.rooms[c].others.known = false, false
 }
 
 // follow takes what the search of a domain proposes, and notes where it sends the
@@ -334,11 +336,6 @@ func (b *builder) followTrips(m *merger, list []*sleeper) {
 
 func (b *builder) sleeper(h int32, why engine.Why) sleeper {
 	x := sleeper{h: h, why: []engine.Why{why}, idle: int64(max(b.s.Hosts[h].IdleW, 0))}
-	for _, v := range b.s.VMsOn(h) {
-		if b.has(v, trLive) {
-			x.vms++
-			x.mem += int64(b.st.Foot[v].MiB)
-		}
-	}
+	x.vms, x.mem = b.tenants[h].live, b.tenants[h].mib
 	return x
 }

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"heliostat/engine"
@@ -16,6 +17,7 @@ type room struct {
 	hosts            int32    // usable
 	cpu, mem         [2]int64 // limits: for wishes, for demands
 	relief           relief
+	others           others
 }
 
 // usable reports whether host h can run VMs in the state that the plan leads to.
@@ -42,17 +44,10 @@ func (b *builder) roomOf(c int32) *room {
 // demands with HA's own failures lost and hosts filled to the evacuation floor.
 func (b *builder) limits(r *room, c int32, counts func(h int32, lax bool) bool) {
 	x := &b.s.Clusters[c]
+	need, cpuHA, memHA := b.failures(c)
 	ha := int32(0)
 	if x.HA.Enabled && x.HA.Admission {
 		ha = x.HA.HostFailures
-	}
-	need := max(ha, b.c.ReserveHosts, int32(len(x.FailOn)))
-	if x.Lone {
-		need = 0 // a stand-alone host has nowhere to fail over to
-	}
-	cpuHA, memHA := int64(100), int64(100)
-	if x.HA.Enabled && x.HA.Admission {
-		cpuHA, memHA = int64(100-x.HA.CPUPct), int64(100-x.HA.MemoryPct)
 	}
 	r.hosts, r.ownCPU, r.ownMem = 0, 0, 0
 	for k, lost := range [2]int32{need, max(ha, int32(len(x.FailOn)))} {
@@ -72,14 +67,98 @@ func (b *builder) limits(r *room, c int32, counts func(h int32, lax bool) bool) 
 		}
 		b.mark.cpus, b.mark.mems = cpus, mems
 		cpuPct, memPct := b.pct(k == 1)
-		allCPU, allMem := without(cpus, 0), without(mems, 0)
-		r.cpu[k] = min(without(cpus, lost)*int64(cpuPct), allCPU*cpuHA) / 100
-		r.mem[k] = min(without(mems, lost)*int64(memPct), allMem*memHA) / 100
+		allCPU, allMem := allBut(cpus, 0), allBut(mems, 0)
+		r.cpu[k] = min(allBut(cpus, lost)*int64(cpuPct), allCPU*cpuHA) / 100
+		r.mem[k] = min(allBut(mems, lost)*int64(memPct), allMem*memHA) / 100
 	}
 }
 
-// without sums all but the n largest; the order of x is lost.
-func without(x []int64, n int32) int64 {
+// others are the hosts of a cluster that count for one of them that goes: on, and not
+// going themselves.
+type others struct {
+	known bool
+	hosts int32    // without failover hosts
+	site  int32    // where all hosts of the cluster stand, None where that is several
+	all   [2]int64 // MHz and MiB
+	lost  [2]int64 // of the largest that may fail
+	least [2]int64 // the smallest of these
+	next  [2]int64 // the largest after these
+}
+
+// othersOf sums up the hosts of cluster c, once until one of them goes.
+func (b *builder) othersOf(c int32) *others {
+	o := &b.rooms[c].others
+	if o.known {
+		return o
+	}
+	x := &b.s.Clusters[c]
+	need, _, _ := b.failures(c)
+	*o = others{known: true, site: b.s.ClusterSite(c)}
+	sizes := [2][]int64{b.mark.cpus[:0], b.mark.mems[:0]}
+	for _, h := range b.s.HostsOf(c) {
+		if !b.st.Ready(h) || b.drained[h] || b.doomed[h] {
+			continue
+		}
+		sizes[0], sizes[1] = append(sizes[0], int64(b.s.Hosts[h].CPUMHz)), append(sizes[1], int64(b.s.Hosts[h].MemoryMiB))
+		if !slices.Contains(x.FailOn, h) {
+			o.hosts++
+		}
+	}
+	b.mark.cpus, b.mark.mems = sizes[0], sizes[1]
+	for k, list := range sizes {
+		slices.Sort(list)
+		o.least[k] = math.MaxInt64
+		for i, size := range slices.Backward(list) {
+			o.all[k] += size
+			switch n := int32(len(list) - 1 - i); {
+			case n < need:
+				o.lost[k], o.least[k] = o.lost[k]+size, size
+			case n == need:
+				o.next[k] = size
+			}
+		}
+	}
+	return o
+}
+
+// without computes how much cluster c may hold, for wishes, without host h, which is
+// one that counts. It gives the site of all its hosts.
+func (b *builder) without(r *room, c, h int32) int32 {
+	o, host := b.othersOf(c), &b.s.Hosts[h]
+	r.hosts = o.hosts
+	if !slices.Contains(b.s.Clusters[c].FailOn, h) {
+		r.hosts--
+	}
+	_, cpuHA, memHA := b.failures(c)
+	cpuPct, memPct := b.pct(false)
+	var most [2]int64
+	for k, size := range [2]int64{int64(host.CPUMHz), int64(host.MemoryMiB)} {
+		all, lost := o.all[k]-size, o.lost[k]
+		if size >= o.least[k] {
+			lost += o.next[k] - size
+		}
+		most[k] = min((all-lost)*[2]int64{int64(cpuPct), int64(memPct)}[k], all*[2]int64{cpuHA, memHA}[k]) / 100
+	}
+	r.cpu[0], r.mem[0] = most[0], most[1]
+	return o.site
+}
+
+// failures is how many hosts of cluster c must be able to fail, for wishes, and which
+// shares of CPU and memory its HA admission leaves, percent.
+func (b *builder) failures(c int32) (need int32, cpuHA, memHA int64) {
+	x := &b.s.Clusters[c]
+	need, cpuHA, memHA = max(b.c.ReserveHosts, int32(len(x.FailOn))), 100, 100
+	if x.HA.Enabled && x.HA.Admission {
+		need, cpuHA, memHA = max(need, x.HA.HostFailures), int64(100-x.HA.CPUPct), int64(100-x.HA.MemoryPct)
+	}
+	if x.Lone {
+		need = 0 // a stand-alone host has nowhere to fail over to
+	}
+	return need, cpuHA, memHA
+}
+
+// allBut sums all but the n largest; the order of x is lost.
+func allBut(x []int64, n int32) int64 {
 	for range min(int(n), len(x)) {
 		largest := 0
 		for i := range x {
@@ -390,6 +469,7 @@ func (b *builder) commit(w *want, h int32, why []engine.Why, ledger engine.Ledge
 	b.actions = append(b.actions, a)
 	b.acts = append(b.acts, act{vm: w.v, from: from, to: h, link: link, demand: w.demand, watts: b.shiftWatts(w.v, from, h)})
 	b.moved[w.v] = int32(len(b.actions))
+	b.sentOff[from]++
 	if w.room {
 		b.leaves(w.v, from, 1)
 	}
@@ -432,6 +512,7 @@ func (b *builder) takeBack(i int) {
 		b.queue[x.link] -= a.Estimate.MemoryMiB + a.Estimate.DiskMiB
 	}
 	b.dest[x.vm], b.moved[x.vm] = engine.None, 0
+	b.sentOff[x.from]--
 }
 
 // action describes the move of w to host h.

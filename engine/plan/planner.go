@@ -34,7 +34,7 @@ func (p *Planner) Build(in Input) *engine.Plan {
 		}
 	}
 	plan := best.finish()
-	p.b = b
+	p.b, b.heldBefore = b, len(plan.Holds)+len(plan.Holds)/16
 	return plan
 }
 
@@ -57,6 +57,7 @@ type news struct {
 	traits bool    // what keeps VMs from moving may be anything
 	vms    []int32 // that may differ
 	hosts  []int32 // that may differ, or whose VMs do
+	turned []int32 // of them, those whose VMs may have other traits
 	oldest [2]engine.Unix
 }
 
@@ -144,7 +145,7 @@ func (x *news) said(b *builder, in *Input) {
 
 // read takes an Input in, as far as it is new, and starts a plan.
 func (b *builder) read(in Input, x *news) {
-	restless := slices.Clone(b.restless)
+	old, restless := b.s, slices.Clone(b.restless)
 	b.in, b.s, b.d, b.hy, b.c, b.budget = in, in.Snapshot, in.Decision, in.History, in.Config, in.Budget
 	if b.d == nil {
 		b.d = &engine.Decision{}
@@ -183,7 +184,7 @@ func (b *builder) read(in Input, x *news) {
 	if x.all {
 		b.compileTwins()
 	}
-	b.readHosts(x)
+	b.readHosts(x, old)
 	b.readRules(x)
 	b.readAgain(x, restless)
 }
@@ -198,6 +199,7 @@ func (b *builder) allocate() {
 	b.sleepy, b.going = make([]bool, nh), make([]bool, nh)
 	b.hostDemand, b.doomedDS = nones(nh), make([]int32, len(b.s.Datastores))
 	b.queue, b.unmet, b.rooms = make([]int64, len(b.s.Links)), make([]unmetWish, nc), make([]room, nc)
+	b.sentOff = make([]int32, nh)
 	b.own, b.carried = make([]load, nh), make([][2]int64, nc)
 	b.bars = [2][]bar{make([]bar, nh), make([]bar, nh)}
 	for _, r := range engine.ObstacleTable {
@@ -305,6 +307,7 @@ func (b *builder) start(x *news) {
 		clear(list)
 	}
 	clear(b.waking)
+	clear(b.sentOff)
 	clear(b.work)
 	clear(b.queue)
 	clear(b.unmet)
@@ -321,12 +324,13 @@ func (b *builder) start(x *news) {
 	}
 	b.stirred, b.wide, b.stuck = b.stirred[:0], false, b.stuck[:0]
 	b.unseen, b.demands, b.doomedSite, b.order, b.asleep = nil, nil, 0, nil, nil
-	b.evaluated, b.power, b.wishes, b.budgetName = 0, engine.PowerCost{}, 0, ""
-	b.actions, b.acts, b.holds = nil, b.acts[:0], nil
+	b.said = map[reason]string{}
+	b.astir, b.evaluated, b.power, b.wishes, b.budgetName = false, 0, engine.PowerCost{}, 0, ""
+	b.actions, b.acts, b.holds = nil, b.acts[:0], make([]engine.Hold, 0, b.heldBefore)
 }
 
 // readHosts looks over the hosts that may differ.
-func (b *builder) readHosts(x *news) {
+func (b *builder) readHosts(x *news, old *engine.Snapshot) {
 	if x.all || x.bars {
 		b.hostBars()
 	}
@@ -342,7 +346,11 @@ func (b *builder) readHosts(x *news) {
 		return
 	}
 	for _, h := range x.hosts {
-		b.bars[0][h], b.bars[1][h] = b.barOf(h, false), b.barOf(h, true)
+		now := [2]bar{b.barOf(h, false), b.barOf(h, true)}
+		if now != [2]bar{b.bars[0][h], b.bars[1][h]} || b.s.Hosts[h].VMotion != old.Hosts[h].VMotion {
+			x.turned = append(x.turned, h)
+		}
+		b.bars[0][h], b.bars[1][h] = now[0], now[1]
 		b.over = listed(b.over, h, b.overloaded(h))
 		b.resting = listed(b.resting, h, b.s.Hosts[h].Maintenance)
 	}
@@ -380,11 +388,11 @@ func (b *builder) readRules(x *news) {
 // on hosts that do, and those that rest, since time has passed.
 func (b *builder) readAgain(x *news, restless []int32) {
 	if x.all || x.traits || b.traits == nil {
-		b.traits = nil
+		b.traits, b.tenants = nil, nil
 		return
 	}
 	again := slices.Concat(x.vms, restless, b.restless)
-	for _, h := range x.hosts {
+	for _, h := range x.turned {
 		again = append(again, b.s.VMsOn(h)...)
 	}
 	all := b.traits
@@ -393,4 +401,18 @@ func (b *builder) readAgain(x *news, restless []int32) {
 		all[v] = b.traitsOf(v)
 	}
 	b.traits = all
+	if x.past {
+		for h := range b.tenants {
+			b.tenants[h] = b.tenantsOf(int32(h))
+		}
+		return
+	}
+	for _, v := range again {
+		if h := b.s.VMs[v].Host; h >= 0 {
+			b.tenants[h] = b.tenantsOf(h)
+		}
+	}
+	for _, h := range x.hosts {
+		b.tenants[h] = b.tenantsOf(h)
+	}
 }

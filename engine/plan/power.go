@@ -11,34 +11,32 @@ import (
 // plan, where the cluster is above its limit or where wishes that found no room
 // pay for the host's idle power.
 func (b *builder) wakeStage() {
-	for _, group := range b.byCluster(len(b.d.Wakes), func(i int) int32 { return b.d.Wakes[i].Host }) {
+	for _, group := range b.byCluster(len(b.d.Wakes), func(i int32) int32 { return b.d.Wakes[i].Host }) {
 		c := b.s.Hosts[b.d.Wakes[group[0]].Host].Cluster
 		b.wakeOne(c, group)
 	}
 }
 
-// byCluster groups the indices 0..n-1 by their host's cluster, in order of cluster.
-func (b *builder) byCluster(n int, host func(int) int32) [][]int {
-	order := make([]int, n)
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(x, y int) int {
-		return cmp.Or(cmp.Compare(b.s.Hosts[host(x)].Cluster, b.s.Hosts[host(y)].Cluster), cmp.Compare(host(x), host(y)))
-	})
-	var out [][]int
-	for i, k := range order {
-		if i > 0 && b.s.Hosts[host(order[i-1])].Cluster == b.s.Hosts[host(k)].Cluster {
-			out[len(out)-1] = append(out[len(out)-1], k)
-			continue
+// byCluster groups the indices 0..n-1 by their host's cluster, in order of cluster,
+// each group by host.
+func (b *builder) byCluster(n int, host func(int32) int32) [][]int32 {
+	all := newCSR(len(b.s.Clusters), func(add func(bucket, item int32)) {
+		for i := range int32(n) {
+			add(b.s.Hosts[host(i)].Cluster, i)
 		}
-		out = append(out, []int{k})
+	})
+	var out [][]int32
+	for c := range int32(len(b.s.Clusters)) {
+		if list := all.of(c); len(list) > 0 {
+			slices.SortStableFunc(list, func(x, y int32) int { return cmp.Compare(host(x), host(y)) })
+			out = append(out, list)
+		}
 	}
 	return out
 }
 
 // wakeOne wakes the best of the named hosts of cluster c, if one is needed.
-func (b *builder) wakeOne(c int32, named []int) {
+func (b *builder) wakeOne(c int32, named []int32) {
 	if !b.needsHost(c) {
 		return
 	}
@@ -153,12 +151,16 @@ func (b *builder) restReason(x *sleeper, less bool) reason {
 	cpu, mem := b.itself(x.h)
 	rest.relief.cpu, rest.relief.mem = rest.relief.cpu+cpu, rest.relief.mem+mem
 	other := func(h int32) bool { return h != x.h && b.st.Ready(h) && !b.drained[h] && (doomed || !b.doomed[h]) }
-	b.limits(&rest, c, func(h int32, _ bool) bool { return other(h) })
-	site := b.s.Hosts[x.h].Site
+	site, alone := b.s.Hosts[x.h].Site, engine.None
+	if doomed || b.drained[x.h] || !b.st.Ready(x.h) {
+		b.limits(&rest, c, func(h int32, _ bool) bool { return other(h) })
+	} else {
+		alone = b.without(&rest, c, x.h)
+	}
 	switch {
 	case rest.hosts == 0:
 		return reason{code: engine.HoldLast, form: "it is the last host that is on in cluster %[1]s", where: b.s.Clusters[c].Name}
-	case !b.anyAt(c, site, other):
+	case alone != site && !b.anyAt(c, site, other):
 		return reason{code: engine.HoldLast, form: "it is the last host that is on at site %[1]s", where: string(b.s.Sites[site].ID)}
 	case less || (doomed && !x.stays):
 		return reason{}
@@ -208,6 +210,9 @@ func (b *builder) leavingReason(h int32) reason {
 // staysBehind reports whether a VM that runs where cluster c is being evacuated
 // neither leaves with this plan nor is on its way.
 func (b *builder) staysBehind(c int32) bool {
+	if len(b.demands) == 0 {
+		return false
+	}
 	for _, h := range b.s.HostsOf(c) {
 		if !b.doomed[h] {
 			continue
@@ -227,6 +232,9 @@ func (b *builder) powerReason(c, h int32) reason {
 		return reason{code: engine.HoldCooldown, form: "its state changed %[3]d s ago, it may change again after %[4]d s", a: int64(b.in.Now - x.ChangeAt), b: rest}
 	}
 	for _, x := range b.s.HostsOf(c) {
+		if !b.astir {
+			break
+		}
 		// Never drain and wake in one cluster at once.
 		if b.waking[x] > 0 || (b.openTo[x] && b.st.Power[x] == engine.HostStandby && b.s.Hosts[x].Power == engine.HostStandby) {
 			return reason{code: engine.HoldBusy, form: "%[1]s of its cluster is being woken", where: b.s.Hosts[x].Name}

@@ -49,6 +49,7 @@ func (b *builder) sleep(x *sleeper) reason {
 		a.After = append(a.After, relief.out-1)
 	}
 	b.addHostAction(a, x.h, engine.None, -x.idle)
+	b.rooms[c].others.known = false
 	if k := &b.rooms[c].relief; leave {
 		k.out = int32(len(b.actions))
 	}
@@ -60,6 +61,9 @@ func (b *builder) sleep(x *sleeper) reason {
 // emptyFor plans the moves that empty the host, all or none, and returns their
 // cost. In a cluster that places VMs itself there are none to plan.
 func (b *builder) emptyFor(x *sleeper) (int64, reason) {
+	if t := &b.tenants[x.h]; t.simple && t.plain > b.wishes && b.sentOff[x.h] == 0 && b.s.Clusters[b.s.Hosts[x.h].Cluster].DRS != engine.DRSFull {
+		return 0, b.tooMany(t.plain)
+	}
 	var list []int32
 	for _, v := range b.s.VMsOn(x.h) {
 		leaves, r := b.movesOff(v, x.h)
@@ -75,7 +79,7 @@ func (b *builder) emptyFor(x *sleeper) (int64, reason) {
 		return cost, reason{}
 	}
 	if int32(len(list)) > b.wishes {
-		return 0, reason{code: engine.HoldBudget, form: "%[3]d moves would empty it, %[1]s allows %[4]d more", where: b.budgetName, a: int64(len(list)), b: int64(max(b.wishes, 0))}
+		return 0, b.tooMany(int32(len(list)))
 	}
 	// The largest first: they fit in the fewest places.
 	slices.SortStableFunc(list, func(p, q int32) int { return cmp.Compare(b.st.Foot[q].MiB, b.st.Foot[p].MiB) })
@@ -88,6 +92,11 @@ func (b *builder) emptyFor(x *sleeper) (int64, reason) {
 		cost += once
 	}
 	return cost, reason{}
+}
+
+// tooMany says that so many moves are more than the budget still allows.
+func (b *builder) tooMany(n int32) reason {
+	return reason{code: engine.HoldBudget, form: "%[3]d moves would empty it, %[1]s allows %[4]d more", where: b.budgetName, a: int64(n), b: int64(max(b.wishes, 0))}
 }
 
 // movesOff reports whether VM v has to move for host h to be empty, or why the
@@ -214,11 +223,12 @@ func (b *builder) lighten(h int32, mark int) bool {
 
 // itself is what the hypervisor of host h takes, to which nothing is on its way.
 func (b *builder) itself(h int32) (cpu, mem int64) {
+	if b.tenants != nil && b.st.CPU[h] == b.ground.CPU[h] && b.st.Mem[h] == b.ground.Mem[h] {
+		return b.tenants[h].cpu, b.tenants[h].mem
+	}
 	cpu, mem = int64(b.st.CPU[h]), int64(b.st.Mem[h])
-	for _, v := range b.s.VMsOn(h) {
-		if b.s.VMs[v].Power == engine.VMOn {
-			cpu, mem = cpu-int64(b.st.Foot[v].CPUMHz), mem-int64(b.st.Foot[v].MiB)
-		}
+	for _, v := range b.s.VMsOn(h) { // those that are off take nothing
+		cpu, mem = cpu-int64(b.st.Foot[v].CPUMHz), mem-int64(b.st.Foot[v].MiB)
 	}
 	return cpu, mem
 }

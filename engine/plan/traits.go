@@ -31,7 +31,10 @@ func (b *builder) readTraits() {
 			all[v] = n.traitsOf(int32(v))
 		}
 	}))
-	b.traits = all
+	b.traits, b.tenants = all, make([]tenants, len(b.s.Hosts))
+	for h := range b.tenants {
+		b.tenants[h] = b.tenantsOf(int32(h))
+	}
 }
 
 func (b *builder) traitsOf(v int32) traits {
@@ -61,3 +64,32 @@ func (b *builder) loose(v int32) bool {
 
 // has reports whether VM v is known to have all of the traits.
 func (b *builder) has(v int32, t traits) bool { return b.traits != nil && b.traits[v]&t == t }
+
+// tenants are the VMs on a host, as they stand.
+type tenants struct {
+	live   int32 // powered on, and no agents
+	mib    int64 // that these take
+	plain  int32 // that have to leave for the host to be empty, and nothing keeps them
+	simple bool  // nothing else on it matters to that
+	cpu    int64 // MHz that are not a VM's
+	mem    int64 // MiB that are not a VM's
+}
+
+// tenantsOf looks the VMs on host h over, once they have traits.
+func (b *builder) tenantsOf(h int32) tenants {
+	x := tenants{simple: true, cpu: int64(b.ground.CPU[h]), mem: int64(b.ground.Mem[h])}
+	for _, v := range b.s.VMsOn(h) {
+		t, f := b.traits[v], &b.ground.Foot[v]
+		if t&trLive != 0 {
+			x.live++
+			x.mib += int64(f.MiB)
+		}
+		if t&trPlain == trPlain {
+			x.plain++
+		} else {
+			x.simple = false
+		}
+		x.cpu, x.mem = x.cpu-int64(f.CPUMHz), x.mem-int64(f.MiB) // those that are off take nothing
+	}
+	return x
+}

@@ -136,7 +136,7 @@ func (b *builder) tooLate(wishes []wish, r reason, view *siteView) {
 func (b *builder) apart(f func(n *builder, part int)) func() func(part int) {
 	return func() func(part int) {
 		n := *b
-		n.holds, n.last, n.mark = nil, lastText{}, scratch{}
+		n.holds, n.last, n.said, n.mark = nil, lastText{}, map[reason]string{}, scratch{}
 		n.mark.init(b.s)
 		return func(part int) { f(&n, part) }
 	}
