@@ -81,6 +81,16 @@
 // shares no code with Build, replays the plan in several orders, and a plan that
 // it refuses is journaled and not acted on.
 //
+// # Kept between cycles
+//
+// The loop has one plan.Planner and one plan.Checker. The planner keeps what it made
+// of a fleet (what every VM takes, what is on each host, what keeps VMs from moving and
+// hosts from taking any), and takes in what has changed: whoever assembles a snapshot
+// compares it with the one before ([Snapshot.Follow]), and where nobody did, or where
+// hosts or VMs appear or vanish, or the configuration is another, everything is made
+// anew. The checker keeps memory alone. Neither changes a plan or a verdict: whoever
+// asks for a single plan, and every replay, starts from nothing and gets the same bytes.
+//
 // # Acting
 //
 // One goroutine owns the loop, the current plans and the slots. Each action in

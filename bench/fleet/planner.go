@@ -15,8 +15,8 @@ import (
 )
 
 // A planner is what engine/plan alone takes and gives on a fleet, without policies
-// and journal: every host may sleep, nothing is rationed, and each plan is made by
-// plan.Build and held against plan.Check.
+// and journal: every host may sleep, nothing is rationed, and each plan is made by a
+// plan.Planner and held against a plan.Checker, which are kept as the daemon keeps them.
 type planner struct {
 	Plans         int     `json:"plans"`
 	PlanMSP50     float64 `json:"plan_ms_p50"` // wall: Build and Check

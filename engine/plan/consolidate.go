@@ -42,7 +42,6 @@ func (b *builder) consolidateStage() {
 		return
 	}
 	b.astir = slices.Contains(b.openTo, true) || slices.ContainsFunc(b.waking, func(k int32) bool { return k > 0 })
-	b.readTraits()
 	groups := b.sleepers()
 	b.readyAims()
 	evaluations := max(b.budget-b.evaluated, 0) / int64(max(len(groups), 1))
@@ -219,6 +218,7 @@ func (b *builder) putToSleep(x *block) {
 // sleepers lists the hosts that policies permit to sleep, by cluster, the
 // cheapest to empty first.
 func (b *builder) sleepers() [][]sleeper {
+	b.readTraits()
 	var named []int32
 	for i := range b.d.Drains {
 		if b.d.Drains[i].Then == engine.ThenStandby {

@@ -75,6 +75,7 @@ type domain struct {
 
 	vms   []int32 // that can move; what follows is by index in it
 	size4 []load
+	heavy []int64 // see weight
 	mhz   []int64
 	cost  []int64 // of a move
 	masks []hostSet
@@ -224,6 +225,7 @@ func (d *domain) readVMs() {
 			e := b.learnt(v, b.s.Hosts[h].Site, false, rate, 0, 0)
 			n := int32(len(d.vms))
 			d.vms, d.size4 = append(d.vms, v), append(d.size4, load{f.CPUMHz, f.MiB, f.VCPUs})
+			d.heavy = append(d.heavy, max(int64(f.CPUMHz)*1_000_000/max(d.size[0][0], 1), int64(f.MiB)*1_000_000/max(d.size[1][0], 1)))
 			d.mhz, d.cost = append(d.mhz, int64(max(b.s.VMs[v].UsedMHz, 0))), append(d.cost, b.moveCost(v, h, h, &e, rate)*1000)
 			if b.c.Consolidate != ReachCluster {
 				d.kin, d.far = append(d.kin, d.kinOf(v, i, kins)), append(d.far, b.farCost(v, h, b.s.VMs[v].DiskMiB()))

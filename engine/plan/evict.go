@@ -141,10 +141,7 @@ func (d *domain) off(h, depth int, least int64) bool {
 
 // weight is how much of a host of the domain's kind VM v takes, in millionths:
 // the scarcer of MHz and MiB.
-func (d *domain) weight(v int32) int64 {
-	x := &d.size4[v]
-	return max(int64(x[0])*1_000_000/max(d.size[0][0], 1), int64(x[1])*1_000_000/max(d.size[1][0], 1))
-}
+func (d *domain) weight(v int32) int64 { return d.heavy[v] }
 
 // allowed are the hosts where VM v may go from where it is.
 func (d *domain) allowed(v int32) hostSet {

@@ -1,0 +1,201 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"heliostat/engine"
+)
+
+// checkFault is what a violation is reported by once, however many replays show it.
+type checkFault struct {
+	action int32
+	code   engine.HoldCode
+}
+
+// A checkFinding is a violation.
+type checkFinding struct {
+	checkFault
+	text string
+}
+
+// checkFindings are what was found, in order.
+type checkFindings []checkFinding
+
+// refuse records a violation by action i, once per code. So many that no others are
+// left to report, whatever is found elsewhere, are enough.
+func (x *checkFindings) refuse(i int32, code engine.HoldCode, format string, args ...any) {
+	f := checkFault{i, code}
+	if len(*x) >= 2*checkMost || slices.ContainsFunc(*x, func(y checkFinding) bool { return y.checkFault == f }) {
+		return
+	}
+	*x = append(*x, checkFinding{f, fmt.Sprintf(format, args...)})
+}
+
+// join adds what was found elsewhere.
+func (x *checkFindings) join(more checkFindings) {
+	for _, f := range more {
+		x.refuse(f.action, f.code, "%s", f.text)
+	}
+}
+
+// report is what was found, in words.
+func (c *checker) report() error {
+	var errs []error
+	for _, f := range c.checkFindings[:min(len(c.checkFindings), checkMost)] {
+		a := &c.p.Actions[f.action]
+		errs = append(errs, fmt.Errorf("%s: %s: %s: %s", a.ID, a, f.code, f.text))
+	}
+	return errors.Join(errs...)
+}
+
+// checkPart is how many actions are judged at a time.
+const checkPart = 1024
+
+// eachAction does the same for every action, on all processors: f is given a checker
+// of its own for what it finds, which is joined in the order of the actions.
+func (c *checker) eachAction(f func(n *checker, i int32)) {
+	found := make([]checkFindings, (len(c.p.Actions)+checkPart-1)/checkPart)
+	inParallel(len(found), func() func(int) {
+		n := *c
+		return func(k int) {
+			n.checkFindings = nil
+			for i := k * checkPart; i < min((k+1)*checkPart, len(c.p.Actions)); i++ {
+				f(&n, int32(i))
+			}
+			found[k] = n.checkFindings
+		}
+	})
+	for _, x := range found {
+		c.join(x)
+	}
+}
+
+// resolve looks up what the actions name. A VM has one action.
+func (c *checker) resolve() {
+	c.eachAction(func(n *checker, i int32) {
+		e, ok := n.find(i, &n.p.Actions[i])
+		if !ok {
+			e = checkEnds{vm: engine.None, from: engine.None, to: engine.None}
+		}
+		n.ends[i] = e
+	})
+	for i := range c.ends {
+		e := &c.ends[i]
+		if e.vm >= 0 && c.movedBy[e.vm] >= 0 {
+			c.refuse(int32(i), engine.HoldBusy, "%s moves it too", c.p.Actions[c.movedBy[e.vm]].ID)
+			*e = checkEnds{vm: engine.None, from: engine.None, to: engine.None}
+		}
+		if e.vm >= 0 {
+			c.movedBy[e.vm] = int32(i)
+		}
+		c.broken = c.broken || e.from < 0
+	}
+	c.named = checkNamed{first: make([]int32, len(c.s.Hosts)), more: make([][2]int32, len(c.ends))}
+	for i := range slices.Backward(c.ends) {
+		c.named.put(int32(i), c.ends[i])
+	}
+}
+
+// A checkNamed lists the actions that name a host, by their number + 1; 0 ends a list.
+type checkNamed struct {
+	first []int32    // by host
+	more  [][2]int32 // by action: the next that names its source, and its destination
+}
+
+func (x *checkNamed) put(i int32, e checkEnds) {
+	if e.from >= 0 {
+		x.more[i][0], x.first[e.from] = x.first[e.from], i+1
+	}
+	if e.to >= 0 && e.to != e.from {
+		x.more[i][1], x.first[e.to] = x.first[e.to], i+1
+	}
+}
+
+// atHost lists the actions that name host h, ascending.
+func (c *checker) atHost(h int32) []int32 {
+	var out []int32
+	for k := c.named.first[h]; k > 0; {
+		out = append(out, k-1)
+		end := 0
+		if c.ends[k-1].from != h {
+			end = 1
+		}
+		k = c.named.more[k-1][end]
+	}
+	return out
+}
+
+// checkBuckets sorts items into n lists, which keep the order in which they were put.
+func checkBuckets[T any](n int, each func(put func(bucket int32, item T))) [][]T {
+	size, total := make([]int32, n), 0
+	each(func(k int32, _ T) { size[k]++; total++ })
+	out, all := make([][]T, n), make([]T, total)
+	for k := range out {
+		out[k], all = all[:0:size[k]], all[size[k]:]
+	}
+	each(func(k int32, x T) { out[k] = append(out[k], x) })
+	return out
+}
+
+// find resolves what the action names, and compares it with the snapshot.
+func (c *checker) find(i int32, a *engine.Action) (checkEnds, bool) {
+	e := checkEnds{vm: engine.None, from: engine.None, to: engine.None}
+	var ok bool
+	if e.from, ok = c.s.FindHost(a.From.Host); !ok {
+		c.refuse(i, checkShape, "there is no host %s", a.From.Host)
+		return e, false
+	}
+	c.place(i, "from", &a.From, e.from)
+	if a.Kind != engine.Move {
+		return e, true
+	}
+	if e.vm, ok = c.s.FindVM(a.VM); !ok {
+		c.refuse(i, checkShape, "there is no VM %s", a.VM)
+		return e, false
+	}
+	v := &c.s.VMs[e.vm]
+	if v.Host != e.from {
+		c.refuse(i, checkShape, "the VM is on %s, not on %s", c.hostName(v.Host), a.From.Host)
+		return e, false
+	}
+	if v.Moid != a.Moid || v.VCenter != c.s.Hosts[e.from].VCenter {
+		c.refuse(i, checkShape, "the VM is %s of %s, not %s of %s", v.Moid, c.vcenter(v.VCenter), a.Moid, a.From.VCenter)
+	}
+	if e.to, ok = c.s.FindHost(a.To.Host); !ok {
+		c.refuse(i, checkShape, "there is no host %s", a.To.Host)
+		return e, false
+	}
+	c.place(i, "to", &a.To, e.to)
+	return e, true
+}
+
+// place compares a place with the host it names.
+func (c *checker) place(i int32, end string, p *engine.Place, host int32) {
+	h := &c.s.Hosts[host]
+	var site engine.SiteID
+	if h.Site >= 0 {
+		site = c.s.Sites[h.Site].ID
+	} else {
+		c.refuse(i, engine.HoldGap, "%s: the site of host %s is not known", end, h.ID)
+	}
+	if p.Site != site || p.Cluster != c.s.Clusters[h.Cluster].ID || p.VCenter != c.vcenter(h.VCenter) {
+		c.refuse(i, checkShape, "%s: host %s is of site %q, cluster %s, vCenter %s, not of %q, %s, %s",
+			end, h.ID, site, c.s.Clusters[h.Cluster].ID, c.vcenter(h.VCenter), p.Site, p.Cluster, p.VCenter)
+	}
+}
+
+func (c *checker) hostName(h int32) string {
+	if h < 0 {
+		return "no host"
+	}
+	return string(c.s.Hosts[h].ID)
+}
+
+func (c *checker) vcenter(i int32) engine.VCenterID {
+	if i < 0 {
+		return ""
+	}
+	return c.s.VCenters[i].ID
+}

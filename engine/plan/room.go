@@ -1,0 +1,206 @@
+package plan
+
+import (
+	"math"
+	"slices"
+
+	"heliostat/engine"
+)
+
+// A room is what a cluster holds and may hold: all its VMs and hypervisors,
+// against its usable hosts without those that must be able to fail.
+type room struct {
+	usedCPU, usedMem int64
+	ownCPU, ownMem   int64 // for demands: what the hypervisors that are woken will take
+	fresh            bool
+	hosts            int32    // usable
+	cpu, mem         [2]int64 // limits: for wishes, for demands
+	relief           relief
+	others           others
+}
+
+// usable reports whether host h can run VMs in the state that the plan leads to.
+func (b *builder) usable(h int32) bool {
+	if b.doomed[h] || b.drained[h] {
+		return false
+	}
+	return b.st.Ready(h) || (b.waking[h] > 0 && !b.st.Maint[h] && b.s.Hosts[h].Reachable())
+}
+
+// roomOf computes the limits of cluster c when they are asked for.
+func (b *builder) roomOf(c int32) *room {
+	r := &b.rooms[c]
+	if !r.fresh {
+		// Only the moves that wait for it may count on a host that is being woken.
+		b.limits(r, c, func(h int32, lax bool) bool { return b.usable(h) && (lax || b.st.Ready(h)) })
+		r.fresh = true
+	}
+	return r
+}
+
+// limits computes how much cluster c may hold on the hosts that count: for wishes
+// with ReserveHosts (or more, if HA asks) lost and hosts filled as configured, for
+// demands with HA's own failures lost and hosts filled to the evacuation floor.
+func (b *builder) limits(r *room, c int32, counts func(h int32, lax bool) bool) {
+	x := &b.s.Clusters[c]
+	need, cpuHA, memHA := b.failures(c)
+	ha := int32(0)
+	if x.HA.Enabled && x.HA.Admission {
+		ha = x.HA.HostFailures
+	}
+	r.hosts, r.ownCPU, r.ownMem = 0, 0, 0
+	for k, lost := range [2]int32{need, max(ha, int32(len(x.FailOn)))} {
+		cpus, mems := b.mark.cpus[:0], b.mark.mems[:0]
+		for _, h := range b.s.HostsOf(c) {
+			if !counts(h, k == 1) {
+				continue
+			}
+			cpus, mems = append(cpus, int64(b.s.Hosts[h].CPUMHz)), append(mems, int64(b.s.Hosts[h].MemoryMiB))
+			if k == 0 && !slices.Contains(x.FailOn, h) {
+				r.hosts++
+			}
+			if k == 1 {
+				cpu, mem := b.hypervisor(h)
+				r.ownCPU, r.ownMem = r.ownCPU+int64(cpu), r.ownMem+int64(mem)
+			}
+		}
+		b.mark.cpus, b.mark.mems = cpus, mems
+		cpuPct, memPct := b.pct(k == 1)
+		allCPU, allMem := allBut(cpus, 0), allBut(mems, 0)
+		r.cpu[k] = min(allBut(cpus, lost)*int64(cpuPct), allCPU*cpuHA) / 100
+		r.mem[k] = min(allBut(mems, lost)*int64(memPct), allMem*memHA) / 100
+	}
+}
+
+// others are the hosts of a cluster that count for one of them that goes: on, and not
+// going themselves.
+type others struct {
+	known bool
+	hosts int32    // without failover hosts
+	site  int32    // where all hosts of the cluster stand, None where that is several
+	all   [2]int64 // MHz and MiB
+	lost  [2]int64 // of the largest that may fail
+	least [2]int64 // the smallest of these
+	next  [2]int64 // the largest after these
+}
+
+// othersOf sums up the hosts of cluster c, once until one of them goes.
+func (b *builder) othersOf(c int32) *others {
+	o := &b.rooms[c].others
+	if o.known {
+		return o
+	}
+	x := &b.s.Clusters[c]
+	need, _, _ := b.failures(c)
+	*o = others{known: true, site: b.s.ClusterSite(c)}
+	sizes := [2][]int64{b.mark.cpus[:0], b.mark.mems[:0]}
+	for _, h := range b.s.HostsOf(c) {
+		if !b.st.Ready(h) || b.drained[h] || b.doomed[h] {
+			continue
+		}
+		sizes[0], sizes[1] = append(sizes[0], int64(b.s.Hosts[h].CPUMHz)), append(sizes[1], int64(b.s.Hosts[h].MemoryMiB))
+		if !slices.Contains(x.FailOn, h) {
+			o.hosts++
+		}
+	}
+	b.mark.cpus, b.mark.mems = sizes[0], sizes[1]
+	for k, list := range sizes {
+		slices.Sort(list)
+		o.least[k] = math.MaxInt64
+		for i, size := range slices.Backward(list) {
+			o.all[k] += size
+			switch n := int32(len(list) - 1 - i); {
+			case n < need:
+				o.lost[k], o.least[k] = o.lost[k]+size, size
+			case n == need:
+				o.next[k] = size
+			}
+		}
+	}
+	return o
+}
+
+// without computes how much cluster c may hold, for wishes, without host h, which is
+// one that counts. It gives the site of all its hosts.
+func (b *builder) without(r *room, c, h int32) int32 {
+	o, host := b.othersOf(c), &b.s.Hosts[h]
+	r.hosts = o.hosts
+	if !slices.Contains(b.s.Clusters[c].FailOn, h) {
+		r.hosts--
+	}
+	_, cpuHA, memHA := b.failures(c)
+	cpuPct, memPct := b.pct(false)
+	var most [2]int64
+	for k, size := range [2]int64{int64(host.CPUMHz), int64(host.MemoryMiB)} {
+		all, lost := o.all[k]-size, o.lost[k]
+		if size >= o.least[k] {
+			lost += o.next[k] - size
+		}
+		most[k] = min((all-lost)*[2]int64{int64(cpuPct), int64(memPct)}[k], all*[2]int64{cpuHA, memHA}[k]) / 100
+	}
+	r.cpu[0], r.mem[0] = most[0], most[1]
+	return o.site
+}
+
+// failures is how many hosts of cluster c must be able to fail, for wishes, and which
+// shares of CPU and memory its HA admission leaves, percent.
+func (b *builder) failures(c int32) (need int32, cpuHA, memHA int64) {
+	x := &b.s.Clusters[c]
+	need, cpuHA, memHA = max(b.c.ReserveHosts, int32(len(x.FailOn))), 100, 100
+	if x.HA.Enabled && x.HA.Admission {
+		need, cpuHA, memHA = max(need, x.HA.HostFailures), int64(100-x.HA.CPUPct), int64(100-x.HA.MemoryPct)
+	}
+	if x.Lone {
+		need = 0 // a stand-alone host has nowhere to fail over to
+	}
+	return need, cpuHA, memHA
+}
+
+// allBut sums all but the n largest; the order of x is lost.
+func allBut(x []int64, n int32) int64 {
+	for range min(int(n), len(x)) {
+		largest := 0
+		for i := range x {
+			if x[i] > x[largest] {
+				largest = i
+			}
+		}
+		x[largest] = x[len(x)-1]
+		x = x[:len(x)-1]
+	}
+	var sum int64
+	for _, v := range x {
+		sum += v
+	}
+	return sum
+}
+
+// roomReason asks whether cluster c holds all that it runs and awaits, and still
+// survives the failures that it must survive.
+func (b *builder) roomReason(c int32, lax bool) reason {
+	return b.holdsIn(b.roomOf(c), c, engine.Footprint{}, lax)
+}
+
+// holdsIn asks the same of a room that was computed for cluster c, with f beside.
+func (b *builder) holdsIn(x *room, c int32, f engine.Footprint, lax bool) reason {
+	k, cpu, mem := evacIndex(lax), x.usedCPU-x.relief.cpu, x.usedMem-x.relief.mem
+	if lax {
+		cpu, mem = cpu+x.ownCPU, mem+x.ownMem
+	}
+	r := reason{code: engine.HoldReserve, stage: stReserve, where: b.s.Clusters[c].Name}
+	switch {
+	case cpu+int64(f.CPUMHz) > x.cpu[k]:
+		r.form, r.a, r.b, r.c = "cluster %[1]s runs %[3]d MHz, with its reserve it may run %[4]d, and this needs %[5]d", cpu, x.cpu[k], int64(f.CPUMHz)
+		if f.CPUMHz == 0 {
+			r.form = "cluster %[1]s runs %[3]d MHz, without the host and with its reserve it may run %[4]d"
+		}
+	case mem+int64(f.MiB) > x.mem[k]:
+		r.form, r.a, r.b, r.c = "cluster %[1]s holds %[3]d MiB, with its reserve it may hold %[4]d, and this needs %[5]d", mem, x.mem[k], int64(f.MiB)
+		if f.MiB == 0 {
+			r.form = "cluster %[1]s holds %[3]d MiB, without the host and with its reserve it may hold %[4]d"
+		}
+	default:
+		return reason{}
+	}
+	return r
+}
