@@ -65,8 +65,21 @@ func Run(ctx context.Context, limit time.Duration, stdin io.Reader, argv ...stri
 	text := stderr.String()
 	return out.Bytes(), &Failure{
 		Late: within.Err() != nil, Ended: err, Stderr: text,
-		OutOfMem: strings.Contains(text, "out of memory") || strings.Contains(text, "cannot allocate memory"),
+		OutOfMem: outOfMemory(text),
 	}
+}
+
+// outOfMemory tells by a process's last words whether it hit its cap. Where it is
+// Go's collector that gets no memory it may follow a nil pointer, in the runtime's own
+// code or on a stack of its own, where nothing else of a program runs.
+func outOfMemory(text string) bool {
+	for _, words := range []string{"out of memory", "cannot allocate memory", "unexpected signal during runtime execution"} {
+		if strings.Contains(text, words) {
+			return true
+		}
+	}
+	_, crash, ok := strings.Cut(text, "SIGSEGV: segmentation violation\n")
+	return ok && strings.Contains(crash, "\ngoroutine 0 ")
 }
 
 // IsFailure returns the Failure in an error.
