@@ -69,11 +69,12 @@ func Run(ctx context.Context, limit time.Duration, stdin io.Reader, argv ...stri
 	}
 }
 
-// outOfMemory tells by a process's last words whether it hit its cap. Where it is
-// Go's collector that gets no memory it may follow a nil pointer, in the runtime's own
-// code or on a stack of its own, where nothing else of a program runs.
+// outOfMemory tells by a process's last words whether it hit its cap. It may be a thread
+// that gets no stack. Where it is Go's collector that gets no memory it may follow a
+// nil pointer, in the runtime's own code or on a stack of its own, where nothing else
+// of a program runs.
 func outOfMemory(text string) bool {
-	for _, words := range []string{"out of memory", "cannot allocate memory", "unexpected signal during runtime execution"} {
+	for _, words := range []string{"out of memory", "cannot allocate memory", "pthread_create failed", "failed to create new OS thread", "unexpected signal during runtime execution"} {
 		if strings.Contains(text, words) {
 			return true
 		}
