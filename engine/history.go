@@ -149,6 +149,7 @@ type VMHistory struct {
 	SeenOn    HostID `json:"seen_on,omitzero"`    // where it stood when it was last seen
 	ForeignAt Unix   `json:"foreign_at,omitzero"` // when somebody else was last seen to have moved it
 	CPU       Ring   `json:"cpu"`                 // MHz
+	Peak      int32  `json:"peak,omitzero"`       // highest of late, MHz: what was a day ago counts an eighth less
 }
 
 // A Spend is one started action, for budgets by hour and day.
@@ -161,12 +162,14 @@ type Spend struct {
 
 // History is what one cycle hands to the next. It is journaled, and read back at start.
 type History struct {
-	At     Unix          `json:"at"`
-	Hosts  []HostHistory `json:"hosts"` // sorted by ID
-	VMs    []VMHistory   `json:"vms"`   // sorted by ID
-	Spent  []Spend       `json:"spent,omitempty"`
-	Census []Census      `json:"census,omitempty"` // by vCenter: see Believe
-	Cycles uint64        `json:"cycles"`
+	At    Unix          `json:"at"`
+	Hosts []HostHistory `json:"hosts"` // sorted by ID
+	VMs   []VMHistory   `json:"vms"`   // sorted by ID
+	// Clusters are how the loads of clusters rise, sorted by ID.
+	Clusters []ClusterHistory `json:"clusters,omitempty"`
+	Spent    []Spend          `json:"spent,omitempty"`
+	Census   []Census         `json:"census,omitempty"` // by vCenter: see Believe
+	Cycles   uint64           `json:"cycles"`
 	// Quarantine is what a person must look at, sorted by kind and ID. It does
 	// not age, and stays while its subject is out of sight.
 	Quarantine []Quarantine `json:"quarantine,omitempty"`
@@ -247,9 +250,10 @@ func Fold(h *History, s *Snapshot, ended []ActionRecord, low Thresholds) *Histor
 			j++
 		}
 		if j < len(s.VMs) && s.VMs[j].ID == out.VMs[i].ID {
-			out.VMs[i].fold(&s.VMs[j], at)
+			out.VMs[i].fold(&s.VMs[j], at, int64(at)/day-int64(h.At)/day)
 		}
 	}
+	out.foldClusters(h, s)
 	for i := range ended {
 		out.apply(&ended[i])
 	}
@@ -288,6 +292,8 @@ func setID(t, id any) {
 		x.ID, _ = id.(HostID)
 	case *VMHistory:
 		x.ID, _ = id.(VMID)
+	case *ClusterHistory:
+		x.ID, _ = id.(ClusterID)
 	}
 }
 
@@ -306,12 +312,16 @@ func disowned(x *HostHistory, h *Host, at Unix) bool {
 
 // fold adds the VM's demand. Of one that runs and whose load is not seen or not
 // believed, the last hour that was is kept: it takes something, and not nothing.
-func (x *VMHistory) fold(v *VM, at Unix) {
+func (x *VMHistory) fold(v *VM, at Unix, days int64) {
+	for ; days > 0 && x.Peak > 0; days-- {
+		x.Peak -= (x.Peak + 7) / 8
+	}
 	switch {
 	case v.Power != VMOn:
 		x.CPU.Add(at, Unknown)
 	case v.UsedMHz != Unknown:
 		x.CPU.Add(at, v.UsedMHz)
+		x.Peak = max(x.Peak, x.CPU.current())
 	}
 }
 

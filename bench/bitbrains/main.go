@@ -54,6 +54,7 @@ func mainErr(clock run.Clock, args []string, out io.Writer) error {
 	reserve := fs.Int("reserve", int(c.ReserveHosts), "host failures that the cluster must survive (reserve_hosts)")
 	fill := fs.Int("cpu-max", int(c.CPUMaxPct), "percent of a host's CPU that is filled (cpu_max_pct)")
 	pack := fs.Int("pack", int(c.PackPct), "percentile of the last hour that VMs are packed on (pack_pct)")
+	surge := fs.Int("surge", int(c.SurgePct), "percent of the largest rise in a week for which room is kept (surge_pct)")
 	perCycle := fs.Int("moves-per-cycle", 100, "moves of a cycle (moves_per_cycle); the default of 20 empties no host with more VMs")
 	fs.Int64Var(&c.PaybackS, "payback", c.PaybackS, "seconds within which moves must pay back (payback_s)")
 	fs.Int64Var(&c.CooldownS, "cooldown", c.CooldownS, "seconds before a VM moves again (cooldown_s)")
@@ -64,7 +65,7 @@ func mainErr(clock run.Clock, args []string, out io.Writer) error {
 		return err
 	}
 	c.ReserveHosts, c.CPUMaxPct, c.PackPct = int32(*reserve), int32(*fill), int32(*pack)
-	c.MovesPerCycle = int32(*perCycle)
+	c.MovesPerCycle, c.SurgePct = int32(*perCycle), int32(*surge)
 	if err := c.Validate(); err != nil {
 		return err
 	}

@@ -180,6 +180,9 @@ func (d *domain) carriesMost(x *census, off []int) (most [2]int64) {
 			lost, need = lost+n*x.kinds[i].size[k], need-n
 		}
 		most[k] = min((sum-lost)*d.pct[k], sum*d.share[k])/100 + own
+		if k == 0 {
+			most[k] = min(most[k], d.used[k]+sum-d.surge)
+		}
 	}
 	return most
 }

@@ -52,6 +52,7 @@ func (b *builder) stages() {
 	b.repairStage()
 	b.wishStage()
 	b.wakeStage()
+	b.balanceStage()
 	b.consolidateStage()
 }
 

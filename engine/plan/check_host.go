@@ -134,17 +134,14 @@ func (c *checker) goes(vm, h int32) int32 {
 	return h
 }
 
-// wakeup: only a host that this daemon put to sleep, and only when a policy
-// names it or a demand needs its room.
+// wakeup: only a host that this daemon put to sleep. To give it back harms nobody,
+// whoever asks for it.
 func (c *checker) wakeup(i int32, a *engine.Action, e checkEnds) {
 	h := &c.s.Hosts[e.from]
 	if h.Power != engine.HostStandby {
 		c.refuse(i, checkShape, "the host is %s", h.Power)
 	}
 	c.ours(i, e.from, engine.OwnStandby)
-	if c.marks[e.from]&checkMayWake == 0 && a.Demand.Kind == "" {
-		c.refuse(i, "demand", "no policy permits to wake the host, and no demand needs it")
-	}
 	if place, yes := c.threatened(e.from); yes {
 		c.refuse(i, "doomed", "the host is in %s, which is to be emptied", place)
 	}

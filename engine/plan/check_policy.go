@@ -176,7 +176,7 @@ func (c *checker) rested(i int32, a *engine.Action, e checkEnds) {
 		c.refuse(i, engine.HoldCooldown, "somebody else moved it %d s ago, it rests for %d", since, cfg.CooldownS)
 	}
 	if since := int64(now - h.MovedAt); h.MovedAt != 0 {
-		if since < cfg.CooldownS {
+		if since < cfg.CooldownS && !c.over(e.from) {
 			c.refuse(i, engine.HoldCooldown, "moved %d s ago, rests for %d", since, cfg.CooldownS)
 		}
 		back := a.To.Host == h.LeftHost || (a.To.Site == h.LeftSite && a.From.Site != a.To.Site)
@@ -187,6 +187,12 @@ func (c *checker) rested(i int32, a *engine.Action, e checkEnds) {
 	if since, rest := int64(now-h.FailedAt), checkBackOff(cfg.FailureS, h.Failures); h.FailedAt != 0 && since < rest {
 		c.refuse(i, engine.HoldCooldown, "failed %d times, last %d s ago, rests for %d", h.Failures, since, rest)
 	}
+}
+
+// over reports whether host h is asked for more than it has.
+func (c *checker) over(h int32) bool {
+	x := &c.s.Hosts[h]
+	return x.UsedMHz > x.CPUMHz || x.UsedMiB > x.MemoryMiB
 }
 
 // checkBackOff doubles the rest with each failure in a row, up to a day.

@@ -85,6 +85,10 @@ type builder struct {
 	sleepy  []bool  // by host: a policy permits its standby
 	going   []bool  // by host: its reserve allows the cluster to lose it as well
 	rooms   []room  // by cluster
+	surge   []int64 // by cluster: MHz for which its hosts that are on keep room
+	recent  []int64 // by cluster: MHz that it ran in the last hours
+	soon    []int32 // by VM: its part of that
+	soonOn  []int32 // by host: what its VMs have of it, those that come counted
 	work    []int64 // by host: slot-seconds planned
 	queue   []int64 // by link: MiB planned
 	bars    [2][]bar

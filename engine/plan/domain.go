@@ -36,11 +36,11 @@ func (s *hostSet) next(h int) int {
 	return -1
 }
 
-// A load is MHz, MiB and vCPUs: of a VM, or what a host has left of them.
+// A load is MHz, MiB, vCPUs and the MHz that may be asked for soon: of a VM, or what a host has left of them.
 type load [4]int32
 
 // fits reports whether x fits into what is free: no lane becomes negative.
-func (l *load) fits(x *load) bool { return (l[0]-x[0])|(l[1]-x[1])|(l[2]-x[2]) >= 0 }
+func (l *load) fits(x *load) bool { return (l[0]-x[0])|(l[1]-x[1])|(l[2]-x[2])|(l[3]-x[3]) >= 0 }
 
 func (l *load) take(x *load, sign int32) {
 	for i := range x {
@@ -72,6 +72,8 @@ type domain struct {
 	sleepy  hostSet  // may sleep, now or in another cycle
 	used    [2]int64 // MHz and MiB that the cluster carries
 	gone    [2]int64 // of them, what leaves for other clusters before a host goes off
+	surge   int64    // MHz that its VMs may soon ask for
+	net     []int64  // MHz that a host leaves to VMs
 
 	vms   []int32 // that can move; what follows is by index in it
 	size4 []load
@@ -117,12 +119,13 @@ func (b *builder) domainOf(c int32, list []sleeper) *domain {
 	if b.s.Clusters[c].DRS == engine.DRSFull || len(all) > mostHosts || slices.ContainsFunc(all, func(h int32) bool { return b.doomed[h] }) {
 		return nil
 	}
-	d := &domain{b: b, c: c, used: [2]int64{b.rooms[c].usedCPU, b.rooms[c].usedMem}, dice: b.in.Seed ^ uint64(c+1)*0x9e3779b97f4a7c15}
+	d := &domain{b: b, c: c, surge: b.surge[c], used: [2]int64{b.rooms[c].usedCPU, b.rooms[c].usedMem}, dice: b.in.Seed ^ uint64(c+1)*0x9e3779b97f4a7c15}
 	for _, h := range all {
 		if b.st.Ready(h) && !b.drained[h] {
 			d.hosts = append(d.hosts, h)
 		}
 	}
+	d.used[0] = max(d.used[0], b.recent[c])
 	d.readTerms()
 	for i, h := range d.hosts {
 		d.on.add(i)
@@ -180,8 +183,9 @@ func (d *domain) readHost(h int32) {
 	b, x := d.b, &d.b.s.Hosts[h]
 	d.free = append(d.free, load{
 		int32(int64(x.CPUMHz)*d.pct[0]/100) - b.st.CPU[h], int32(int64(x.MemoryMiB)*d.pct[1]/100) - b.st.Mem[h],
-		int32(int64(x.Cores)*int64(b.c.VCPUPerCoreX10)/10) - b.st.VCPU[h],
+		int32(int64(x.Cores)*int64(b.c.VCPUPerCoreX10)/10) - b.st.VCPU[h], int32(b.netMHz(h)) - b.soonOn[h],
 	})
+	d.net = append(d.net, b.netMHz(h))
 	d.size[0], d.size[1] = append(d.size[0], int64(x.CPUMHz)), append(d.size[1], int64(x.MemoryMiB))
 	cpu, mem := b.itself(h)
 	d.own[0], d.own[1] = append(d.own[0], cpu), append(d.own[1], mem)
@@ -224,7 +228,7 @@ func (d *domain) readVMs() {
 			f := b.st.Foot[v]
 			e := b.learnt(v, b.s.Hosts[h].Site, false, rate, 0, 0)
 			n := int32(len(d.vms))
-			d.vms, d.size4 = append(d.vms, v), append(d.size4, load{f.CPUMHz, f.MiB, f.VCPUs})
+			d.vms, d.size4 = append(d.vms, v), append(d.size4, load{f.CPUMHz, f.MiB, f.VCPUs, b.soon[v]})
 			d.heavy = append(d.heavy, max(int64(f.CPUMHz)*1_000_000/max(d.size[0][0], 1), int64(f.MiB)*1_000_000/max(d.size[1][0], 1)))
 			d.mhz, d.cost = append(d.mhz, int64(max(b.s.VMs[v].UsedMHz, 0))), append(d.cost, b.moveCost(v, h, h, &e, rate)*1000)
 			if b.c.Consolidate != ReachCluster {

@@ -94,7 +94,7 @@ func (d *domain) keeps(on hostSet) bool {
 // hypervisors of the others take now, and whether any of them may run VMs at all.
 func (d *domain) most(on hostSet) (most [2]int64, working bool) {
 	for k := range d.size {
-		var sum, lost, own int64
+		var sum, lost, own, net int64
 		need := d.need
 		for _, h := range d.largest[k] {
 			if !on.has(h) {
@@ -102,12 +102,18 @@ func (d *domain) most(on hostSet) (most [2]int64, working bool) {
 				continue
 			}
 			sum += d.size[k][h]
+			if k == 0 && !d.failOn.has(h) {
+				net += d.net[h]
+			}
 			if need > 0 {
 				need, lost = need-1, lost+d.size[k][h]
 			}
 			working = working || !d.failOn.has(h)
 		}
 		most[k] = min((sum-lost)*d.pct[k], sum*d.share[k])/100 + own
+		if k == 0 {
+			most[k] = min(most[k], d.used[k]+net-d.surge)
+		}
 	}
 	return most, working
 }

@@ -17,6 +17,7 @@ type want struct {
 	tight  bool  // fill the fullest host that holds it, to empty others
 	inside bool  // only within its cluster
 	mend   *con  // the violated constraint that the move is to mend
+	urgent bool  // its host is over its capacity: it moved recently or not
 	after  bool  // it may wait for VMs that make room for it
 	room   bool  // its leaving makes room for such
 	here   bool  // its own host is a destination too: disks must leave a datastore
@@ -441,6 +442,10 @@ func (b *builder) capacityReason(w *want, h int32) reason {
 	r := reason{code: engine.HoldCapacity, stage: stCapacity, where: host.Name}
 	if have, limit := int64(b.st.CPU[h]-gone[0]), int64(host.CPUMHz)*int64(cpuPct)/100; have+int64(f.CPUMHz) > limit {
 		r.form, r.a, r.b, r.c = "%[1]s has %[3]d of %[4]d MHz taken, it needs %[5]d", have, limit, int64(f.CPUMHz)
+		return r
+	}
+	if have, limit := int64(b.soonOn[h]-gone[3]), b.netMHz(h); !w.lax && b.soon[w.v] > 0 && have+int64(b.soon[w.v]) > limit {
+		r.form, r.a, r.b, r.c = "the VMs of %[1]s may soon ask for %[3]d of its %[4]d MHz, it for %[5]d", have, limit, int64(b.soon[w.v])
 		return r
 	}
 	if have, limit := int64(b.st.Mem[h]-gone[1]), int64(host.MemoryMiB)*int64(memPct)/100; have+int64(f.MiB) > limit {

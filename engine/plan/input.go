@@ -48,6 +48,7 @@ type Config struct {
 	EvacuationCPUPct int32 `json:"evacuation_cpu_pct" yaml:"evacuation_cpu_pct"`       // for an evacuation: floor of the reserve, in place of ReserveHosts and CPUMaxPct
 	EvacuationMemPct int32 `json:"evacuation_mem_pct" yaml:"evacuation_mem_pct"`       // likewise
 	PackPct          int32 `json:"pack_pct" yaml:"pack_pct"`                           // percentile of the last hour that a VM is packed on
+	SurgePct         int32 `json:"surge_pct" yaml:"surge_pct"`                         // of the largest rise of a cluster's load in a week, for which its hosts that are on keep room; 0: no room is kept
 	MovesPerCycle    int32 `json:"moves_per_cycle" yaml:"moves_per_cycle"`             // outside demands
 	MovesPerHour     int32 `json:"moves_per_hour" yaml:"moves_per_hour"`               // outside demands
 	MovesPerDay      int32 `json:"moves_per_day" yaml:"moves_per_day"`                 // outside demands
@@ -133,8 +134,8 @@ func DefaultConfig() Config {
 		Limits: engine.DefaultLimits(), Cost: engine.DefaultCostModel(), Low: engine.Thresholds{CPUPct: 45, MemPct: 80},
 		Modes:     KindModes{engine.Advise, engine.Advise, engine.Advise, engine.Advise},
 		CPUMaxPct: 80, MemMaxPct: 90, VCPUPerCoreX10: 80, ReserveHosts: 1, DatastoreFreePct: 10,
-		EvacuationCPUPct: 95, EvacuationMemPct: 95, PackPct: 95,
-		MovesPerCycle: 20, MovesPerHour: 200, MovesPerDay: 2000, PowerPerHour: 20, PowerPerDay: 100,
+		EvacuationCPUPct: 95, EvacuationMemPct: 95, PackPct: 75, SurgePct: 100,
+		MovesPerCycle: 100, MovesPerHour: 200, MovesPerDay: 2000, PowerPerHour: 20, PowerPerDay: 100,
 		CooldownS: 2 * 3600, ReturnS: 4 * 3600, FailureS: 900, PowerCooldownS: 1800,
 		HoldsS: 4 * 3600, PaybackS: 4 * 3600, DisruptionMicro: 200, CopyMicroPerGB: 500, PowerCycleMicro: 20_000, CarbonMicroPerKg: 80_000,
 		TopologyMaxAgeS: 900, LoadMaxAgeS: 900, DefaultBudget: 50_000_000, Consolidate: ReachSite,
@@ -159,6 +160,7 @@ func (c Config) Validate() error {
 		v    int64
 	}{
 		{"reserve_hosts", int64(c.ReserveHosts)},
+		{"surge_pct", int64(c.SurgePct)},
 		{"datastore_free_pct", int64(c.DatastoreFreePct)},
 		{"moves_per_cycle", int64(c.MovesPerCycle)},
 		{"moves_per_hour", int64(c.MovesPerHour)},

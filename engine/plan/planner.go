@@ -165,6 +165,8 @@ func (b *builder) read(in Input, x *news) {
 	b.settle(x)
 	b.start(x)
 	b.left = BudgetLeft(b.c, b.hy, in.Now)
+	b.compileSurge()
+	b.compileSoon()
 	b.compileOpen()
 	b.compileFreezes()
 	b.compileGaps()

@@ -7,13 +7,23 @@ import (
 	"heliostat/engine"
 )
 
-// wakeStage wakes hosts that policies name, at most one for each cluster and
-// plan, where the cluster is above its limit or where wishes that found no room
-// pay for the host's idle power.
+// wakeStage wakes hosts: as many of a cluster as it lacks. Policies name which may be
+// woken for wishes and by their own limits. What this daemon itself put to sleep is
+// woken whoever asks for it, once the cluster has less room than it must have.
 func (b *builder) wakeStage() {
+	named := make([][]int32, len(b.s.Clusters))
 	for _, group := range b.byCluster(len(b.d.Wakes), func(i int32) int32 { return b.d.Wakes[i].Host }) {
-		c := b.s.Hosts[b.d.Wakes[group[0]].Host].Cluster
-		b.wakeOne(c, group)
+		named[b.s.Hosts[b.d.Wakes[group[0]].Host].Cluster] = group
+	}
+	for c := range named {
+		list := b.sleeping(int32(c), named[c])
+		for len(list) > 0 {
+			r := b.lacks(int32(c))
+			if r.ok() {
+				break
+			}
+			b.wakeNext(&list, &r)
+		}
 	}
 }
 
@@ -35,62 +45,76 @@ func (b *builder) byCluster(n int, host func(int32) int32) [][]int32 {
 	return out
 }
 
-// wakeOne wakes the best of the named hosts of cluster c, if one is needed.
-func (b *builder) wakeOne(c int32, named []int32) {
-	if !b.needsHost(c) {
-		return
-	}
-	type candidate struct {
-		h   int32
-		why []engine.Why
-	}
-	var list []candidate
-	for _, i := range named {
-		x := &b.d.Wakes[i]
-		if n := len(list); n > 0 && list[n-1].h == x.Host {
-			list[n-1].why = append(list[n-1].why, b.d.Why(x.By))
-			continue
-		}
-		if !b.doomed[x.Host] && (b.st.Power[x.Host] == engine.HostStandby || b.openTo[x.Host]) {
-			list = append(list, candidate{x.Host, []engine.Why{b.d.Why(x.By)}})
-		}
-	}
-	for _, x := range list {
-		if b.waking[x.h] > 0 || b.openTo[x.h] {
-			return // one is coming already
-		}
-	}
-	// The most room for its idle power first.
-	slices.SortStableFunc(list, func(x, y candidate) int {
-		return cmp.Compare(b.wattsPerGHz(x.h), b.wattsPerGHz(y.h))
-	})
-	for _, x := range list {
-		r := b.wakeable(x.h, false)
-		if r.ok() {
-			b.wake(x.h, x.why, engine.None)
-			return
-		}
-		b.holdHost(x.h, r, "wake", engine.Subject{}, x.why)
-	}
+// A riser is a host that may be woken, and who says so.
+type riser struct {
+	h   int32
+	why []engine.Why // nobody: it is one of ours
 }
 
-// needsHost reports whether cluster c is above its limit for wishes, or whether
-// wishes without room would pay for one more host.
-func (b *builder) needsHost(c int32) bool {
-	r := b.roomOf(c)
-	if r.usedCPU > r.cpu[0] || r.usedMem > r.mem[0] {
-		return true
-	}
-	u := &b.unmet[c]
-	if u.vms == 0 || (r.usedCPU+u.cpu <= r.cpu[0] && r.usedMem+u.mem <= r.mem[0]) {
-		return false
-	}
+// sleeping lists the hosts of cluster c that may be woken: those that policies name
+// and those that are ours, the most room for its idle power first.
+func (b *builder) sleeping(c int32, named []int32) []riser {
+	var list []riser
 	for _, h := range b.s.HostsOf(c) {
-		if b.st.Power[h] == engine.HostStandby {
-			return u.saves > b.energyPerH(b.s.Hosts[h].Site, int64(max(b.s.Hosts[h].IdleW, 0))*1000)
+		if b.doomed[h] || b.waking[h] > 0 || b.openTo[h] || b.st.Power[h] != engine.HostStandby {
+			continue
+		}
+		x := riser{h: h}
+		for _, i := range named {
+			if w := &b.d.Wakes[i]; w.Host == h {
+				x.why = append(x.why, b.d.Why(w.By))
+			}
+		}
+		if len(x.why) > 0 || b.ofHost(h).Own == engine.OwnStandby {
+			list = append(list, x)
 		}
 	}
-	return false
+	slices.SortStableFunc(list, func(x, y riser) int { return cmp.Compare(b.wattsPerGHz(x.h), b.wattsPerGHz(y.h)) })
+	return list
+}
+
+// wakeNext wakes the first of the list that can be, for the reason given. It returns
+// the host, or None.
+func (b *builder) wakeNext(list *[]riser, r *reason) int32 {
+	for len(*list) > 0 {
+		x := (*list)[0]
+		*list = (*list)[1:]
+		why := append(slices.Clone(x.why), engine.Why{Policy: "engine", Rule: "repair", Reason: b.text(r)})
+		if r := b.wakeable(x.h, false); !r.ok() {
+			if len(x.why) > 0 {
+				b.holdHost(x.h, r, "wake", engine.Subject{}, x.why)
+			}
+			continue
+		}
+		b.wake(x.h, why, engine.None)
+		return x.h
+	}
+	return engine.None
+}
+
+// lacks says for what cluster c needs one more host, those that are coming counted:
+// it is above its limit for wishes, or wishes without room would pay for it.
+func (b *builder) lacks(c int32) reason {
+	x := b.rooms[c]
+	b.limits(&x, c, func(h int32, _ bool) bool { return b.usable(h) || b.coming(h) })
+	if r := b.holdsIn(&x, c, engine.Footprint{}, false); !r.ok() {
+		return r
+	}
+	u := &b.unmet[c]
+	if u.vms == 0 || (x.usedCPU+u.cpu <= x.cpu[0] && x.usedMem+u.mem <= x.mem[0]) {
+		return reason{}
+	}
+	for _, h := range b.s.HostsOf(c) {
+		if idle := b.energyPerH(b.s.Hosts[h].Site, int64(max(b.s.Hosts[h].IdleW, 0))*1000); b.st.Power[h] == engine.HostStandby && u.saves > idle {
+			return reason{code: engine.HoldCapacity, form: "%[3]d VMs that would be better there find no room", a: int64(u.vms)}
+		}
+	}
+	return reason{}
+}
+
+// coming reports whether host h is being woken already.
+func (b *builder) coming(h int32) bool {
+	return b.openTo[h] && b.s.Hosts[h].Power == engine.HostStandby && b.st.Power[h] == engine.HostStandby && !b.st.Maint[h]
 }
 
 func (b *builder) wattsPerGHz(h int32) int64 {
@@ -164,6 +188,9 @@ func (b *builder) restReason(x *sleeper, less bool) reason {
 		return reason{code: engine.HoldLast, form: "it is the last host that is on at site %[1]s", where: string(b.s.Sites[site].ID)}
 	case less || (doomed && !x.stays):
 		return reason{}
+	}
+	if own := int64(0); rest.usedCPU < b.recent[c]+own {
+		rest.usedCPU = b.recent[c] + own
 	}
 	return b.holdsIn(&rest, c, engine.Footprint{}, false)
 }

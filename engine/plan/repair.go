@@ -79,10 +79,27 @@ func (b *builder) excess(h int32) (cpu, mem int64) {
 	return max(cpu, 0), max(mem, 0)
 }
 
-// relieve moves VMs off host h until its load fits it.
+// relieve moves VMs off host h, which is asked for more than it has, until it is
+// filled as far as hosts may be: first those that take most of what is short for the
+// memory that has to move. Where no host takes one, another is woken for it.
 func (b *builder) relieve(h int32) {
-	for _, v := range b.byBytes(b.s.VMsOn(h)) {
-		if cpu, mem := b.excess(h); cpu == 0 && mem == 0 {
+	if cpu, mem := b.excess(h); cpu == 0 && mem == 0 {
+		return
+	}
+	host := &b.s.Hosts[h]
+	vms := b.byBytes(b.s.VMsOn(h))
+	if host.UsedMHz > host.CPUMHz {
+		vms = b.byNeed(vms, func(v int32) int32 { return b.s.VMs[v].UsedMHz })
+	}
+	spareCPU, spareMem := int64(host.CPUMHz)*int64(100-b.c.CPUMaxPct)/100, int64(host.MemoryMiB)*int64(100-b.c.MemMaxPct)/100
+	for _, v := range vms {
+		cpu, mem := int64(host.UsedMHz)+spareCPU-int64(host.CPUMHz), int64(host.UsedMiB)+spareMem-int64(host.MemoryMiB)
+		for _, o := range vms {
+			if b.dest[o] >= 0 && b.s.VMs[o].Power == engine.VMOn {
+				cpu, mem = cpu-int64(max(b.s.VMs[o].UsedMHz, 0)), mem-int64(max(b.s.VMs[o].UsedMiB, 0))
+			}
+		}
+		if cpu <= 0 && mem <= 0 {
 			return
 		}
 		vm := &b.s.VMs[v]
@@ -185,6 +202,9 @@ const wantAway = "move away"
 func (b *builder) repair(v, to int32, k *con, why engine.Why) {
 	w := want{v: v, demand: engine.None, cluster: engine.None, host: to, avoid: b.leftRecently(v)}
 	w.mend = k
+	if w.urgent = k == nil; w.urgent {
+		w.avoid = b.leftForGain(v)
+	}
 	w.sites = w.sites.With(b.s.VMSite(v))
 	if k != nil && k.scope == scopeSite {
 		w.sites = ^(b.doomedSite | b.threatened)
@@ -200,7 +220,7 @@ func (b *builder) repair(v, to int32, k *con, why engine.Why) {
 	if to >= 0 {
 		site = b.s.Hosts[to].Site
 	}
-	if r := b.coolReason(v, site); !r.ok() {
+	if r := b.coolReason(v, site); !r.ok() && !w.urgent {
 		b.holdVM(v, r, wantAway, engine.Subject{}, []engine.Why{why})
 		return
 	}
@@ -209,7 +229,14 @@ func (b *builder) repair(v, to int32, k *con, why engine.Why) {
 		return
 	}
 	h, r := b.find(&w)
-	if k == nil && r.stage == stCapacity {
+	if w.urgent && r.stage == stCapacity {
+		list := b.sleeping(b.s.VMCluster(v), nil)
+		full := reason{form: why.Reason + ", and no other takes " + b.s.VMs[v].Name}
+		if w.host = b.wakeNext(&list, &full); w.host >= 0 {
+			h, r = b.find(&w)
+		}
+	}
+	if w.urgent && r.stage == stCapacity {
 		b.stuck = append(b.stuck, stuck{v, r})
 		return
 	}

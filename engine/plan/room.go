@@ -14,6 +14,7 @@ type room struct {
 	ownCPU, ownMem   int64 // for demands: what the hypervisors that are woken will take
 	fresh            bool
 	hosts            int32    // usable
+	whole            int64    // MHz that they leave to VMs when they are full
 	cpu, mem         [2]int64 // limits: for wishes, for demands
 	relief           relief
 	others           others
@@ -48,7 +49,7 @@ func (b *builder) limits(r *room, c int32, counts func(h int32, lax bool) bool) 
 	if x.HA.Enabled && x.HA.Admission {
 		ha = x.HA.HostFailures
 	}
-	r.hosts, r.ownCPU, r.ownMem = 0, 0, 0
+	r.hosts, r.whole, r.ownCPU, r.ownMem = 0, 0, 0, 0
 	for k, lost := range [2]int32{need, max(ha, int32(len(x.FailOn)))} {
 		cpus, mems := b.mark.cpus[:0], b.mark.mems[:0]
 		for _, h := range b.s.HostsOf(c) {
@@ -58,6 +59,7 @@ func (b *builder) limits(r *room, c int32, counts func(h int32, lax bool) bool) 
 			cpus, mems = append(cpus, int64(b.s.Hosts[h].CPUMHz)), append(mems, int64(b.s.Hosts[h].MemoryMiB))
 			if k == 0 && !slices.Contains(x.FailOn, h) {
 				r.hosts++
+				r.whole += b.netMHz(h)
 			}
 			if k == 1 {
 				cpu, mem := b.hypervisor(h)
@@ -77,6 +79,7 @@ func (b *builder) limits(r *room, c int32, counts func(h int32, lax bool) bool) 
 type others struct {
 	known bool
 	hosts int32    // without failover hosts
+	whole int64    // MHz that these leave to VMs when they are full
 	site  int32    // where all hosts of the cluster stand, None where that is several
 	all   [2]int64 // MHz and MiB
 	lost  [2]int64 // of the largest that may fail
@@ -101,6 +104,7 @@ func (b *builder) othersOf(c int32) *others {
 		sizes[0], sizes[1] = append(sizes[0], int64(b.s.Hosts[h].CPUMHz)), append(sizes[1], int64(b.s.Hosts[h].MemoryMiB))
 		if !slices.Contains(x.FailOn, h) {
 			o.hosts++
+			o.whole += b.netMHz(h)
 		}
 	}
 	b.mark.cpus, b.mark.mems = sizes[0], sizes[1]
@@ -124,9 +128,9 @@ func (b *builder) othersOf(c int32) *others {
 // one that counts. It gives the site of all its hosts.
 func (b *builder) without(r *room, c, h int32) int32 {
 	o, host := b.othersOf(c), &b.s.Hosts[h]
-	r.hosts = o.hosts
+	r.hosts, r.whole = o.hosts, o.whole
 	if !slices.Contains(b.s.Clusters[c].FailOn, h) {
-		r.hosts--
+		r.hosts, r.whole = r.hosts-1, r.whole-b.netMHz(h)
 	}
 	_, cpuHA, memHA := b.failures(c)
 	cpuPct, memPct := b.pct(false)
@@ -199,6 +203,9 @@ func (b *builder) holdsIn(x *room, c int32, f engine.Footprint, lax bool) reason
 		if f.MiB == 0 {
 			r.form = "cluster %[1]s holds %[3]d MiB, without the host and with its reserve it may hold %[4]d"
 		}
+	case f == (engine.Footprint{}) && !lax && b.surge[c] > x.whole:
+		// Whoever comes from elsewhere brings no power-off along, and may have a host woken.
+		r.form, r.a, r.b = "by what they have done this week, the VMs of cluster %[1]s may soon ask for %[3]d MHz, and without the host there are %[4]d", b.surge[c], x.whole
 	default:
 		return reason{}
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"heliostat/engine"
 	"heliostat/engine/plan"
@@ -25,6 +26,7 @@ type Line struct {
 // Open loads the policies. Nothing but dpm is asked, and all is enforced.
 func Open(ctx context.Context, c plan.Config) (*Line, error) {
 	cfg := policy.DefaultConfig()
+	cfg.Deadline = time.Minute // a machine that does other things as well
 	cfg.Modes = map[string]engine.Mode{}
 	shipped, err := policy.Load(ctx, rego.FS, cfg)
 	if err != nil {
@@ -43,7 +45,9 @@ func Open(ctx context.Context, c plan.Config) (*Line, error) {
 // Once is one cycle: what has ended since the last is folded in.
 func (l *Line) Once(ctx context.Context, s *engine.Snapshot, ended []engine.ActionRecord) (*engine.Plan, error) {
 	l.cycle++
-	l.History = engine.Fold(l.History, s, ended, l.Config.Low)
+	past := l.History
+	l.History = engine.Fold(past, s, ended, l.Config.Low)
+	engine.NoteForeign(past, l.History, s, nil, ended)
 	v := engine.View{Now: s.At, Snapshot: s, History: l.History, Low: l.Config.Low, Budget: plan.BudgetLeft(l.Config, l.History, s.At)}
 	d, err := l.policies.Evaluate(ctx, v)
 	if err != nil {
