@@ -4,7 +4,7 @@ import data.placement.dpm
 
 idle := {
 	"id": "h1", "power": "on", "usable": true, "ours": false, "can_wake": true, "usb": false, "vsan": false,
-	"cpu_pct_5m": 10, "mem_pct_5m": 30, "cpu_pct_40m": 10, "mem_pct_40m": 30,
+	"cpu_pct_5m": 10, "mem_pct_5m": 30, "cpu_pct_40m": 10, "mem_pct_40m": 30, "low_for_s": 0,
 }
 
 asleep := object.union(idle, {
@@ -20,7 +20,9 @@ test_drain[name] if {
 		"just below": {"host": {"cpu_pct_40m": 44}, "cluster": {}, "want": {"h1"}},
 		"at the bound": {"host": {"cpu_pct_40m": 45}, "cluster": {}, "want": set()},
 		"memory in use": {"host": {"mem_pct_40m": 80}, "cluster": {}, "want": set()},
-		"low for too short": {"host": {"cpu_pct_40m": null}, "cluster": {}, "want": set()},
+		"low for too short": {"host": {"cpu_pct_40m": null, "low_for_s": 540}, "cluster": {}, "want": set()},
+		"never high": {"host": {"cpu_pct_40m": null, "low_for_s": 600}, "cluster": {}, "want": {"h1"}},
+		"never high by other limits": {"host": {"cpu_pct_40m": null, "cpu_pct_5m": 46, "low_for_s": 600}, "cluster": {}, "want": set()},
 		"memory unknown": {"host": {"mem_pct_40m": null}, "cluster": {}, "want": set()},
 		"load unknown": {"host": {"usable": false}, "cluster": {}, "want": set()},
 		"cannot be woken": {"host": {"can_wake": false}, "cluster": {}, "want": set()},
