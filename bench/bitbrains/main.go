@@ -55,12 +55,11 @@ func mainErr(clock run.Clock, args []string, out io.Writer) error {
 	fill := fs.Int("cpu-max", int(c.CPUMaxPct), "percent of a host's CPU that is filled (cpu_max_pct)")
 	pack := fs.Int("pack", int(c.PackPct), "percentile of the last hour that VMs are packed on (pack_pct)")
 	surge := fs.Int("surge", int(c.SurgePct), "percent of the largest rise in a week for which room is kept (surge_pct)")
-	perCycle := fs.Int("moves-per-cycle", 100, "moves of a cycle (moves_per_cycle); the default of 20 empties no host with more VMs")
-	fs.Int64Var(&c.PaybackS, "payback", c.PaybackS, "seconds within which moves must pay back (payback_s)")
+	perCycle := fs.Int("moves-per-cycle", int(c.MovesPerCycle), "moves of a cycle (moves_per_cycle): no host with more VMs is emptied")
 	fs.Int64Var(&c.CooldownS, "cooldown", c.CooldownS, "seconds before a VM moves again (cooldown_s)")
 	fs.Int64Var(&c.PowerCooldownS, "power-cooldown", c.PowerCooldownS, "seconds before a host changes its state again (power_cooldown_s)")
 	fs.Int64Var(&c.PowerCycleMicro, "power-cycle", c.PowerCycleMicro, "micro-euros that a standby and a wake cost (power_cycle_micro_eur)")
-	fs.Int64Var(&c.HoldsS, "holds", c.HoldsS, "seconds for which a choice is expected to hold (holds_s)")
+	fs.Int64Var(&c.PowerHoldsS, "holds", c.PowerHoldsS, "seconds for which a standby is expected to hold (power_holds_s)")
 	if err := f.Parse(fs, 60, args); err != nil {
 		return err
 	}

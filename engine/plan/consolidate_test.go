@@ -247,7 +247,7 @@ func TestRests(t *testing.T) {
 	s, o := consolidated(1)
 	in := input(s, o)
 	in.Config = rested()
-	in.Config.PaybackS = 3600
+	in.Config.PowerHoldsS = 3600
 	in.Config.PowerCycleMicro = 1
 	first := Build(in)
 	standby, wait := 0, int64(0)

@@ -203,8 +203,12 @@ func (b *builder) slope(h int32) int64 {
 	return b.whileHeld(b.energyPerH(x.Site, int64(x.MaxW-x.IdleW)*1_000_000/int64(x.CPUMHz)))
 }
 
-// whileHeld is what so much an hour comes to while a choice holds.
-func (b *builder) whileHeld(perH int64) int64 { return perH * b.c.HoldsS / 3600 }
+// whileHeld is what so much an hour comes to while a standby holds.
+func (b *builder) whileHeld(perH int64) int64 { return perH * b.c.powerHolds() / 3600 }
+
+// powerHolds is how long a standby is expected to hold: what was journaled before it
+// had a setting of its own knows that of all choices.
+func (c *Config) powerHolds() int64 { return cmp.Or(c.PowerHoldsS, c.HoldsS) }
 
 // readVMs reads what is on the hosts. A host with a VM that cannot leave stays on.
 func (d *domain) readVMs() {

@@ -160,8 +160,8 @@ func (b *builder) moveCost(v, from, to int32, e *engine.Estimate, rate int32) in
 }
 
 // account puts a saving and a cost into a ledger.
-func (b *builder) account(saves, cost int64) engine.Ledger {
-	l := engine.Ledger{SavesPerH: saves, CostOnce: cost, HoldsS: b.c.HoldsS}
+func account(saves, cost, holds int64) engine.Ledger {
+	l := engine.Ledger{SavesPerH: saves, CostOnce: cost, HoldsS: holds}
 	if saves > 0 {
 		l.PaybackS = cost * 3600 / saves
 	}
@@ -170,6 +170,6 @@ func (b *builder) account(saves, cost int64) engine.Ledger {
 
 // worth reports whether a ledger pays: within the time that the choice holds,
 // and soon enough.
-func (b *builder) worth(l engine.Ledger) bool {
-	return l.SavesPerH > 0 && l.SavesPerH*l.HoldsS/3600 > l.CostOnce && l.PaybackS <= b.c.PaybackS
+func worth(l engine.Ledger, within int64) bool {
+	return l.SavesPerH > 0 && l.SavesPerH*l.HoldsS/3600 > l.CostOnce && l.PaybackS <= within
 }

@@ -60,6 +60,7 @@ type Config struct {
 	PowerCooldownS   int64 `json:"power_cooldown_s" yaml:"power_cooldown_s"`           // after a host's change of state
 	HoldsS           int64 `json:"holds_s" yaml:"holds_s"`                             // how long a site choice is expected to hold
 	PaybackS         int64 `json:"payback_s" yaml:"payback_s"`                         // a wish must pay back within this
+	PowerHoldsS      int64 `json:"power_holds_s" yaml:"power_holds_s"`                 // how long a standby is expected to hold; its moves must pay back within this, and are not undone sooner to save power
 	DisruptionMicro  int64 `json:"disruption_micro_eur" yaml:"disruption_micro_eur"`   // cost of interrupting one vCPU-second of stun or slowed run
 	CopyMicroPerGB   int64 `json:"copy_micro_eur_per_gb" yaml:"copy_micro_eur_per_gb"` // cost of a copied GiB on a WAN link
 	PowerCycleMicro  int64 `json:"power_cycle_micro_eur" yaml:"power_cycle_micro_eur"` // cost of one standby and wake: wear and boot energy
@@ -137,7 +138,7 @@ func DefaultConfig() Config {
 		EvacuationCPUPct: 95, EvacuationMemPct: 95, PackPct: 75, SurgePct: 100,
 		MovesPerCycle: 100, MovesPerHour: 200, MovesPerDay: 2000, PowerPerHour: 20, PowerPerDay: 100,
 		CooldownS: 2 * 3600, ReturnS: 4 * 3600, FailureS: 900, PowerCooldownS: 1800,
-		HoldsS: 4 * 3600, PaybackS: 4 * 3600, DisruptionMicro: 200, CopyMicroPerGB: 500, PowerCycleMicro: 20_000, CarbonMicroPerKg: 80_000,
+		HoldsS: 4 * 3600, PaybackS: 4 * 3600, PowerHoldsS: 8 * 3600, DisruptionMicro: 200, CopyMicroPerGB: 500, PowerCycleMicro: 20_000, CarbonMicroPerKg: 80_000,
 		TopologyMaxAgeS: 900, LoadMaxAgeS: 900, DefaultBudget: 50_000_000, Consolidate: ReachSite,
 	}
 }
@@ -185,6 +186,7 @@ func (c Config) Validate() error {
 		{"vcpu_per_core_x10", int64(c.VCPUPerCoreX10)},
 		{"holds_s", c.HoldsS},
 		{"payback_s", c.PaybackS},
+		{"power_holds_s", c.PowerHoldsS},
 		{"topology_max_age_s", c.TopologyMaxAgeS},
 		{"load_max_age_s", c.LoadMaxAgeS},
 		{"evaluations", c.DefaultBudget},

@@ -110,7 +110,7 @@ func TestProperty08NoWayBack(t *testing.T) {
 			for i := range p.Actions {
 				a := &p.Actions[i]
 				l, was := last[a.VM]
-				if a.Kind != engine.Move || a.Demand.Kind != "" || !was || in.Now-l.at >= engine.Unix(min(in.Config.ReturnS, in.Config.PaybackS)) {
+				if a.Kind != engine.Move || a.Demand.Kind != "" || !was || in.Now-l.at >= engine.Unix(min(in.Config.ReturnS, in.Config.PowerHoldsS)) {
 					continue
 				}
 				again++

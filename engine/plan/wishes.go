@@ -169,7 +169,7 @@ func (b *builder) wishOf(v int32, view *siteView) (wish, bool) {
 		return wish{}, false
 	}
 	ledger := b.forecast(v, from, &best)
-	if !b.worth(ledger) {
+	if !worth(ledger, b.c.PaybackS) {
 		b.holdVM(v, reason{code: engine.HoldWorth, form: ledger.String()}, b.wishText(&best), engine.Subject{}, b.wishWhy(&best, view))
 		return wish{}, false
 	}
@@ -318,7 +318,7 @@ func (b *builder) leftRecently(v int32) int32 { return b.leftWithin(v, b.c.Retur
 // leftForGain is the same for a move that is to save power: its way there may not
 // have paid back yet, and there and back costs twice and brings nothing.
 func (b *builder) leftForGain(v int32) int32 {
-	return b.leftWithin(v, max(b.c.ReturnS, b.c.PaybackS))
+	return b.leftWithin(v, max(b.c.ReturnS, b.c.powerHolds()))
 }
 
 func (b *builder) leftWithin(v int32, s int64) int32 {
@@ -362,7 +362,7 @@ func (b *builder) forecast(v, from int32, w *wish) engine.Ledger {
 	if to < 0 {
 		to = vm.Host
 	}
-	return b.account(w.saves, b.moveCost(v, vm.Host, to, &e, max(rate, 1)))
+	return account(w.saves, b.moveCost(v, vm.Host, to, &e, max(rate, 1)), b.c.HoldsS)
 }
 
 // anyHost is some host of the wish's place, for its prices.
@@ -398,8 +398,8 @@ func (b *builder) grant(x *wish, view *siteView) reason {
 	vm := &b.s.VMs[x.v]
 	storage := b.storageNeeded(&w, h)
 	e := b.estimate(x.v, h, storage, b.diskCopy(&w, h))
-	ledger := b.account(x.saves, b.moveCost(x.v, vm.Host, h, &e, b.rate(vm.Host, h, storage, false)))
-	if !b.worth(ledger) {
+	ledger := account(x.saves, b.moveCost(x.v, vm.Host, h, &e, b.rate(vm.Host, h, storage, false)), b.c.HoldsS)
+	if !worth(ledger, b.c.PaybackS) {
 		return hold(reason{code: engine.HoldWorth, form: ledger.String()})
 	}
 	b.commit(&w, h, b.wishWhy(x, view), ledger)
