@@ -30,12 +30,14 @@ type report struct {
 	SharePct   float64                 `json:"share_of_saving"`       // percent of the host hours that could be saved
 	Moves      float64                 `json:"moves_per_vm_day"`      //
 	Switches   float64                 `json:"switches_per_host_day"` // into standby and out of it
+	Returns    int                     `json:"returns"`               // moves back to the host left last, within power_holds_s
 	OverPct    float64                 `json:"overloaded_percent"`    // of the time of hosts that are on: their VMs ask for more CPU than they have
 	HostsOn    float64                 `json:"hosts_on_mean"`
 	Bound      float64                 `json:"hosts_needed_mean"` // at least, for the load at each moment, with the reserve
 	Holds      map[engine.HoldCode]int `json:"standby_holds"`     // why hosts that policies permit to sleep did not, times
 	CPUSeconds float64                 `json:"cpu_seconds"`
 	PackPct    int32                   `json:"pack_pct"`
+	SurgePct   int32                   `json:"surge_pct"`
 	CPUMaxPct  int32                   `json:"cpu_max_pct"`
 	MemMaxPct  int32                   `json:"mem_max_pct"`
 	Reserve    int32                   `json:"reserve_hosts"`
@@ -60,32 +62,48 @@ func mainErr(clock run.Clock, args []string, out io.Writer) error {
 	fs.Int64Var(&c.PowerCooldownS, "power-cooldown", c.PowerCooldownS, "seconds before a host changes its state again (power_cooldown_s)")
 	fs.Int64Var(&c.PowerCycleMicro, "power-cycle", c.PowerCycleMicro, "micro-euros that a standby and a wake cost (power_cycle_micro_eur)")
 	fs.Int64Var(&c.PowerHoldsS, "holds", c.PowerHoldsS, "seconds for which a standby is expected to hold (power_holds_s)")
+	curve := fs.Bool("curve", false, "several -surge, for the trade-off")
 	if err := f.Parse(fs, 60, args); err != nil {
 		return err
 	}
 	c.ReserveHosts, c.CPUMaxPct, c.PackPct = int32(*reserve), int32(*fill), int32(*pack)
-	c.MovesPerCycle, c.SurgePct = int32(*perCycle), int32(*surge)
-	if err := c.Validate(); err != nil {
-		return err
+	c.MovesPerCycle = int32(*perCycle)
+	surges := []int{*surge}
+	if *curve {
+		surges = []int{0, 50, 100, 150, 200}
 	}
-	w, err := load(f.Data, *month, *hosts)
-	if err != nil {
-		return err
+	for _, pct := range surges {
+		c.SurgePct = int32(pct)
+		if err := c.Validate(); err != nil {
+			return err
+		}
+		w, err := load(f.Data, *month, *hosts)
+		if err != nil {
+			return err
+		}
+		if err := measure(clock, w, c, *days, f.JSON, out); err != nil {
+			return err
+		}
 	}
-	ctx := context.Background()
+	return nil
+}
+
+// measure plays the days by one configuration and prints what came of it.
+func measure(clock run.Clock, w *world, c plan.Config, days float64, asJSON bool, out io.Writer) error {
+	ctx, began := context.Background(), clock.CPU()
 	l, err := line.Open(ctx, c)
 	if err != nil {
 		return err
 	}
-	if err := w.play(ctx, l, *days); err != nil {
+	if err := w.play(ctx, l, days); err != nil {
 		return err
 	}
 	r := w.report(l)
-	r.CPUSeconds = clock.CPU()
-	if f.JSON {
+	r.CPUSeconds = clock.CPU() - began
+	if asJSON {
 		return json.NewEncoder(out).Encode(r)
 	}
-	_, err = fmt.Fprintf(out, "%.0f days, %d VMs on %d hosts: %.1f %% of the possible saving, %.3f moves a VM and day, %.2f switches a host and day, %.4f %% of host time overloaded; %.1f s of CPU\n",
-		r.Days, r.VMs, r.Hosts, r.SharePct, r.Moves, r.Switches, r.OverPct, r.CPUSeconds)
+	_, err = fmt.Fprintf(out, "surge_pct %d, %.0f days, %d VMs on %d hosts: %.1f %% of the possible saving, %.3f moves a VM and day, %.2f switches a host and day, %.4f %% of host time overloaded; %.1f s of CPU\n",
+		r.SurgePct, r.Days, r.VMs, r.Hosts, r.SharePct, r.Moves, r.Switches, r.OverPct, r.CPUSeconds)
 	return err
 }

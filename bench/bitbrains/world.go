@@ -35,6 +35,7 @@ type world struct {
 	days float64
 
 	moves, switches int
+	returns         int
 	holds           map[engine.HoldCode]int
 	on, needed      float64 // host steps
 	over, steps     float64
@@ -175,6 +176,10 @@ func (w *world) play(ctx context.Context, l *line.Line, days float64) error {
 			case ended[i].State != engine.StateSucceeded:
 			case ended[i].Action.Kind == engine.Move:
 				w.moves++
+				a := &ended[i].Action
+				if x := l.History.VM(a.VM); x.LeftHost == a.To.Host && int64(l.History.At-x.MovedAt) < l.Config.PowerHoldsS {
+					w.returns++
+				}
 			default:
 				w.switches++
 			}
@@ -222,7 +227,7 @@ func (w *world) report(l *line.Line) report {
 	all := float64(n) * w.steps
 	return report{
 		Days: w.days, VMs: len(w.cpu), Hosts: n, SharePct: 100 * (all - w.on) / (all - w.needed), Moves: float64(w.moves) / float64(len(w.cpu)) / w.days, Switches: float64(w.switches) / float64(n) / w.days,
-		OverPct: 100 * w.over / w.on, Holds: w.holds, HostsOn: w.on / w.steps, Bound: w.needed / w.steps,
-		PackPct: c.PackPct, CPUMaxPct: c.CPUMaxPct, MemMaxPct: c.MemMaxPct, Reserve: c.ReserveHosts, CooldownS: c.PowerCooldownS,
+		OverPct: 100 * w.over / w.on, Returns: w.returns, Holds: w.holds, HostsOn: w.on / w.steps, Bound: w.needed / w.steps,
+		PackPct: c.PackPct, SurgePct: c.SurgePct, CPUMaxPct: c.CPUMaxPct, MemMaxPct: c.MemMaxPct, Reserve: c.ReserveHosts, CooldownS: c.PowerCooldownS,
 	}
 }

@@ -2,7 +2,7 @@
 // plan, and a second one that distrusts it.
 //
 // [Build] goes through stages that bind in the order of their precedence: what
-// stops everything, demands, repair, wishes, wakes, consolidation. A stage asks
+// stops everything, demands, repair, wishes, wakes, balance, consolidation. A stage asks
 // for a destination with a want (place.go); the candidates are refused for typed
 // reasons in a fixed order (feasible.go, segments.go, links.go, groups.go,
 // storage.go), and the refusal that came furthest becomes the Hold. [Check] shares
@@ -28,7 +28,7 @@ import (
 // on what has left the cluster before it.
 //
 // The stages bind in this order: global stops, demands (evacuations and
-// maintenance), repair of what is violated, wishes for places, wakes,
+// maintenance), repair of what is violated, wishes for places, wakes, balance,
 // consolidation. What should happen and does not becomes a Hold.
 //
 // Where an evacuation can not bring everything out by its deadline, a second

@@ -135,7 +135,7 @@ func DefaultConfig() Config {
 		Limits: engine.DefaultLimits(), Cost: engine.DefaultCostModel(), Low: engine.Thresholds{CPUPct: 45, MemPct: 80},
 		Modes:     KindModes{engine.Advise, engine.Advise, engine.Advise, engine.Advise},
 		CPUMaxPct: 80, MemMaxPct: 90, VCPUPerCoreX10: 80, ReserveHosts: 1, DatastoreFreePct: 10,
-		EvacuationCPUPct: 95, EvacuationMemPct: 95, PackPct: 75, SurgePct: 100,
+		EvacuationCPUPct: 95, EvacuationMemPct: 95, PackPct: 75, SurgePct: 50,
 		MovesPerCycle: 100, MovesPerHour: 200, MovesPerDay: 2000, PowerPerHour: 20, PowerPerDay: 100,
 		CooldownS: 2 * 3600, ReturnS: 4 * 3600, FailureS: 900, PowerCooldownS: 1800,
 		HoldsS: 4 * 3600, PaybackS: 4 * 3600, PowerHoldsS: 8 * 3600, DisruptionMicro: 200, CopyMicroPerGB: 500, PowerCycleMicro: 20_000, CarbonMicroPerKg: 80_000,

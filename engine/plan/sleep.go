@@ -26,6 +26,9 @@ func (b *builder) sleep(x *sleeper) reason {
 	if r.ok() && !worth(ledger, b.c.powerHolds()) {
 		r = reason{code: engine.HoldWorth, form: ledger.String()}
 	}
+	if r.ok() {
+		r = b.shareReason(x, mark)
+	}
 	if !r.ok() {
 		b.undo(mark)
 		b.wishes = wishes
@@ -56,6 +59,29 @@ func (b *builder) sleep(x *sleeper) reason {
 	b.rooms[c].relief.by = append(relief.by, int32(len(b.actions)-1))
 	b.left.PowerHour, b.left.PowerDay = b.left.PowerHour-1, b.left.PowerDay-1
 	return reason{}
+}
+
+// shareReason holds a standby for which a larger share of its cluster's memory would
+// have to move than twice the share that it is of the power of idle hosts there that
+// policies permit to save: others are emptied for less.
+func (b *builder) shareReason(x *sleeper, mark int) reason {
+	c := b.s.Hosts[x.h].Cluster
+	var moved, idle int64
+	for i := mark; i < len(b.acts); i++ {
+		if v := b.acts[i].vm; v >= 0 {
+			moved += int64(b.st.Foot[v].MiB)
+		}
+	}
+	for _, h := range b.s.HostsOf(c) {
+		if b.sleepy[h] {
+			idle += int64(max(b.s.Hosts[h].IdleW, 0))
+		}
+	}
+	all := b.rooms[c].usedMem
+	if 2*x.idle*all >= moved*idle {
+		return reason{}
+	}
+	return reason{code: engine.HoldWorth, form: "it is %[3]d %% of the idle power that could be saved in cluster %[1]s, and %[4]d %% of the memory would have to move", where: b.s.Clusters[c].Name, a: 100 * x.idle / idle, b: 100 * moved / all}
 }
 
 // emptyFor plans the moves that empty the host, all or none, and returns their

@@ -5,8 +5,8 @@
 #   it gets busy, by the rule of vSphere's own power management: the demand of a
 #   host is to stay within target_pct give or take tolerance_pct; low is judged
 #   over 40 minutes and high over 5, so that waking is quick and sleeping is slow.
-#   A host whose load has not once been as high as plan.low says for low_s is low
-#   without so long a watch.
+#   A host that has not been watched for as long is low when its load has not once
+#   been as high as plan.low says for low_s.
 #
 #   Memory has bounds of its own, since what is measured is memory consumed, much
 #   of it cache, and not demand. high_mem_pct lies above what the planner fills a
@@ -40,21 +40,6 @@ strained if {
 	host.usable
 }
 
-low(host, cpu, mem) if {
-	host.cpu_pct_40m < cpu
-	is_number(host.cpu_pct_40m)
-	host.mem_pct_40m < mem
-	is_number(host.mem_pct_40m)
-}
-
-low(host, cpu, mem) if {
-	host.low_for_s >= params.low_s
-	host.cpu_pct_5m < cpu
-	is_number(host.cpu_pct_5m)
-	host.mem_pct_5m < mem
-	is_number(host.mem_pct_5m)
-}
-
 # METADATA
 # title: Hosts that may be put in standby
 # entrypoint: true
@@ -65,9 +50,32 @@ drain contains {"host": host.id, "then": "standby", "reason": reason} if {
 	not strained
 	low_cpu := low_cpu_pct
 	low_mem := params.low_mem_pct
-	reason := $"CPU below {low_cpu} % and memory below {low_mem} %, for long enough"
+	reason := $"CPU below {low_cpu} % and memory below {low_mem} % over 40 minutes"
 	some host in input.hosts
-	low(host, low_cpu, low_mem)
+	host.cpu_pct_40m < low_cpu
+	is_number(host.cpu_pct_40m)
+	host.mem_pct_40m < low_mem
+	is_number(host.mem_pct_40m)
+	host.usable
+	host.can_wake
+	not host.usb
+	not host.vsan
+}
+
+drain contains {"host": host.id, "then": "standby", "reason": reason} if {
+	not input.cluster.dpm
+	not strained
+	low_cpu := low_cpu_pct
+	low_mem := params.low_mem_pct
+	low_s := params.low_s
+	reason := $"CPU below {low_cpu} % and memory below {low_mem} %, and no load above plan.low for {low_s} s"
+	some host in input.hosts
+	host.low_for_s >= low_s
+	not is_number(host.cpu_pct_40m)
+	host.cpu_pct_5m < low_cpu
+	is_number(host.cpu_pct_5m)
+	host.mem_pct_5m < low_mem
+	is_number(host.mem_pct_5m)
 	host.usable
 	host.can_wake
 	not host.usb
