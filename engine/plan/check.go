@@ -88,6 +88,7 @@ const (
 	checkEmpty                             // a drain or a person wants it empty
 	checkMaint                             // and in maintenance
 	checkMaySleep                          // a policy permits to put it in standby
+	checkMayWake                           // a policy permits to wake it
 	checkKeptOn                            // a policy keeps it on
 )
 
@@ -121,6 +122,9 @@ func newChecker(in Input, p *engine.Plan, kept *checkKept) *checker {
 		if h, ok := c.s.FindHost(id); ok {
 			c.marks[h] |= checkEmpty | checkMaint
 		}
+	}
+	for _, w := range c.d.Wakes {
+		c.marks[w.Host] |= checkMayWake
 	}
 	for i := range c.d.KeepOns {
 		c.marks[c.d.KeepOns[i].Host] |= checkKeptOn

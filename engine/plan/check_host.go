@@ -17,7 +17,7 @@ func (c *checker) power(i int32, a *engine.Action, e checkEnds) {
 	case engine.Standby:
 		c.standby(i, a, e)
 	case engine.Wakeup:
-		c.wakeup(i, a, e)
+		c.wakeup(i, e)
 	case engine.EnterMaintenance:
 		if !h.Connected {
 			c.refuse(i, engine.HoldUnavailable, "the host does not answer")
@@ -134,9 +134,9 @@ func (c *checker) goes(vm, h int32) int32 {
 	return h
 }
 
-// wakeup: only a host that this daemon put to sleep. To give it back harms nobody,
-// whoever asks for it.
-func (c *checker) wakeup(i int32, a *engine.Action, e checkEnds) {
+// wakeup: only a host that this daemon put to sleep. Who may ask for it is judged
+// where the fleet's loads are known: see unasked.
+func (c *checker) wakeup(i int32, e checkEnds) {
 	h := &c.s.Hosts[e.from]
 	if h.Power != engine.HostStandby {
 		c.refuse(i, checkShape, "the host is %s", h.Power)

@@ -260,6 +260,7 @@ var checkRefusals = []struct {
 	{"standby of a host that is to be emptied itself", checkDesert, func(f *checkFleet) {
 		f.in.Decision.Drains = append(f.in.Decision.Drains, engine.Drain{Host: 3, Then: engine.ThenNothing})
 	}, "c7-5: standby h4: evacuating: the host itself is to be emptied"},
+	{"waking for nobody", checkWake, func(f *checkFleet) { f.in.Decision.Wakes = nil }, "demand: no policy permits to wake the host, no demand needs it, and its cluster is not short of room"},
 	{"waking in the storm", checkWake, func(f *checkFleet) { f.evacuate("site", "a") }, "c7-1: wake h4: doomed: the host is in site a"},
 	{"waking a host that is on", checkWake, func(f *checkFleet) { f.host(4).Power = engine.HostOn }, "shape: the host is on"},
 	{"maintenance for nobody", checkDrain, func(f *checkFleet) { f.in.Decision.Drains[0].Then = engine.ThenStandby }, "c7-3: enter_maintenance h1: demand"},

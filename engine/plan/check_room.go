@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"slices"
+
 	"heliostat/engine"
 )
 
@@ -246,21 +248,54 @@ func (w *checkWorld) failures(cluster int32) int {
 // admission policy holds back; negative when it does not. A VM on its way
 // inside the cluster counts once.
 func (r *checkRun) lack(cluster int32) [2]int64 {
-	c := &r.c.s.Clusters[cluster]
-	if c.Lone {
+	if r.c.s.Clusters[cluster].Lone {
 		return [2]int64{}
 	}
-	load := r.load(cluster)
-	share := [2]int32{}
-	if c.HA.Enabled && c.HA.Admission {
-		share = [2]int32{c.HA.CPUPct, c.HA.MemoryPct}
-	}
+	load, share := r.load(cluster), r.share(cluster)
 	var out [2]int64
 	for k := range out {
 		capacity, lost := r.capacityOf(cluster, k, r.failures(cluster))
 		out[k] = load[k] - (capacity - max(lost, capacity*int64(share[k])/100))
 	}
 	return out
+}
+
+// unasked refuses to wake hosts that no policy permits to wake, and that no demand
+// needs, unless their cluster as it stands is short of room.
+func (r *checkRun) unasked() {
+	for k := range r.c.p.Actions {
+		a, h := &r.c.p.Actions[k], r.c.ends[k].from
+		if a.Kind == engine.Wakeup && a.Demand.Kind == "" && r.c.marks[h]&checkMayWake == 0 && !r.short(r.c.s.Hosts[h].Cluster) {
+			r.c.refuse(int32(k), "demand", "no policy permits to wake the host, no demand needs it, and its cluster is not short of room")
+		}
+	}
+}
+
+// short reports whether a host of the cluster is over its capacity, or whether the
+// cluster carries more than it may with its reserve.
+func (r *checkRun) short(cluster int32) bool {
+	if slices.ContainsFunc(r.c.s.HostsOf(cluster), r.c.over) {
+		return true
+	}
+	failures, share, load := r.failures(cluster), r.share(cluster), r.load(cluster)
+	if r.c.s.Clusters[cluster].Lone {
+		failures = 0
+	}
+	for k, most := range []int32{r.c.in.Config.CPUMaxPct, r.c.in.Config.MemMaxPct} {
+		all, lost := r.capacityOf(cluster, k, failures)
+		if load[k]*100 > min((all-lost)*int64(most), all*int64(100-share[k])) {
+			return true
+		}
+	}
+	return false
+}
+
+// share is what of CPU and memory the cluster's own admission policy holds back, percent.
+func (w *checkWorld) share(cluster int32) [2]int32 {
+	if x := &w.c.s.Clusters[cluster].HA; x.Enabled && x.Admission {
+		return [2]int32{x.CPUPct, x.MemoryPct}
+	}
+	return [2]int32{}
 }
 
 // capacityOf is how much of a resource the hosts have that can take VMs, and how

@@ -51,13 +51,14 @@ func (c *checker) world() *checkWorld {
 		w.acts[i] = &c.p.Actions[i]
 	}
 	w.settle()
+	idle := &checkRun{checkWorld: w, st: w.base, twice: make([][2]int64, len(c.s.Clusters))}
+	idle.unasked()
 	w.opens()
 	if slices.ContainsFunc(w.acts, func(a *engine.Action) bool { return a.Storage }) {
 		w.twins = checkTwins(c.s)
 	}
 	w.readyAt = [2][]int32{make([]int32, len(c.s.Clusters)), make([]int32, len(c.s.Sites))}
 	w.lacked = make([][2]int64, len(c.s.Clusters))
-	idle := &checkRun{checkWorld: w, st: w.base, twice: make([][2]int64, len(c.s.Clusters))}
 	for _, k := range w.clusters {
 		for _, h := range c.s.HostsOf(k) {
 			if w.base.Ready(h) {

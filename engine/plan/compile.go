@@ -25,6 +25,10 @@ type builder struct {
 	resting    []int32        // hosts in maintenance
 	broke      []bool         // by constraint: it is violated
 	sentOff    []int32        // by host: VMs that this plan moves off it
+	surge      []int64        // by cluster: MHz for which its hosts that are on keep room
+	recent     []int64        // by cluster: MHz that it ran in the last hours
+	soon       []int32        // by VM: its part of the surge
+	soonNow    []int32        // by host: what its VMs have of it
 	heldBefore int            // holds of the last plan
 	stirred    []int32        // VMs that this plan has touched in any of the arrays below
 	wide       bool           // more than are in stirred
@@ -85,10 +89,7 @@ type builder struct {
 	sleepy  []bool  // by host: a policy permits its standby
 	going   []bool  // by host: its reserve allows the cluster to lose it as well
 	rooms   []room  // by cluster
-	surge   []int64 // by cluster: MHz for which its hosts that are on keep room
-	recent  []int64 // by cluster: MHz that it ran in the last hours
-	soon    []int32 // by VM: its part of that
-	soonOn  []int32 // by host: what its VMs have of it, those that come counted
+	soonOn  []int32 // by host: what its VMs have of the surge, those that come counted
 	work    []int64 // by host: slot-seconds planned
 	queue   []int64 // by link: MiB planned
 	bars    [2][]bar
@@ -100,7 +101,7 @@ type builder struct {
 	goneBy  [][]int32   // by host: the actions that do so
 	ejected [][]int32   // by host that stays on: VMs that the search sends away to make room
 	power   engine.PowerCost
-	stuck   []stuck // VMs of overloaded hosts that no host has room for as things stand
+	stuck   []int32 // VMs of overloaded hosts that no host has room for as things stand
 	left    engine.BudgetLeft
 	wishes  int32 // moves outside demands still allowed in this cycle
 	// budgetName is which budget ended the wishes.

@@ -161,12 +161,12 @@ func (b *builder) read(in Input, x *news) {
 	}
 	if x.all || x.past {
 		b.compileHistory()
+		b.compileSurge()
 	}
 	b.settle(x)
 	b.start(x)
 	b.left = BudgetLeft(b.c, b.hy, in.Now)
-	b.compileSurge()
-	b.compileSoon()
+	b.compileSoon(x)
 	b.compileOpen()
 	b.compileFreezes()
 	b.compileGaps()
@@ -202,6 +202,7 @@ func (b *builder) allocate() {
 	b.hostDemand, b.doomedDS = nones(nh), make([]int32, len(b.s.Datastores))
 	b.queue, b.unmet, b.rooms = make([]int64, len(b.s.Links)), make([]unmetWish, nc), make([]room, nc)
 	b.sentOff = make([]int32, nh)
+	b.surge, b.recent, b.soon, b.soonOn, b.soonNow = make([]int64, nc), make([]int64, nc), make([]int32, nv), make([]int32, nh), make([]int32, nh)
 	b.own, b.carried = make([]load, nh), make([][2]int64, nc)
 	b.bars = [2][]bar{make([]bar, nh), make([]bar, nh)}
 	for _, r := range engine.ObstacleTable {

@@ -8,8 +8,8 @@ import (
 )
 
 // wakeStage wakes hosts: as many of a cluster as it lacks. Policies name which may be
-// woken for wishes and by their own limits. What this daemon itself put to sleep is
-// woken whoever asks for it, once the cluster has less room than it must have.
+// woken. What this daemon itself put to sleep is woken whoever asks for it where the
+// cluster is short of room.
 func (b *builder) wakeStage() {
 	named := make([][]int32, len(b.s.Clusters))
 	for _, group := range b.byCluster(len(b.d.Wakes), func(i int32) int32 { return b.d.Wakes[i].Host }) {
@@ -17,6 +17,9 @@ func (b *builder) wakeStage() {
 	}
 	for c := range named {
 		list := b.sleeping(int32(c), named[c])
+		if len(list) > 0 && !b.short(int32(c)) {
+			list = slices.DeleteFunc(list, func(x riser) bool { return len(x.why) == 0 })
+		}
 		for len(list) > 0 {
 			r := b.lacks(int32(c))
 			if r.ok() {
@@ -90,6 +93,27 @@ func (b *builder) wakeNext(list *[]riser, r *reason) int32 {
 		return x.h
 	}
 	return engine.None
+}
+
+// short reports whether cluster c, as it stands, has a host over its capacity or
+// carries more than it may with its reserve.
+func (b *builder) short(c int32) bool {
+	if slices.ContainsFunc(b.over, func(h int32) bool { return b.s.Hosts[h].Cluster == c }) {
+		return true
+	}
+	x := room{usedCPU: b.carried[c][0], usedMem: b.carried[c][1]}
+	for _, h := range b.s.HostsOf(c) {
+		if b.ground.Ready(h) {
+			continue
+		}
+		cpu, mem := b.ground.CPU[h]-b.own[h][0], b.ground.Mem[h]-b.own[h][1] // its hypervisor goes with it
+		for _, v := range b.s.VMsOn(h) {
+			cpu, mem = cpu-b.ground.Foot[v].CPUMHz, mem-b.ground.Foot[v].MiB
+		}
+		x.usedCPU, x.usedMem = x.usedCPU-int64(cpu), x.usedMem-int64(mem)
+	}
+	b.limits(&x, c, func(h int32, _ bool) bool { return b.ground.Ready(h) })
+	return x.usedCPU > x.cpu[0] || x.usedMem > x.mem[0]
 }
 
 // lacks says for what cluster c needs one more host, those that are coming counted:
@@ -189,9 +213,7 @@ func (b *builder) restReason(x *sleeper, less bool) reason {
 	case less || (doomed && !x.stays):
 		return reason{}
 	}
-	if own := int64(0); rest.usedCPU < b.recent[c]+own {
-		rest.usedCPU = b.recent[c] + own
-	}
+	rest.usedCPU = max(rest.usedCPU, b.recent[c])
 	return b.holdsIn(&rest, c, engine.Footprint{}, false)
 }
 

@@ -7,12 +7,6 @@ import (
 	"heliostat/engine/search"
 )
 
-// A stuck is a VM of an overloaded host that no other host has room for, and why.
-type stuck struct {
-	v int32
-	r reason
-}
-
 // rearrange relieves hosts in clusters where room is there, but in no one place: the
 // core searches each for an arrangement in which every load fits, at the least cost
 // of moves, and VMs that make room leave before those that need it. A host is
@@ -23,8 +17,8 @@ func (b *builder) rearrange() {
 	}
 	b.readyAims()
 	var hosts, clusters []int32
-	for _, x := range b.stuck {
-		if h := b.s.VMs[x.v].Host; !slices.Contains(hosts, h) {
+	for _, v := range b.stuck {
+		if h := b.s.VMs[v].Host; !slices.Contains(hosts, h) {
 			hosts = append(hosts, h)
 		}
 	}
@@ -44,12 +38,33 @@ func (b *builder) rearrange() {
 			b.aim[v] = engine.None
 		}
 	}
-	for _, x := range b.stuck {
-		h := b.s.VMs[x.v].Host
-		if cpu, mem := b.excess(h); b.dest[x.v] < 0 && cpu+mem > 0 {
-			b.holdVM(x.v, x.r, wantAway, engine.Subject{}, []engine.Why{b.overWhy(h)})
+	for _, v := range b.stuck {
+		h := b.s.VMs[v].Host
+		if cpu, mem := b.excess(h); b.dest[v] < 0 && cpu+mem > 0 {
+			b.wakeFor(v, b.overWhy(h))
 		}
 	}
+}
+
+// wakeFor moves VM v, which found no place, to a host of its cluster that is woken,
+// for it or for others before it.
+func (b *builder) wakeFor(v int32, why engine.Why) {
+	w, h, r := b.urgent(v), engine.None, b.spent()
+	if r.ok() {
+		h, r = b.find(&w)
+	}
+	if r.stage == stCapacity {
+		list := b.sleeping(b.s.VMCluster(v), nil)
+		full := reason{form: why.Reason + ", and no other takes " + b.s.VMs[v].Name}
+		if w.host = b.wakeNext(&list, &full); w.host >= 0 {
+			h, r = b.find(&w)
+		}
+	}
+	if !r.ok() {
+		b.holdVM(v, r, wantAway, engine.Subject{}, []engine.Why{why})
+		return
+	}
+	b.send(&w, h, why)
 }
 
 // perVM is how many evaluations a search spends for each VM that can move: in
@@ -189,10 +204,6 @@ func (b *builder) bring(v, over int32, depth int) bool {
 	if from != over {
 		why.Reason = "it makes room on " + b.s.Hosts[from].Name + ", since " + why.Reason
 	}
-	storage := b.storageNeeded(&w, h)
-	e := b.estimate(v, h, storage, b.diskCopy(&w, h))
-	cost := b.moveCost(v, from, h, &e, b.rate(from, h, storage, false))
-	b.commit(&w, h, []engine.Why{why}, engine.Ledger{CostOnce: cost})
-	b.wishes--
+	b.send(&w, h, why)
 	return true
 }

@@ -81,7 +81,7 @@ func (b *builder) excess(h int32) (cpu, mem int64) {
 
 // relieve moves VMs off host h, which is asked for more than it has, until it is
 // filled as far as hosts may be: first those that take most of what is short for the
-// memory that has to move. Where no host takes one, another is woken for it.
+// memory that has to move.
 func (b *builder) relieve(h int32) {
 	if cpu, mem := b.excess(h); cpu == 0 && mem == 0 {
 		return
@@ -202,10 +202,10 @@ const wantAway = "move away"
 func (b *builder) repair(v, to int32, k *con, why engine.Why) {
 	w := want{v: v, demand: engine.None, cluster: engine.None, host: to, avoid: b.leftRecently(v)}
 	w.mend = k
-	if w.urgent = k == nil; w.urgent {
-		w.avoid = b.leftForGain(v)
-	}
 	w.sites = w.sites.With(b.s.VMSite(v))
+	if k == nil {
+		w = b.urgent(v)
+	}
 	if k != nil && k.scope == scopeSite {
 		w.sites = ^(b.doomedSite | b.threatened)
 	}
@@ -230,23 +230,28 @@ func (b *builder) repair(v, to int32, k *con, why engine.Why) {
 	}
 	h, r := b.find(&w)
 	if w.urgent && r.stage == stCapacity {
-		list := b.sleeping(b.s.VMCluster(v), nil)
-		full := reason{form: why.Reason + ", and no other takes " + b.s.VMs[v].Name}
-		if w.host = b.wakeNext(&list, &full); w.host >= 0 {
-			h, r = b.find(&w)
-		}
-	}
-	if w.urgent && r.stage == stCapacity {
-		b.stuck = append(b.stuck, stuck{v, r})
+		b.stuck = append(b.stuck, v)
 		return
 	}
 	if !r.ok() {
 		b.holdVM(v, r, wantAway, engine.Subject{}, []engine.Why{why})
 		return
 	}
-	e := b.estimate(v, h, b.storageNeeded(&w, h), b.diskCopy(&w, h))
-	cost := b.moveCost(v, b.st.Host[v], h, &e, b.rate(b.st.Host[v], h, b.storageNeeded(&w, h), false))
-	b.commit(&w, h, []engine.Why{why}, engine.Ledger{CostOnce: cost})
+	b.send(&w, h, why)
+}
+
+// urgent is the want of VM v, whose host is over its capacity.
+func (b *builder) urgent(v int32) want {
+	w := want{v: v, urgent: true, demand: engine.None, cluster: engine.None, host: engine.None, avoid: b.leftForGain(v)}
+	w.sites = w.sites.With(b.s.VMSite(v))
+	return w
+}
+
+// send moves a VM to host h, outside demands.
+func (b *builder) send(w *want, h int32, why engine.Why) {
+	storage, from := b.storageNeeded(w, h), b.st.Host[w.v]
+	e := b.estimate(w.v, h, storage, b.diskCopy(w, h))
+	b.commit(w, h, []engine.Why{why}, engine.Ledger{CostOnce: b.moveCost(w.v, from, h, &e, b.rate(from, h, storage, false))})
 	b.wishes--
 }
 

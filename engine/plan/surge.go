@@ -9,42 +9,67 @@ import (
 
 // compileSurge asks the history for how much load each cluster has to keep room.
 func (b *builder) compileSurge() {
-	b.surge, b.recent = make([]int64, len(b.s.Clusters)), make([]int64, len(b.s.Clusters))
-	if b.c.SurgePct == 0 {
-		return
-	}
 	for c := range b.s.Clusters {
+		b.surge[c], b.recent[c] = 0, 0
 		k, ok := slices.BinarySearchFunc(b.hy.Clusters, b.s.Clusters[c].ID, func(x engine.ClusterHistory, id engine.ClusterID) int { return cmp.Compare(x.ID, id) })
-		if ok {
+		if ok && b.c.SurgePct > 0 {
 			b.surge[c], b.recent[c] = b.hy.Clusters[k].Surge(b.c.SurgePct), b.hy.Clusters[k].Recent()
 		}
 	}
 }
 
-// compileSoon shares what each cluster has to expect among its VMs: beside what it
-// takes now, each has the same part of what it lacks to its own highest load. So the
-// VMs of a host that are busy take what they do, those that might become so take some
-// of it, and hosts within their limits are balanced for what may come.
-func (b *builder) compileSoon() {
-	now, gap := make([]int64, len(b.s.Clusters)), make([]int64, len(b.s.Clusters))
-	b.soon, b.soonOn = make([]int32, len(b.s.VMs)), make([]int32, len(b.s.Hosts))
-	if !slices.ContainsFunc(b.surge, func(mhz int64) bool { return mhz > 0 }) {
-		return
-	}
-	each := func(f func(v, c int32, takes, lacks int64)) {
-		for i := range b.s.VMs {
-			if v := &b.s.VMs[i]; v.Power == engine.VMOn && v.Host >= 0 {
-				takes := int64(max(v.UsedMHz, 0))
-				f(int32(i), b.s.Hosts[v.Host].Cluster, takes, max(int64(b.ofVM(int32(i)).Peak)-takes, 0))
+// compileSoon brings what VMs may soon ask for up to date in the clusters in which
+// anything differs, and starts from that.
+func (b *builder) compileSoon(x *news) {
+	switch {
+	case x.all || x.past:
+		clear(b.soon)
+		clear(b.soonNow)
+		for c := range b.s.Clusters {
+			b.shareSurge(int32(c))
+		}
+	default:
+		for _, v := range x.vms {
+			b.soon[v] = 0 // where it is off now, or on no host
+		}
+		fresh := map[int32]bool{}
+		for _, h := range x.hosts {
+			if c := b.s.Hosts[h].Cluster; !fresh[c] {
+				fresh[c] = true
+				b.shareSurge(c)
 			}
 		}
 	}
-	each(func(_, c int32, takes, lacks int64) { now[c], gap[c] = now[c]+takes, gap[c]+lacks })
-	each(func(v, c int32, takes, lacks int64) {
-		if b.surge[c] > 0 {
-			b.soon[v] = int32(takes + lacks*min(max(b.surge[c]-now[c], 0), gap[c])/max(gap[c], 1))
-			b.soonOn[b.s.VMs[v].Host] += b.soon[v]
+	copy(b.soonOn, b.soonNow)
+}
+
+// shareSurge shares what cluster c has to expect among its VMs: beside what it takes
+// now, each has the same part of what it lacks to its own highest load. So the VMs of
+// a host that are busy take what they do, those that might become so take some of it,
+// and hosts within their limits are balanced for what may come.
+func (b *builder) shareSurge(c int32) {
+	if b.surge[c] == 0 {
+		return
+	}
+	each := func(f func(v, h int32, takes, lacks int64)) {
+		for _, h := range b.s.HostsOf(c) {
+			for _, v := range b.s.VMsOn(h) {
+				if vm := &b.s.VMs[v]; vm.Power == engine.VMOn {
+					takes := int64(max(vm.UsedMHz, 0))
+					f(v, h, takes, max(int64(b.ofVM(v).Peak)-takes, 0))
+				}
+			}
 		}
+	}
+	var now, gap int64
+	each(func(_, _ int32, takes, lacks int64) { now, gap = now+takes, gap+lacks })
+	for _, h := range b.s.HostsOf(c) {
+		b.soonNow[h] = 0
+	}
+	part := min(max(b.surge[c]-now, 0), gap)
+	each(func(v, h int32, takes, lacks int64) {
+		b.soon[v] = int32(takes + lacks*part/max(gap, 1))
+		b.soonNow[h] += b.soon[v]
 	})
 }
 
@@ -93,10 +118,7 @@ func (b *builder) even(v int32, why engine.Why) bool {
 	if !r.ok() {
 		return false
 	}
-	storage := b.storageNeeded(&w, h)
-	e := b.estimate(v, h, storage, b.diskCopy(&w, h))
-	b.commit(&w, h, []engine.Why{why}, engine.Ledger{CostOnce: b.moveCost(v, b.st.Host[v], h, &e, b.rate(b.st.Host[v], h, storage, false))})
-	b.wishes--
+	b.send(&w, h, why)
 	return true
 }
 
