@@ -38,20 +38,29 @@ func (b *builder) rearrange() {
 			b.aim[v] = engine.None
 		}
 	}
-	for _, v := range b.stuck {
-		h := b.s.VMs[v].Host
-		if cpu, mem := b.excess(h); b.dest[v] < 0 && cpu+mem > 0 {
-			b.wakeFor(v, b.overWhy(h))
+	for _, h := range hosts {
+		if cpu, mem := b.excess(h); cpu+mem == 0 {
+			continue
+		}
+		for _, v := range b.stuck {
+			cpu, mem := b.beyond(h, b.c.CPUMaxPct, b.c.MemMaxPct)
+			if b.s.VMs[v].Host == h && b.dest[v] < 0 && cpu+mem > 0 {
+				b.wakeFor(v, h)
+			}
 		}
 	}
 }
 
 // wakeFor moves VM v, which found no place, to a host of its cluster that is woken,
 // for it or for others before it.
-func (b *builder) wakeFor(v int32, why engine.Why) {
-	w, h, r := b.urgent(v), engine.None, b.spent()
+func (b *builder) wakeFor(v, over int32) {
+	w, why, h, r := b.urgent(v), b.overWhy(over), engine.None, b.spent()
 	if r.ok() {
 		h, r = b.find(&w)
+	}
+	cpu, mem := b.excess(over)
+	if cpu+mem == 0 && !r.ok() {
+		return // it is relieved
 	}
 	if r.stage == stCapacity {
 		list := b.sleeping(b.s.VMCluster(v), nil)

@@ -69,8 +69,13 @@ func (b *builder) overloaded(h int32) bool {
 // excess is by how much the load of host h exceeds it once the VMs have left that
 // are to leave.
 func (b *builder) excess(h int32) (cpu, mem int64) {
+	return b.beyond(h, 100, 100)
+}
+
+// beyond is by how much its load exceeds so many percent of it.
+func (b *builder) beyond(h, cpuPct, memPct int32) (cpu, mem int64) {
 	host := &b.s.Hosts[h]
-	cpu, mem = int64(host.UsedMHz)-int64(host.CPUMHz), int64(host.UsedMiB)-int64(host.MemoryMiB)
+	cpu, mem = int64(host.UsedMHz)-int64(host.CPUMHz)*int64(cpuPct)/100, int64(host.UsedMiB)-int64(host.MemoryMiB)*int64(memPct)/100
 	for _, v := range b.s.VMsOn(h) {
 		if vm := &b.s.VMs[v]; b.dest[v] >= 0 && vm.Power == engine.VMOn {
 			cpu, mem = cpu-int64(max(vm.UsedMHz, 0)), mem-int64(max(vm.UsedMiB, 0))
@@ -91,15 +96,8 @@ func (b *builder) relieve(h int32) {
 	if host.UsedMHz > host.CPUMHz {
 		vms = b.byNeed(vms, func(v int32) int32 { return b.s.VMs[v].UsedMHz })
 	}
-	spareCPU, spareMem := int64(host.CPUMHz)*int64(100-b.c.CPUMaxPct)/100, int64(host.MemoryMiB)*int64(100-b.c.MemMaxPct)/100
 	for _, v := range vms {
-		cpu, mem := int64(host.UsedMHz)+spareCPU-int64(host.CPUMHz), int64(host.UsedMiB)+spareMem-int64(host.MemoryMiB)
-		for _, o := range vms {
-			if b.dest[o] >= 0 && b.s.VMs[o].Power == engine.VMOn {
-				cpu, mem = cpu-int64(max(b.s.VMs[o].UsedMHz, 0)), mem-int64(max(b.s.VMs[o].UsedMiB, 0))
-			}
-		}
-		if cpu <= 0 && mem <= 0 {
+		if cpu, mem := b.beyond(h, b.c.CPUMaxPct, b.c.MemMaxPct); cpu == 0 && mem == 0 {
 			return
 		}
 		vm := &b.s.VMs[v]

@@ -30,7 +30,9 @@ func (b *builder) compileSoon(x *news) {
 		}
 	default:
 		for _, v := range x.vms {
-			b.soon[v] = 0 // where it is off now, or on no host
+			if vm := &b.s.VMs[v]; vm.Power != engine.VMOn || vm.Host < 0 || b.surge[b.s.Hosts[vm.Host].Cluster] == 0 {
+				b.soon[v] = 0
+			}
 		}
 		fresh := map[int32]bool{}
 		for _, h := range x.hosts {
