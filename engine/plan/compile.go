@@ -27,8 +27,9 @@ type builder struct {
 	sentOff    []int32        // by host: VMs that this plan moves off it
 	surge      []int64        // by cluster: MHz for which its hosts that are on keep room
 	recent     []int64        // by cluster: MHz that it ran in the last hours
-	soon       []int32        // by VM: its part of the surge
-	soonNow    []int32        // by host: what its VMs have of it
+	parts      []part         // by VM: what it takes and may take of the surge
+	partsOn    []part         // by host
+	partsIn    []part         // by cluster
 	heldBefore int            // holds of the last plan
 	stirred    []int32        // VMs that this plan has touched in any of the arrays below
 	wide       bool           // more than are in stirred

@@ -232,7 +232,7 @@ func (d *domain) readVMs() {
 			f := b.st.Foot[v]
 			e := b.learnt(v, b.s.Hosts[h].Site, false, rate, 0, 0)
 			n := int32(len(d.vms))
-			d.vms, d.size4 = append(d.vms, v), append(d.size4, load{f.CPUMHz, f.MiB, f.VCPUs, b.soon[v]})
+			d.vms, d.size4 = append(d.vms, v), append(d.size4, load{f.CPUMHz, f.MiB, f.VCPUs, b.soon(v)})
 			d.heavy = append(d.heavy, max(int64(f.CPUMHz)*1_000_000/max(d.size[0][0], 1), int64(f.MiB)*1_000_000/max(d.size[1][0], 1)))
 			d.mhz, d.cost = append(d.mhz, int64(max(b.s.VMs[v].UsedMHz, 0))), append(d.cost, b.moveCost(v, h, h, &e, rate)*1000)
 			if b.c.Consolidate != ReachCluster {

@@ -444,8 +444,8 @@ func (b *builder) capacityReason(w *want, h int32) reason {
 		r.form, r.a, r.b, r.c = "%[1]s has %[3]d of %[4]d MHz taken, it needs %[5]d", have, limit, int64(f.CPUMHz)
 		return r
 	}
-	if have, limit := int64(b.soonOn[h]-gone[3]), b.netMHz(h); w.inside && b.soon[w.v] > 0 && have+int64(b.soon[w.v]) > limit {
-		r.form, r.a, r.b, r.c = "the VMs of %[1]s may soon ask for %[3]d of its %[4]d MHz, it for %[5]d", have, limit, int64(b.soon[w.v])
+	if have, limit := int64(b.soonOn[h]-gone[3]), b.netMHz(h); w.inside && b.soon(w.v) > 0 && have+int64(b.soon(w.v)) > limit {
+		r.form, r.a, r.b, r.c = "the VMs of %[1]s may soon ask for %[3]d of its %[4]d MHz, it for %[5]d", have, limit, int64(b.soon(w.v))
 		return r
 	}
 	if have, limit := int64(b.st.Mem[h]-gone[1]), int64(host.MemoryMiB)*int64(memPct)/100; have+int64(f.MiB) > limit {

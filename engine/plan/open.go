@@ -38,7 +38,7 @@ func (b *builder) compileOpen() {
 		b.openHost[to] = true
 		if started {
 			b.dest[v] = to
-			b.soonOn[to] += b.soon[v]
+			b.soonOn[to] += b.soon(v)
 			b.arrive(v, to)
 		}
 	}

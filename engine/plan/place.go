@@ -262,7 +262,7 @@ func (b *builder) commit(w *want, h int32, why []engine.Why, ledger engine.Ledge
 		panic("plan: " + err.Error())
 	}
 	b.dest[w.v], b.stirred = h, append(b.stirred, w.v)
-	b.soonOn[h] += b.soon[w.v]
+	b.soonOn[h] += b.soon(w.v)
 	b.arrive(w.v, h)
 	cost := int64(b.c.Limits.Cost[a.Class()].Host)
 	b.work[h] += a.Estimate.Seconds * cost
@@ -282,7 +282,7 @@ func (b *builder) commit(w *want, h int32, why []engine.Why, ledger engine.Ledge
 // leaves credits a departure (sign 1) to what may come after it, or no longer.
 func (b *builder) leaves(v, from, sign int32) {
 	f := b.st.Foot[v]
-	b.gone[from].take(&load{f.CPUMHz, f.MiB, f.VCPUs, b.soon[v]}, sign)
+	b.gone[from].take(&load{f.CPUMHz, f.MiB, f.VCPUs, b.soon(v)}, sign)
 	if sign > 0 {
 		b.goneBy[from] = append(b.goneBy[from], b.moved[v]-1)
 	} else {
@@ -315,7 +315,7 @@ func (b *builder) takeBack(i int) {
 	if x.link >= 0 {
 		b.queue[x.link] -= a.Estimate.MemoryMiB + a.Estimate.DiskMiB
 	}
-	b.soonOn[x.to] -= b.soon[x.vm]
+	b.soonOn[x.to] -= b.soon(x.vm)
 	b.dest[x.vm], b.moved[x.vm] = engine.None, 0
 	b.sentOff[x.from]--
 }

@@ -202,7 +202,8 @@ func (b *builder) allocate() {
 	b.hostDemand, b.doomedDS = nones(nh), make([]int32, len(b.s.Datastores))
 	b.queue, b.unmet, b.rooms = make([]int64, len(b.s.Links)), make([]unmetWish, nc), make([]room, nc)
 	b.sentOff = make([]int32, nh)
-	b.surge, b.recent, b.soon, b.soonOn, b.soonNow = make([]int64, nc), make([]int64, nc), make([]int32, nv), make([]int32, nh), make([]int32, nh)
+	b.surge, b.recent, b.soonOn = make([]int64, nc), make([]int64, nc), make([]int32, nh)
+	b.parts, b.partsOn, b.partsIn = make([]part, nv), make([]part, nh), make([]part, nc)
 	b.own, b.carried = make([]load, nh), make([][2]int64, nc)
 	b.bars = [2][]bar{make([]bar, nh), make([]bar, nh)}
 	for _, r := range engine.ObstacleTable {

@@ -18,61 +18,72 @@ func (b *builder) compileSurge() {
 	}
 }
 
-// compileSoon brings what VMs may soon ask for up to date in the clusters in which
-// anything differs, and starts from that.
-func (b *builder) compileSoon(x *news) {
-	switch {
-	case x.all || x.past:
-		clear(b.soon)
-		clear(b.soonNow)
-		for c := range b.s.Clusters {
-			b.shareSurge(int32(c))
-		}
-	default:
-		for _, v := range x.vms {
-			if vm := &b.s.VMs[v]; vm.Power != engine.VMOn || vm.Host < 0 || b.surge[b.s.Hosts[vm.Host].Cluster] == 0 {
-				b.soon[v] = 0
-			}
-		}
-		fresh := map[int32]bool{}
-		for _, h := range x.hosts {
-			if c := b.s.Hosts[h].Cluster; !fresh[c] {
-				fresh[c] = true
-				b.shareSurge(c)
-			}
-		}
-	}
-	copy(b.soonOn, b.soonNow)
+// A part is what a VM, or those of a host or a cluster, take now, MHz, and what they
+// lack to the highest load of each. What is expected of a cluster is shared by it.
+type part struct {
+	host         int32 // of a VM: where it runs, None
+	takes, lacks int64
 }
 
-// shareSurge shares what cluster c has to expect among its VMs: beside what it takes
-// now, each has the same part of what it lacks to its own highest load. So the VMs of
-// a host that are busy take what they do, those that might become so take some of it,
-// and hosts within their limits are balanced for what may come.
-func (b *builder) shareSurge(c int32) {
-	if b.surge[c] == 0 {
-		return
-	}
-	each := func(f func(v, h int32, takes, lacks int64)) {
-		for _, h := range b.s.HostsOf(c) {
-			for _, v := range b.s.VMsOn(h) {
-				if vm := &b.s.VMs[v]; vm.Power == engine.VMOn {
-					takes := int64(max(vm.UsedMHz, 0))
-					f(v, h, takes, max(int64(b.ofVM(v).Peak)-takes, 0))
-				}
-			}
+func (p *part) add(x *part, sign int64) {
+	p.takes, p.lacks = p.takes+sign*x.takes, p.lacks+sign*x.lacks
+}
+
+// compileSoon brings what VMs may soon ask for up to date, and starts from that.
+func (b *builder) compileSoon(x *news) {
+	if x.all || x.past {
+		clear(b.partsOn)
+		for v := range b.parts {
+			b.parts[v].host = engine.None
+			b.readPart(int32(v))
+		}
+	} else {
+		for _, v := range x.vms {
+			b.readPart(v)
 		}
 	}
-	var now, gap int64
-	each(func(_, _ int32, takes, lacks int64) { now, gap = now+takes, gap+lacks })
-	for _, h := range b.s.HostsOf(c) {
-		b.soonNow[h] = 0
+	clear(b.partsIn)
+	for h := range b.partsOn {
+		b.partsIn[b.s.Hosts[h].Cluster].add(&b.partsOn[h], 1)
 	}
-	part := min(max(b.surge[c]-now, 0), gap)
-	each(func(v, h int32, takes, lacks int64) {
-		b.soon[v] = int32(takes + lacks*part/max(gap, 1))
-		b.soonNow[h] += b.soon[v]
-	})
+	for h := range b.partsOn {
+		b.soonOn[h] = b.shareOf(b.s.Hosts[h].Cluster, &b.partsOn[h])
+	}
+}
+
+// readPart looks at what VM v takes and lacks.
+func (b *builder) readPart(v int32) {
+	x, vm := &b.parts[v], &b.s.VMs[v]
+	if x.host >= 0 {
+		b.partsOn[x.host].add(x, -1)
+	}
+	*x = part{host: engine.None}
+	if vm.Power == engine.VMOn && vm.Host >= 0 {
+		takes := int64(max(vm.UsedMHz, 0))
+		*x = part{vm.Host, takes, max(int64(b.ofVM(v).Peak)-takes, 0)}
+		b.partsOn[x.host].add(x, 1)
+	}
+}
+
+// soon is what VM v may soon ask for, MHz.
+func (b *builder) soon(v int32) int32 {
+	x := &b.parts[v]
+	if x.host < 0 {
+		return 0
+	}
+	return b.shareOf(b.s.Hosts[x.host].Cluster, x)
+}
+
+// shareOf is the share that a part has in what cluster c has to expect: beside what
+// they take now, all VMs have the same part of what each lacks to its own highest load.
+// So the VMs of a host that are busy take what they do, those that might become so
+// take some of it, and hosts within their limits are balanced for what may come.
+func (b *builder) shareOf(c int32, x *part) int32 {
+	if b.surge[c] == 0 {
+		return 0
+	}
+	all := &b.partsIn[c]
+	return int32(x.takes + x.lacks*min(max(b.surge[c]-all.takes, 0), all.lacks)/max(all.lacks, 1))
 }
 
 // balanceStage moves VMs off hosts that would be asked for more than they have if the
@@ -88,15 +99,15 @@ func (b *builder) balanceStage() {
 		why := engine.Why{Policy: "engine", Rule: "balance", Reason: b.s.Hosts[h].Name + " would be over its capacity if load rose as it has this week"}
 		for _, v := range b.s.VMsOn(h) {
 			if b.moved[v] > 0 {
-				over -= int64(b.soon[v])
+				over -= int64(b.soon(v))
 			}
 		}
-		for _, v := range b.byNeed(b.s.VMsOn(h), func(v int32) int32 { return b.soon[v] }) {
+		for _, v := range b.byNeed(b.s.VMsOn(h), b.soon) {
 			if over <= 0 {
 				break
 			}
 			if vm := &b.s.VMs[v]; b.mendable(v) && vm.Obstacles&engine.ObAgent == 0 && b.even(v, why) {
-				over -= int64(b.soon[v])
+				over -= int64(b.soon(v))
 			}
 		}
 	}
