@@ -108,7 +108,7 @@ func measureMerging(ctx context.Context, o options) (*merged, error) {
 	}
 	in := plan.Input{Cycle: 1, Now: s.At, Seed: o.seed, Level: engine.Enforce, Snapshot: s, Decision: permitted(s), History: remembered(s), Config: unrationed()}
 	// With hosts so full a move costs more than a few hours of a host's idling.
-	in.Config.HoldsS, in.Config.PaybackS = 72*3600, 72*3600
+	in.Config.PowerHoldsS = 72 * 3600
 	x := &merged{Clusters: len(s.Clusters)}
 	on := 0
 	for h := range s.Hosts {

@@ -69,6 +69,10 @@ func TestHostsStayOnForWhatMayCome(t *testing.T) {
 		t.Errorf("surge_pct 0 keeps hosts on: %+v", p.Holds)
 	}
 	in.Config.SurgePct, in.History.Clusters[0].Peaks[0], in.History.Clusters[0].Rises[0] = 100, 36_000, 36_000
+	if p := built(t, in); count(p, engine.Wakeup) != 0 {
+		t.Errorf("a host is woken unasked for what only may come: %v", p.Actions)
+	}
+	in.Decision.Wakes = []engine.Wake{{Host: 3}}
 	if p := built(t, in); count(p, engine.Wakeup) != 1 {
 		t.Errorf("no host is woken for what three do not have: %v", p.Actions)
 	}
