@@ -208,7 +208,7 @@ func (b *builder) whileHeld(perH int64) int64 { return perH * b.c.powerHolds() /
 
 // powerHolds is how long a standby is expected to hold: what was journaled before it
 // had a setting of its own knows that of all choices.
-func (c *Config) powerHolds() int64 { return cmp.Or(c.PowerHoldsS, c.HoldsS) }
+func (c Config) powerHolds() int64 { return cmp.Or(c.PowerHoldsS, c.HoldsS) }
 
 // readVMs reads what is on the hosts. A host with a VM that cannot leave stays on.
 func (d *domain) readVMs() {

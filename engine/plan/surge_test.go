@@ -9,8 +9,8 @@ import (
 )
 
 // risen is one cluster of four hosts, the last of them asleep by our doing, whose
-// twelve VMs take so many MHz each, and what an hour of that and a week before told.
-func risen(t *testing.T, mhz int32, surge engine.ClusterHistory) Input {
+// twelve VMs take 100 MHz each, and what an hour of that and a week before told.
+func risen(t *testing.T, surge engine.ClusterHistory) Input {
 	t.Helper()
 	s := sim.Fleet(3, sim.FleetConfig{Sites: 1, Hosts: 4, VMs: 12, HostsPerCluster: 4})
 	s.Rules = nil
@@ -20,8 +20,8 @@ func risen(t *testing.T, mhz int32, surge engine.ClusterHistory) Input {
 	}
 	for v := range s.VMs {
 		y := &s.VMs[v]
-		y.Host, y.Power, y.UsedMHz, y.UsedMiB, y.VCPUs, y.Obstacles, y.ReserveMHz, y.ReserveMiB = int32(v%3), engine.VMOn, mhz, 1024, 1, 0, 0, 0
-		s.Hosts[y.Host].UsedMHz += mhz
+		y.Host, y.Power, y.UsedMHz, y.UsedMiB, y.VCPUs, y.Obstacles, y.ReserveMHz, y.ReserveMiB = int32(v%3), engine.VMOn, 100, 1024, 1, 0, 0, 0
+		s.Hosts[y.Host].UsedMHz += 100
 		s.Hosts[y.Host].UsedMiB += 1024
 	}
 	last := &s.Hosts[3]
@@ -47,10 +47,10 @@ func built(t *testing.T, in Input) *engine.Plan {
 
 // A cluster that has lately risen by much keeps hosts on for it, and says so.
 func TestHostsStayOnForWhatMayCome(t *testing.T) {
-	if p := built(t, risen(t, 100, engine.ClusterHistory{})); count(p, engine.Standby) == 0 {
+	if p := built(t, risen(t, engine.ClusterHistory{})); count(p, engine.Standby) == 0 {
 		t.Fatalf("nothing sleeps where nothing ever rose: %v", p.Holds)
 	}
-	in := risen(t, 100, engine.ClusterHistory{Hours: [6]int32{1200}, Peaks: [7]int32{28_000}, Rises: [7]int32{26_000}})
+	in := risen(t, engine.ClusterHistory{Hours: [6]int32{1200}, Peaks: [7]int32{28_000}, Rises: [7]int32{26_000}})
 	p := built(t, in)
 	if len(p.Actions) > 0 {
 		t.Errorf("actions: %v", p.Actions)
@@ -81,7 +81,7 @@ func TestHostsStayOnForWhatMayCome(t *testing.T) {
 // A host that is asked for more than it has is relieved, of what moved a while ago as
 // well, and where no host has room one of ours is woken whoever asks for it.
 func TestAnOverloadedHostIsRelieved(t *testing.T) {
-	in := risen(t, 100, engine.ClusterHistory{})
+	in := risen(t, engine.ClusterHistory{})
 	in.Decision = &engine.Decision{}
 	for _, v := range in.Snapshot.VMsOn(0) {
 		in.Snapshot.VMs[v].UsedMHz = 3000
@@ -111,7 +111,7 @@ func TestAnOverloadedHostIsRelieved(t *testing.T) {
 
 // VMs that may all rise are spread before they do.
 func TestWhatMayRiseIsSpread(t *testing.T) {
-	in := risen(t, 100, engine.ClusterHistory{Hours: [6]int32{1200}, Peaks: [7]int32{24_000}, Rises: [7]int32{24_000}})
+	in := risen(t, engine.ClusterHistory{Hours: [6]int32{1200}, Peaks: [7]int32{24_000}, Rises: [7]int32{24_000}})
 	in.Decision = &engine.Decision{}
 	for _, v := range in.Snapshot.VMsOn(0) {
 		in.History.VMs[v].Peak = 6000
