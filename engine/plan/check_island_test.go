@@ -97,7 +97,7 @@ func checkBreak(in Input, p *engine.Plan, r *rand.Rand) *engine.Plan {
 func TestIslandsAgreeWithTheWhole(t *testing.T) {
 	sizes := []checkSize{{1, 1, 4, 5}, {2, 1, 3, 4}, {2, 2, 5, 8}, {3, 2, 6, 6}, {4, 3, 4, 3}}
 	verdicts, islands := map[bool]int{}, 0
-	for seed := range uint64(24) {
+	for seed := range uint64(24 / slower) {
 		for k, in := range []Input{checkSim(seed), checkDraw(seed, sizes[seed%uint64(len(sizes))])} {
 			t.Run(fmt.Sprintf("seed=%d.%d", seed, k), func(t *testing.T) {
 				r := rand.New(rand.NewPCG(seed, 3))
@@ -130,7 +130,7 @@ func TestIslandsAgreeWithTheWhole(t *testing.T) {
 			})
 		}
 	}
-	if verdicts[true] < 40 || verdicts[false] < 40 || islands < 3 {
+	if verdicts[true] < 40/slower || verdicts[false] < 40/slower || islands < 2 {
 		t.Errorf("accepted and refused: %v, at most %d islands: the test shows little", verdicts, islands)
 	}
 	t.Log(verdicts, islands)
