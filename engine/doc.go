@@ -18,8 +18,8 @@
 //
 // Arrows point here. Adapters (collectors and its sub-packages, policy, store,
 // vsphere, web) know the nouns and never one another, the planner or the loop.
-// engine/plan knows engine alone; engine/execute knows engine alone and decides
-// when to change the world through an interface that vsphere/actuator
+// engine/plan knows engine and engine/search; engine/execute knows engine alone and
+// decides when to change the world through an interface that vsphere/actuator
 // implements. The rules are checked by depguard in .golangci.yml.
 //
 // Beside the line stand those that ask it questions: engine/whatif builds plans

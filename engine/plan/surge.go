@@ -113,6 +113,8 @@ func (b *builder) balanceStage() {
 	}
 }
 
+// balanceSlackPct is by how many percent of a host what may come has to exceed it: less
+// is not worth a move, since what may come is an estimate.
 const balanceSlackPct = 10
 
 // even moves VM v to where it balances, and says nothing where it does not.
