@@ -116,29 +116,19 @@ func (m *merger) close(x closing) bool {
 	d.on.drop(h)
 	d.value += d.idle[h]
 	m.closed = append(m.closed, d.hosts[h])
-	// What is on the host has to move anyway; if that does not do, so does what has
-	// left others that go off.
-	give := func(list []int32) {
-		for _, v := range list {
-			if lack != [2]int64{} && m.send(i, v) {
-				for k := range lack {
-					lack[k] = max(lack[k]-int64(d.size4[v][k]), 0)
+	if lack != [2]int64{} {
+		all := slices.Clone(d.list[h])
+		for g := d.on.next(0); g >= 0; g = d.on.next(g + 1) {
+			all = append(all, d.list[g]...)
+		}
+		if list, extra := m.relief(i, h, lack, all); x.cost+extra < x.idle {
+			for _, v := range list {
+				if lack != [2]int64{} && m.send(i, v) {
+					for k := range lack {
+						lack[k] = max(lack[k]-int64(d.size4[v][k]), 0)
+					}
 				}
 			}
-		}
-	}
-	if lack != [2]int64{} {
-		if list, extra := m.relief(i, h, lack, d.list[h]); x.cost+extra < x.idle {
-			give(list)
-		}
-	}
-	if lack != [2]int64{} {
-		var others []int32
-		for g := d.on.next(0); g >= 0; g = d.on.next(g + 1) {
-			others = append(others, d.list[g]...)
-		}
-		if list, extra := m.relief(i, h, lack, others); x.cost+extra < x.idle {
-			give(list)
 		}
 	}
 	ok = lack == [2]int64{}
