@@ -29,7 +29,6 @@ import (
 	"heliostat/engine"
 	"heliostat/engine/cycle"
 	"heliostat/engine/execute"
-	"heliostat/engine/plan"
 	"heliostat/internal/strict"
 	"heliostat/policy"
 	"heliostat/vsphere"
@@ -46,7 +45,7 @@ type Config struct {
 
 	VCenters []vsphere.Config `yaml:"vcenters"`
 	Policy   policy.Config    `yaml:"policy"`
-	Plan     plan.Config      `yaml:"plan"`
+	Plan     engine.Config    `yaml:"plan"`
 	Latency  latency.Config   `yaml:"latency"`
 	Alerts   alerts.Config    `yaml:"alerts"`
 	Hazards  hazard.Config    `yaml:"hazards"`
@@ -126,7 +125,7 @@ type Log struct {
 // Default is what a file starts from.
 func Default() Config {
 	return Config{
-		Config: collectors.DefaultConfig(), Policy: policy.DefaultConfig(), Plan: plan.DefaultConfig(),
+		Config: collectors.DefaultConfig(), Policy: policy.DefaultConfig(), Plan: engine.DefaultConfig(),
 		Latency: latency.DefaultConfig(), Alerts: alerts.DefaultConfig(),
 		Schedule: Schedule{Every: time.Minute, MinGap: 5 * time.Second, ApprovalTTL: 15 * time.Minute},
 		Execute:  execute.DefaultConfig(),

@@ -6,7 +6,7 @@
 //
 // Heliostat runs one straight line, over and over:
 //
-//	collectors          policy           engine/plan        engine/execute       store
+//	collectors          policy           engine/plan, check engine/execute       store
 //	Observe        ->   Evaluate    ->   Build, Check  ->   Run (journal first)  Journal
 //	Observation         Decision         Plan               Action               Entry
 //	     \--- Snapshot ---/                                    ^------ Recover ----/
@@ -18,9 +18,11 @@
 //
 // Arrows point here. Adapters (collectors and its sub-packages, policy, store,
 // vsphere, web) know the nouns and never one another, the planner or the loop.
-// engine/plan knows engine and engine/search; engine/execute knows engine alone and
-// decides when to change the world through an interface that vsphere/actuator
-// implements. The rules are checked by depguard in .golangci.yml.
+// engine/plan knows engine and engine/search; engine/check knows engine, and neither
+// knows the other; both know engine/turns, which is the executor's rule of whose turn
+// it is. engine/execute knows engine alone and decides when to change the world
+// through an interface that vsphere/actuator implements. The rules are checked by
+// depguard in .golangci.yml.
 //
 // Beside the line stand those that ask it questions: engine/whatif builds plans
 // again with one thing changed, engine/backtest plays another policy over what the
@@ -59,7 +61,7 @@
 //
 // # Input is everything
 //
-// plan.Build takes values and returns values: Snapshot, Decision, Vetoes,
+// plan.Build takes an [Input] and returns a [Plan]. It is values: Snapshot, Decision, Vetoes,
 // History, open actions, configuration, the time, a seed and a budget counted in
 // candidate evaluations. All of it is journaled, so any cycle can be built again
 // byte for byte. [Fold] carries hysteresis and budgets from one cycle to the
@@ -68,8 +70,8 @@
 // # Start and Finish
 //
 // Two functions carry an action through a [State]: [State.Start] reserves the
-// destination, [State.Finish] frees the source. Planner, checker and simulator
-// share them and nothing else. A move therefore counts at both ends from its
+// destination, [State.Finish] frees the source. Planner, check and simulator
+// share them and hardly anything else. A move therefore counts at both ends from its
 // start to its end, everywhere.
 //
 // # Planning and vetoes alternate
@@ -77,13 +79,13 @@
 // The loop builds a plan, asks the policies' deny about its moves, appends the
 // vetoes to the Input and builds again, at most three rounds; what is still
 // refused then is refused everywhere and becomes a [Hold]. plan.Build never calls
-// policy: the last Input alone gives the plan again. Then plan.Check, which
+// policy: the last Input alone gives the plan again. Then check.Plan, which
 // shares no code with Build, replays the plan in several orders, and a plan that
 // it refuses is journaled and not acted on.
 //
 // # Kept between cycles
 //
-// The loop has one plan.Planner and one plan.Checker. The planner keeps what it made
+// The loop has one plan.Planner and one check.Checker. The planner keeps what it made
 // of a fleet (what every VM takes, what is on each host, what keeps VMs from moving and
 // hosts from taking any), and takes in what has changed: whoever assembles a snapshot
 // compares it with the one before ([Snapshot.Follow]), and where nobody did, or where
@@ -111,7 +113,7 @@
 // Three places hold back what the policies want. What they said about the
 // evacuation of a site is held against the evidence and the persons that the
 // configuration asks for, before a plan is made: what is not enough is heard as
-// advice, or not at all. plan.Check refuses a plan that does harm. A gate before
+// advice, or not at all. check.Plan refuses a plan that does harm. A gate before
 // the executor counts what is started, and knows pauses, stops in vCenter, open
 // breakers and budgets; workers ask it once more at the last moment. What the
 // gate remembers is part of the [History], so that a restart forgets none of it.

@@ -19,7 +19,6 @@ import (
 	"heliostat/bench/internal/line"
 	"heliostat/bench/internal/run"
 	"heliostat/engine"
-	"heliostat/engine/plan"
 )
 
 // A report is what one run prints.
@@ -48,7 +47,7 @@ func main() { run.Main("bitbrains", mainErr) }
 
 func mainErr(clock run.Clock, args []string, out io.Writer) error {
 	var f run.Flags
-	c := plan.DefaultConfig()
+	c := engine.DefaultConfig()
 	fs := flag.NewFlagSet("bitbrains", flag.ContinueOnError)
 	month := fs.String("month", "2013-8", "as 2013-8")
 	days := fs.Float64("days", 28, "days, after one that only fills the memory")
@@ -89,7 +88,7 @@ func mainErr(clock run.Clock, args []string, out io.Writer) error {
 }
 
 // measure plays the days by one configuration and prints what came of it.
-func measure(clock run.Clock, w *world, c plan.Config, days float64, asJSON bool, out io.Writer) error {
+func measure(clock run.Clock, w *world, c engine.Config, days float64, asJSON bool, out io.Writer) error {
 	ctx, began := context.Background(), clock.CPU()
 	l, err := line.Open(ctx, c)
 	if err != nil {

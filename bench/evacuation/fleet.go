@@ -4,7 +4,6 @@ import (
 	"math/rand/v2"
 
 	"heliostat/engine"
-	"heliostat/engine/plan"
 	"heliostat/engine/sim"
 )
 
@@ -19,11 +18,11 @@ type fleetSize struct {
 // there is room for half of its VMs besides, on the first hosts of the others, and
 // none on the rest. A VM's tier is drawn as 7, 18, 30 and 45 of a hundred for the
 // highest to the lowest.
-func generate(seed uint64, x fleetSize, scarce bool) plan.Input {
+func generate(seed uint64, x fleetSize, scarce bool) engine.Input {
 	r := rand.New(rand.NewPCG(seed, 1))
 	s := sim.Fleet(seed, sim.FleetConfig{Sites: x.sites, Hosts: x.hosts, VMs: x.vms, ObstaclePct: 1, OffPct: 4, TemplatePct: 1, AcrossPct: 60, LoadPct: 60})
-	c := plan.DefaultConfig()
-	c.Modes = plan.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
+	c := engine.DefaultConfig()
+	c.Modes = engine.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
 	mbps := int64(0)
 	for i := range s.Links {
 		k := &s.Links[i]
@@ -57,7 +56,7 @@ func generate(seed uint64, x fleetSize, scarce bool) plan.Input {
 	// 1 MiB is 8.388608 Mbit.
 	seconds := mib * 8_388_608 / (mbps * 1_000_000) * 7 / 10
 	d.Evacuations = []engine.Evacuation{{Place: engine.Subject{Kind: "site", ID: string(s.Sites[0].ID)}, Deadline: s.At + engine.Unix(seconds)}}
-	return plan.Input{Cycle: 1, Now: s.At, Seed: seed, Level: engine.Enforce, Snapshot: s, Decision: d, History: engine.Fold(&engine.History{}, s, nil, c.Low), Config: c}
+	return engine.Input{Cycle: 1, Now: s.At, Seed: seed, Level: engine.Enforce, Snapshot: s, Decision: d, History: engine.Fold(&engine.History{}, s, nil, c.Low), Config: c}
 }
 
 // fill leaves so much memory free on the hosts of the other sites, one in turn at

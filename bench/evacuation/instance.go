@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"heliostat/engine"
-	"heliostat/engine/plan"
 )
 
 // instance is the part of a BtrPlace instance that a decommissioning is made of:
@@ -78,28 +77,28 @@ const now engine.Unix = 1_800_000_000
 // one cluster and are evacuated, those that take the VMs are another, storage is
 // shared, and each VM may go to the one node that the instance names. Set-up takes
 // no time, as in BtrPlace's model.
-func load(path string) (plan.Input, error) {
+func load(path string) (engine.Input, error) {
 	var in instance
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return plan.Input{}, err
+		return engine.Input{}, err
 	}
 	if err := json.Unmarshal(b, &in); err != nil {
-		return plan.Input{}, fmt.Errorf("read %s: %w", path, err)
+		return engine.Input{}, fmt.Errorf("read %s: %w", path, err)
 	}
 	x := &world{s: &engine.Snapshot{At: now}, host: map[int]int32{}}
 	if err := x.nodes(&in); err != nil {
-		return plan.Input{}, fmt.Errorf("%s: %w", path, err)
+		return engine.Input{}, fmt.Errorf("%s: %w", path, err)
 	}
 	if err := x.vms(&in); err != nil {
-		return plan.Input{}, fmt.Errorf("%s: %w", path, err)
+		return engine.Input{}, fmt.Errorf("%s: %w", path, err)
 	}
-	c := plan.DefaultConfig()
-	c.Modes = plan.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
+	c := engine.DefaultConfig()
+	c.Modes = engine.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
 	c.Cost.SetupS, c.Cost.EfficiencyPct = 0, 100
 	c.Limits.VCenterUnits = int32(len(x.s.VMs)) // there is no vCenter in it
 	c.EvacuationCPUPct, c.EvacuationMemPct, c.VCPUPerCoreX10 = 100, 100, 1000
-	return plan.Input{Cycle: 1, Now: now, Level: engine.Enforce, Snapshot: x.s, Decision: x.decision(&in), History: &engine.History{}, Config: c}, x.s.Validate()
+	return engine.Input{Cycle: 1, Now: now, Level: engine.Enforce, Snapshot: x.s, Decision: x.decision(&in), History: &engine.History{}, Config: c}, x.s.Validate()
 }
 
 // A world is a snapshot under construction.

@@ -5,7 +5,7 @@
 //	go run ./bench/evacuation -data DIR
 //	go run ./bench/evacuation -short -json
 //
-// Each run is engine/plan's Build, Check and Certify, as in the daemon, and prints a
+// Each run is the planner's Build, its check and Certify, as in the daemon, and prints a
 // line. Of an instance it says how long the moves take, simulated, for what they
 // would at least: the volume that some interface has to carry. Of a fleet it says
 // what works by the deadline, simulated, for the most that any plan could reach.
@@ -23,6 +23,7 @@ import (
 
 	"heliostat/bench/internal/run"
 	"heliostat/engine"
+	"heliostat/engine/check"
 	"heliostat/engine/plan"
 )
 
@@ -49,7 +50,7 @@ type report struct {
 type task struct {
 	name  string
 	seed  uint64
-	input func() (plan.Input, error)
+	input func() (engine.Input, error)
 	fleet bool
 }
 
@@ -111,7 +112,7 @@ func all(f *run.Flags, short bool) ([]task, error) {
 		if err != nil {
 			return nil, err
 		}
-		tasks = append(tasks, task{name: name, input: func() (plan.Input, error) { return load(path) }})
+		tasks = append(tasks, task{name: name, input: func() (engine.Input, error) { return load(path) }})
 	}
 	sizes := []fleetSize{{3, 48, 480, 4000}, {6, 400, 4000, 8000}}
 	if short {
@@ -134,7 +135,7 @@ func fleetTask(size fleetSize, seed uint64, scarce, trade bool) task {
 	if scarce {
 		room = "scarce"
 	}
-	return task{name: fmt.Sprintf("%d hosts, %s", size.hosts, room), seed: seed, fleet: true, input: func() (plan.Input, error) {
+	return task{name: fmt.Sprintf("%d hosts, %s", size.hosts, room), seed: seed, fleet: true, input: func() (engine.Input, error) {
 		in := generate(seed, size, scarce)
 		in.Config.TradeTiers = trade
 		return in, nil
@@ -155,7 +156,7 @@ func measure(t *task, r *report) error {
 	}
 	p := plan.Build(in)
 	r.BuildMS = lap()
-	if err := plan.Check(in, p); err != nil {
+	if err := check.Plan(in, p); err != nil {
 		return fmt.Errorf("%s: the check refuses the plan: %w", t.name, err)
 	}
 	r.CheckMS = lap()
@@ -181,7 +182,7 @@ func measure(t *task, r *report) error {
 
 // volume is the longest that an interface needs for what it has to carry at least:
 // each VM's memory sent alone at the full rate.
-func volume(in *plan.Input, p *engine.Plan) int64 {
+func volume(in *engine.Input, p *engine.Plan) int64 {
 	s := in.Snapshot
 	mib := make([]int64, len(s.Hosts))
 	for i := range p.Actions {

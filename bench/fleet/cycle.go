@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"heliostat/engine"
+	"heliostat/engine/check"
 	"heliostat/engine/cycle"
 	"heliostat/engine/plan"
 	"heliostat/engine/sim"
@@ -27,13 +28,13 @@ type daemon struct {
 	policies *policy.Service
 	journal  *store.Journal
 	dir      string // of the journal
-	config   plan.Config
+	config   engine.Config
 	snapshot *engine.Snapshot
 	history  *engine.History
 	cycle    uint64
 	bases    map[string]string // by part: the value that the next is laid against
 	planner  plan.Planner
-	checker  plan.Checker
+	checker  check.Checker
 }
 
 // runFleet makes a fleet and runs cycles on it.
@@ -88,8 +89,8 @@ func open(ctx context.Context, dir string, s *engine.Snapshot) (*daemon, error) 
 	for _, name := range shipped.Policies {
 		cfg.Modes[name] = engine.Enforce
 	}
-	d := &daemon{dir: dir, config: plan.DefaultConfig(), snapshot: s, history: remembered(s), bases: map[string]string{}}
-	d.config.Modes = plan.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
+	d := &daemon{dir: dir, config: engine.DefaultConfig(), snapshot: s, history: remembered(s), bases: map[string]string{}}
+	d.config.Modes = engine.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
 	if d.policies, err = policy.NewService(ctx, rego.FS, cfg, slog.New(slog.DiscardHandler)); err != nil {
 		return nil, err
 	}
@@ -122,7 +123,7 @@ func (d *daemon) once(ctx context.Context) (*oneCycle, error) {
 			return nil, err
 		}
 	}
-	in := plan.Input{
+	in := engine.Input{
 		Cycle: d.cycle, Now: v.Now, Seed: d.cycle, Budget: d.config.DefaultBudget, Level: engine.Enforce,
 		Snapshot: d.snapshot, Decision: decision.Audience(engine.Enforce, ""), History: d.history, Config: d.config,
 	}
@@ -130,7 +131,7 @@ func (d *daemon) once(ctx context.Context) (*oneCycle, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.checker.Check(in, p); err != nil {
+	if err := d.checker.Plan(in, p); err != nil {
 		return nil, fmt.Errorf("own plan refused: %w", err)
 	}
 	c.add(w.lap("check"))
@@ -146,7 +147,7 @@ func (d *daemon) once(ctx context.Context) (*oneCycle, error) {
 }
 
 // settle builds the plan around the vetoes of its moves, as the loop does.
-func (d *daemon) settle(ctx context.Context, c *oneCycle, w *watch, v engine.View, in *plan.Input) (*engine.Plan, error) {
+func (d *daemon) settle(ctx context.Context, c *oneCycle, w *watch, v engine.View, in *engine.Input) (*engine.Plan, error) {
 	type pair struct {
 		vm engine.VMID
 		to engine.HostID
@@ -227,7 +228,7 @@ func remembered(s *engine.Snapshot) *engine.History {
 	past := &engine.Snapshot{Clusters: s.Clusters, Hosts: s.Hosts, VMs: s.VMs}
 	for i := range 12 {
 		past.At = at - engine.Unix(interval*(12-i))
-		h = engine.Fold(h, past, nil, plan.DefaultConfig().Low)
+		h = engine.Fold(h, past, nil, engine.DefaultConfig().Low)
 	}
 	return h
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"heliostat/engine"
+	"heliostat/engine/check"
 	"heliostat/engine/plan"
 	"heliostat/engine/sim"
 )
@@ -106,7 +107,7 @@ func measureMerging(ctx context.Context, o options) (*merged, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	in := plan.Input{Cycle: 1, Now: s.At, Seed: o.seed, Level: engine.Enforce, Snapshot: s, Decision: permitted(s), History: remembered(s), Config: unrationed()}
+	in := engine.Input{Cycle: 1, Now: s.At, Seed: o.seed, Level: engine.Enforce, Snapshot: s, Decision: permitted(s), History: remembered(s), Config: unrationed()}
 	// With hosts so full a move costs more than a few hours of a host's idling.
 	in.Config.PowerHoldsS = 72 * 3600
 	x := &merged{Clusters: len(s.Clusters)}
@@ -117,7 +118,7 @@ func measureMerging(ctx context.Context, o options) (*merged, error) {
 		}
 	}
 	var cost [2]engine.PowerCost
-	for k, reach := range []plan.Reach{plan.ReachCluster, plan.ReachSite} {
+	for k, reach := range []engine.Reach{engine.ReachCluster, engine.ReachSite} {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -125,7 +126,7 @@ func measureMerging(ctx context.Context, o options) (*merged, error) {
 		w := startWatch()
 		p := plan.Build(in)
 		cpu := w.lap("").CPUMS
-		if plan.Check(in, p) != nil {
+		if check.Plan(in, p) != nil {
 			x.Failures++
 		}
 		standby, moves, crossing := 0, 0, 0
@@ -161,7 +162,7 @@ func percent(part, of int) float64 { return 100 * float64(part) / float64(max(of
 // leastOn is how many hosts have to stay on: at each site, clusters with hosts of
 // one kind together carry what runs in them, below the limits and beside one host
 // that fails in each. Written anew, from nothing that the planner uses.
-func leastOn(s *engine.Snapshot, c *plan.Config) int {
+func leastOn(s *engine.Snapshot, c *engine.Config) int {
 	type pool struct {
 		site int32
 		evc  string

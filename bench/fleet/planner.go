@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"heliostat/engine"
+	"heliostat/engine/check"
 	"heliostat/engine/plan"
 	"heliostat/engine/sim"
 )
 
 // A planner is what engine/plan alone takes and gives on a fleet, without policies
 // and journal: every host may sleep, nothing is rationed, and each plan is made by a
-// plan.Planner and held against a plan.Checker, which are kept as the daemon keeps them.
+// plan.Planner and held against a check.Checker, which are kept as the daemon keeps them.
 type planner struct {
 	Plans         int     `json:"plans"`
 	PlanMSP50     float64 `json:"plan_ms_p50"` // wall: Build and Check
@@ -64,9 +65,9 @@ func permitted(s *engine.Snapshot) *engine.Decision {
 // A desk is the daemon's planner and checker, which keep what they made of the fleet,
 // and what they are asked next.
 type desk struct {
-	plan.Input
+	engine.Input
 	planner plan.Planner
-	checker plan.Checker
+	checker check.Checker
 }
 
 // turn takes a snapshot that was assembled after the last.
@@ -79,7 +80,7 @@ func (d *desk) turn(s *engine.Snapshot) {
 func measurePlanner(ctx context.Context, o options) (*planner, error) {
 	s := sim.Fleet(o.seed, sim.FleetConfig{Sites: o.sites, Hosts: o.hosts, VMs: o.vms, RulePct: 60, AcrossPct: 50, ObstaclePct: 1})
 	generations(s)
-	d := &desk{Input: plan.Input{Cycle: 1, Now: s.At, Seed: o.seed, Level: engine.Enforce, Snapshot: s, Decision: permitted(s), History: remembered(s), Config: unrationed()}}
+	d := &desk{Input: engine.Input{Cycle: 1, Now: s.At, Seed: o.seed, Level: engine.Enforce, Snapshot: s, Decision: permitted(s), History: remembered(s), Config: unrationed()}}
 	x := &planner{}
 	before := liveHeap()
 	peak := watchHeap()
@@ -114,9 +115,9 @@ func measurePlanner(ctx context.Context, o options) (*planner, error) {
 // small measures the first plan that is safe, by a planner that knows nothing yet,
 // and plans after little has happened, with the rations of the daemon.
 func (x *planner) small(d *desk, rnd *rand.Rand) {
-	d.Config, d.Decision = plan.DefaultConfig(), &engine.Decision{}
+	d.Config, d.Decision = engine.DefaultConfig(), &engine.Decision{}
 	d.Config.Modes = unrationed().Modes
-	d.planner, d.checker = plan.Planner{}, plan.Checker{}
+	d.planner, d.checker = plan.Planner{}, check.Checker{}
 	first := x.timed(d)
 	x.FirstSafeMS, x.FirstSafeCPU = first.WallMS, first.CPUMS
 
@@ -197,9 +198,9 @@ func failed(s *engine.Snapshot, n int) *engine.Snapshot {
 }
 
 // unrationed is the shipped configuration, all enforced, without budgets and rests.
-func unrationed() plan.Config {
-	c := plan.DefaultConfig()
-	c.Modes = plan.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
+func unrationed() engine.Config {
+	c := engine.DefaultConfig()
+	c.Modes = engine.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
 	const all = 1 << 30
 	c.MovesPerCycle, c.MovesPerHour, c.MovesPerDay, c.PowerPerHour, c.PowerPerDay = all, all, all, all, all
 	c.CooldownS, c.ReturnS, c.PowerCooldownS = 0, 0, 0
@@ -207,7 +208,7 @@ func unrationed() plan.Config {
 }
 
 func (x *planner) check(d *desk, p *engine.Plan) {
-	if d.checker.Check(d.Input, p) != nil {
+	if d.checker.Plan(d.Input, p) != nil {
 		x.CheckFailures++
 	}
 }

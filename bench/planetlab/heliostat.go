@@ -7,7 +7,6 @@ import (
 
 	"heliostat/bench/internal/line"
 	"heliostat/engine"
-	"heliostat/engine/plan"
 )
 
 // A daemon decides as Heliostat does, on what it sees of the world.
@@ -28,14 +27,14 @@ const (
 // settings are the daemon's own, but for what this world does not have: a failure
 // of a host to be survived, vCPUs that share cores, or persons who mind how many
 // moves there are in an hour.
-func settings(cpuMax int) plan.Config {
-	c := plan.DefaultConfig()
+func settings(cpuMax int) engine.Config {
+	c := engine.DefaultConfig()
 	c.CPUMaxPct, c.ReserveHosts, c.VCPUPerCoreX10 = int32(cpuMax), 0, 10_000
 	c.MovesPerCycle, c.MovesPerHour, c.MovesPerDay, c.PowerPerHour, c.PowerPerDay = 10_000, 100_000, 1_000_000, 10_000, 100_000
 	return c
 }
 
-func newDaemon(ctx context.Context, w *world, c plan.Config) (*daemon, error) {
+func newDaemon(ctx context.Context, w *world, c engine.Config) (*daemon, error) {
 	l, err := line.Open(ctx, c)
 	d := &daemon{w: w, line: l, asleep: make([]bool, len(w.hosts)), hosts: map[engine.HostID]int32{}}
 	for h := range w.hosts {

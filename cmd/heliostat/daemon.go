@@ -19,9 +19,9 @@ import (
 	"heliostat/collectors/vcenter"
 	"heliostat/configs"
 	"heliostat/engine"
+	"heliostat/engine/check"
 	"heliostat/engine/cycle"
 	"heliostat/engine/execute"
-	"heliostat/engine/plan"
 	"heliostat/policy"
 	"heliostat/rego"
 	"heliostat/store"
@@ -101,7 +101,7 @@ func newDaemon(ctx context.Context, cfg *configs.Config, j *store.Journal, at su
 	d.loop = cycle.New(cycle.Loop{
 		Collector: resolving{set}, Policy: d.policies, Executor: executor, Journal: j,
 		Config: cfg.Plan, Sanity: cfg.Sanity, Schedule: schedule, MinGap: cfg.Schedule.MinGap, ApprovalTTL: cfg.Schedule.ApprovalTTL,
-		Windows: cfg.WindowsAt, Rails: cfg.Rails, Bans: d.may.Bans, SelfTest: plan.SelfTest, KillFile: killFile(cfg, at), Publish: d.publish, Alive: d.alive, Log: d.log,
+		Windows: cfg.WindowsAt, Rails: cfg.Rails, Bans: d.may.Bans, SelfTest: check.SelfTest, KillFile: killFile(cfg, at), Publish: d.publish, Alive: d.alive, Log: d.log,
 		Shadows: d.shadows(),
 	})
 	return d, nil

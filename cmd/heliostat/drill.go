@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"heliostat/engine"
+	"heliostat/engine/check"
 	"heliostat/engine/cycle"
 	"heliostat/engine/plan"
 )
@@ -105,7 +106,7 @@ func drillJournaled(cmd *cobra.Command, g *globals, state string, then moment, w
 	in = cycle.Drilled(in, site, engine.At(by), "drill")
 	in.Level, in.Paused = engine.Advise, ""
 	p := plan.Build(in)
-	if err := plan.Check(in, p); err != nil {
+	if err := check.Plan(in, p); err != nil {
 		return none, fmt.Errorf("the check refuses the plan: %w", err)
 	}
 	return cycle.Certified(in, p, site)

@@ -12,7 +12,6 @@ import (
 
 	"heliostat/engine"
 	"heliostat/engine/cycle"
-	"heliostat/engine/plan"
 	"heliostat/engine/whatif"
 	"heliostat/policy"
 )
@@ -138,7 +137,7 @@ func explain(ctx context.Context, j journal, kind, name string, number uint64) (
 }
 
 // fill says what decision and plan, and the rails beside them, have to do with the object.
-func (e *explanation) fill(ctx context.Context, in *plan.Input, d *engine.Decision, p *engine.Plan, rails []engine.Hold, name string) error {
+func (e *explanation) fill(ctx context.Context, in *engine.Input, d *engine.Decision, p *engine.Plan, rails []engine.Hold, name string) error {
 	o, err := e.find(in, name)
 	if err != nil {
 		return err
@@ -203,7 +202,7 @@ func (e *explanation) concerns(vm, from, to, fromSite, toSite string) bool {
 type object struct{ vm, host, site int32 }
 
 // find looks the object up by name or ID and states what was seen of it.
-func (e *explanation) find(in *plan.Input, name string) (object, error) {
+func (e *explanation) find(in *engine.Input, name string) (object, error) {
 	s := in.Snapshot
 	o := object{engine.None, engine.None, engine.None}
 	fact := func(format string, args ...any) { e.Facts = append(e.Facts, fmt.Sprintf(format, args...)) }
@@ -300,7 +299,7 @@ func micro(v int32) string {
 }
 
 // opinions gathers what the policies said about the object.
-func (e *explanation) opinions(in *plan.Input, d *engine.Decision, o object) {
+func (e *explanation) opinions(in *engine.Input, d *engine.Decision, o object) {
 	s := in.Snapshot
 	say := func(b engine.By, about, format string, args ...any) {
 		v := d.Voices[b.Voice]

@@ -14,7 +14,6 @@ import (
 	"heliostat/engine"
 	"heliostat/engine/backtest"
 	"heliostat/engine/cycle"
-	"heliostat/engine/plan"
 	"heliostat/engine/sim"
 	"heliostat/policy"
 	"heliostat/rego"
@@ -22,7 +21,7 @@ import (
 
 // A staged scene is a small fleet in which one thing binds.
 type staged struct {
-	plan.Input
+	engine.Input
 	v     int32         // a VM at the first site, which a policy wants at the second
 	h     int32         // its host
 	rails []engine.Hold // what the loop holds back beside the plan
@@ -63,8 +62,8 @@ func (x *staged) links(f func(*engine.Link)) {
 func newScene(t *testing.T) *staged {
 	t.Helper()
 	s := sim.Fleet(3, sim.FleetConfig{Hosts: 9, VMs: 30, AcrossPct: 100, LoadPct: 30})
-	x := &staged{Input: plan.Input{Cycle: 1, Now: s.At, Seed: 1, Level: engine.Enforce, Snapshot: s, Config: plan.DefaultConfig(), History: &engine.History{}}}
-	x.Config.Modes = plan.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
+	x := &staged{Input: engine.Input{Cycle: 1, Now: s.At, Seed: 1, Level: engine.Enforce, Snapshot: s, Config: engine.DefaultConfig(), History: &engine.History{}}}
+	x.Config.Modes = engine.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
 	x.v = int32(slices.IndexFunc(s.VMs, func(v engine.VM) bool { return v.Power == engine.VMOn && s.Hosts[v.Host].Site == 0 }))
 	x.h = s.VMs[x.v].Host
 	return x

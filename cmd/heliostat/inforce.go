@@ -11,7 +11,6 @@ import (
 	"heliostat/engine"
 	"heliostat/engine/backtest"
 	"heliostat/engine/cycle"
-	"heliostat/engine/plan"
 	"heliostat/engine/whatif"
 	"heliostat/policy"
 )
@@ -29,7 +28,7 @@ type force struct {
 }
 
 // inForce loads the policies that made the decision, with the modes and weights of then.
-func inForce(ctx context.Context, j journal, d *engine.Decision, in *plan.Input) (*force, error) {
+func inForce(ctx context.Context, j journal, d *engine.Decision, in *engine.Input) (*force, error) {
 	f, err := loadForce(ctx, j, d.Revision, cycle.BundleVoices(d))
 	if err == nil {
 		f.view = backtest.ViewOf(in)
@@ -110,7 +109,7 @@ func (f *force) deny(ctx context.Context, level engine.Mode) whatif.Deny {
 }
 
 // read adds to what was said where it is written, and which values were read for it.
-func (f *force) read(ctx context.Context, in *plan.Input, o object, all []said) error {
+func (f *force) read(ctx context.Context, in *engine.Input, o object, all []said) error {
 	s := in.Snapshot
 	asked := map[string][]policy.Reading{}
 	var last engine.HostID // that a rule refused; a move that is refused everywhere was to some host

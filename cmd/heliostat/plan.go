@@ -67,20 +67,20 @@ would go or why it cannot.`,
 
 // dryPlan runs one dry cycle in a state folder of its own, since the daemon may
 // own the real one: what it needs is what the fleet looks like now.
-func dryPlan(ctx context.Context, cfg *configs.Config, drain []string) (plan.Input, *engine.Plan, error) {
+func dryPlan(ctx context.Context, cfg *configs.Config, drain []string) (engine.Input, *engine.Plan, error) {
 	dir, err := os.MkdirTemp("", "heliostat-plan-")
 	if err != nil {
-		return plan.Input{}, nil, err
+		return engine.Input{}, nil, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	j, err := store.Open(dir, store.Options{})
 	if err != nil {
-		return plan.Input{}, nil, err
+		return engine.Input{}, nil, err
 	}
 	defer func() { _ = j.Close() }()
 	d, err := newDaemon(ctx, cfg, j, surroundings{noSockets: true})
 	if err != nil {
-		return plan.Input{}, nil, err
+		return engine.Input{}, nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	g, ctx := errgroup.WithContext(ctx)
@@ -92,7 +92,7 @@ func dryPlan(ctx context.Context, cfg *configs.Config, drain []string) (plan.Inp
 	if err == nil {
 		d.loop.Restore(ctx, memory)
 	}
-	var in plan.Input
+	var in engine.Input
 	var p *engine.Plan
 	if err == nil {
 		in, p, err = d.loop.Dry(ctx, engine.Advise, func(s *engine.Snapshot) ([]engine.HostID, error) { return hostsNamed(s, drain) })
@@ -164,7 +164,7 @@ func count(n int, thing string) string {
 }
 
 // printPlan writes a plan for people.
-func printPlan(w io.Writer, in plan.Input, p *engine.Plan) error {
+func printPlan(w io.Writer, in engine.Input, p *engine.Plan) error {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	s := in.Snapshot

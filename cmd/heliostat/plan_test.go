@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"heliostat/engine"
-	"heliostat/engine/plan"
 )
 
 // TestPlanHeader counts rules that are disabled, and says that they are.
@@ -16,7 +15,7 @@ func TestPlanHeader(t *testing.T) {
 			s.Rules[i].Disabled = i < disabled
 		}
 		var b strings.Builder
-		if err := printPlan(&b, plan.Input{Snapshot: s}, &engine.Plan{}); err != nil || !strings.Contains(b.String(), want) {
+		if err := printPlan(&b, engine.Input{Snapshot: s}, &engine.Plan{}); err != nil || !strings.Contains(b.String(), want) {
 			t.Errorf("got %q, %v, want %q", b.String(), err, want)
 		}
 	}

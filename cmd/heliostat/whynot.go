@@ -13,7 +13,6 @@ import (
 
 	"heliostat/engine"
 	"heliostat/engine/cycle"
-	"heliostat/engine/plan"
 	"heliostat/engine/whatif"
 )
 
@@ -154,7 +153,7 @@ func lastPlan(j journal, number uint64) (planned, error) {
 	return last, nil
 }
 
-func whyNot(in plan.Input, name, to string, deny whatif.Deny) (*whatif.Answer, error) {
+func whyNot(in engine.Input, name, to string, deny whatif.Deny) (*whatif.Answer, error) {
 	s := in.Snapshot
 	v, err := vmNamed(s, name)
 	if err != nil {
@@ -237,7 +236,7 @@ func beyond(more float64) string {
 
 // nearest is the answer for the site that the VM is least kept from, nil where there
 // is none. A site that it is worth moving to already comes before others.
-func nearest(in *plan.Input, v int32, deny whatif.Deny) *whatif.Answer {
+func nearest(in *engine.Input, v int32, deny whatif.Deny) *whatif.Answer {
 	if len(in.Snapshot.VMs) > nearestVMs {
 		return nil
 	}

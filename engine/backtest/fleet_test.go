@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"heliostat/engine"
-	"heliostat/engine/plan"
 	"heliostat/engine/sim"
 )
 
@@ -13,7 +12,7 @@ import (
 func TestFleetFollowsPersonsAndNotTheRecordedDaemon(t *testing.T) {
 	first := sim.Fleet(3, sim.FleetConfig{Sites: 2, Hosts: 6, VMs: 12})
 	at := func(s *engine.Snapshot, now engine.Unix) *moment {
-		return &moment{snapshot: s, history: &engine.History{}, in: plan.Input{Now: now}}
+		return &moment{snapshot: s, history: &engine.History{}, in: engine.Input{Now: now}}
 	}
 	w := newFleet()
 	w.observe(at(first, sim.Start))

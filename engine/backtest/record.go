@@ -149,7 +149,7 @@ type moment struct {
 	snapshot *engine.Snapshot
 	history  *engine.History
 	decision *engine.Decision // of all voices
-	in       plan.Input       // of what is enforced
+	in       engine.Input     // of what is enforced
 	view     engine.View      // as the policies were shown it
 }
 
@@ -195,8 +195,8 @@ func (r *Record) each(ctx context.Context, steps ...func(context.Context, *frame
 }
 
 // input reads the rest of one plan's input.
-func (r *Record) input(m *moment, digest string) (plan.Input, error) {
-	var in plan.Input
+func (r *Record) input(m *moment, digest string) (engine.Input, error) {
+	var in engine.Input
 	err := r.read("input", digest, &in)
 	in.Snapshot, in.History = m.snapshot, m.history
 	return in, err
@@ -247,7 +247,7 @@ func (b *bench) of(ctx context.Context, recorded *engine.Decision) (Policy, erro
 func (r *Record) Cycles() int { return len(r.frames) }
 
 // ViewOf is what the policies were shown when the plan of in was made.
-func ViewOf(in *plan.Input) engine.View {
+func ViewOf(in *engine.Input) engine.View {
 	v := engine.View{Now: in.Now, Snapshot: in.Snapshot, History: in.History, Windows: in.Windows, Low: in.Config.Low, Budget: plan.BudgetLeft(in.Config, in.History, in.Now)}
 	for _, o := range in.Open {
 		if o.Plan != "" { // what a person has approved and is not started yet names no plan, and policies do not see it

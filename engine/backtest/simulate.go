@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"heliostat/engine"
+	"heliostat/engine/check"
 	"heliostat/engine/cycle"
 	"heliostat/engine/plan"
 	"heliostat/engine/sim"
@@ -125,7 +126,7 @@ func (x *simulation) cycle(ctx context.Context, m *moment, p Policy) error {
 	x.m.decided(s, in.Decision, in.Config.Cost.EnergyWhPerGB)
 	x.m.planned(made)
 	x.m.point(x.now, s, x.w.own)
-	switch err := plan.Check(in, made); {
+	switch err := check.Plan(in, made); {
 	case in.Paused != "":
 		x.offer(nil)
 	case err != nil || len(review.Rejects) > 0:

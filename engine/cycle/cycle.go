@@ -18,6 +18,7 @@ import (
 	"github.com/robfig/cron/v3"
 
 	"heliostat/engine"
+	"heliostat/engine/check"
 	"heliostat/engine/execute"
 	"heliostat/engine/plan"
 )
@@ -97,7 +98,7 @@ type Loop struct {
 	Policy    Policy
 	Executor  *execute.Executor
 	Journal   Journal
-	Config    plan.Config
+	Config    engine.Config
 	Sanity    engine.Sanity // how far the fleet may change from one cycle to the next and be believed
 	Schedule  cron.Schedule
 	// MinGap is the least time between two cycles, however often it is poked.
@@ -132,7 +133,7 @@ type Loop struct {
 	history      *engine.History
 	paused       *engine.OperatorRecord
 	pending      *Pending
-	pendingInput plan.Input
+	pendingInput engine.Input
 	approved     []approved
 	rejected     map[string]time.Time    // by plan hash: until when it is not offered again
 	standing     engine.RevisionRecord   // as journaled
@@ -145,7 +146,7 @@ type Loop struct {
 	tested       time.Time     // when the guards were tested last
 	bases        map[string]base
 	planner      plan.Planner // of plans that may be acted on: it keeps what it made of the fleet
-	checker      plan.Checker
+	checker      check.Checker
 	unheard      map[string]string // by bundle in shadow: why it was not heard last
 	shown        Published
 }
@@ -153,7 +154,7 @@ type Loop struct {
 // approved is an advised plan that a person has approved and is being carried out.
 type approved struct {
 	name string // of its program
-	in   plan.Input
+	in   engine.Input
 }
 
 // AliveEvery is how often Alive is called while nothing happens.

@@ -15,7 +15,6 @@ import (
 
 	"heliostat/engine"
 	"heliostat/engine/execute"
-	"heliostat/engine/plan"
 )
 
 // fleet is three hosts of one cluster and a VM on the first; it is the
@@ -230,8 +229,8 @@ type rig struct {
 
 func newRig(t *testing.T, f *fleet, b *book, mode engine.Mode) *rig {
 	t.Helper()
-	c := plan.DefaultConfig()
-	c.Modes = plan.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
+	c := engine.DefaultConfig()
+	c.Modes = engine.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
 	schedule, err := ParseSchedule("@every 1m", nil)
 	if err != nil {
 		t.Fatal(err)

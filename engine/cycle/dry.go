@@ -6,23 +6,23 @@ import (
 	"time"
 
 	"heliostat/engine"
-	"heliostat/engine/plan"
+	"heliostat/engine/check"
 )
 
 // Dry runs the line once up to the check and changes nothing: it journals
 // nothing and starts nothing. choose picks from the snapshot the hosts that a
 // person asks to empty; it may be nil. The loop must not run.
-func (l *Loop) Dry(ctx context.Context, level engine.Mode, choose func(*engine.Snapshot) ([]engine.HostID, error)) (plan.Input, *engine.Plan, error) {
+func (l *Loop) Dry(ctx context.Context, level engine.Mode, choose func(*engine.Snapshot) ([]engine.HostID, error)) (engine.Input, *engine.Plan, error) {
 	now := time.Now()
 	l.cycle++
 	s, err := l.Collector.Collect(ctx, now, l.resolve)
 	if err != nil {
-		return plan.Input{}, nil, fmt.Errorf("collect: %w", err)
+		return engine.Input{}, nil, fmt.Errorf("collect: %w", err)
 	}
 	l.history = engine.Fold(l.history, s, l.Executor.Ended(), l.Config.Low)
 	w := &work{l: l, view: l.view(now, s), start: now}
 	if w.decision, err = l.Policy.Evaluate(ctx, w.view); err != nil {
-		return plan.Input{}, nil, fmt.Errorf("evaluate policies: %w", err)
+		return engine.Input{}, nil, fmt.Errorf("evaluate policies: %w", err)
 	}
 	in := w.input(level, "")
 	if choose != nil {
@@ -34,5 +34,5 @@ func (l *Loop) Dry(ctx context.Context, level engine.Mode, choose func(*engine.S
 	if err != nil {
 		return in, nil, err
 	}
-	return in, p, plan.Check(in, p)
+	return in, p, check.Plan(in, p)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"heliostat/engine"
+	"heliostat/engine/check"
 	"heliostat/engine/plan"
 )
 
@@ -144,7 +145,7 @@ func (l *Loop) Drill(ctx context.Context, site string, by time.Time, who string,
 		if err != nil {
 			return err
 		}
-		if err := plan.Check(in, p); err != nil {
+		if err := check.Plan(in, p); err != nil {
 			return fmt.Errorf("the check refuses the plan: %w", err)
 		}
 		if c, err = Certified(in, p, site); err != nil || look {
@@ -170,7 +171,7 @@ func (l *Loop) Drill(ctx context.Context, site string, by time.Time, who string,
 }
 
 // Drilled is the input with one more evacuation, for asking what it would come to.
-func Drilled(in plan.Input, site string, by engine.Unix, who string) plan.Input {
+func Drilled(in engine.Input, site string, by engine.Unix, who string) engine.Input {
 	d := in.Decision
 	if d == nil {
 		d = &engine.Decision{}
@@ -183,7 +184,7 @@ func Drilled(in plan.Input, site string, by engine.Unix, who string) plan.Input 
 }
 
 // Certified is the certificate of a site's evacuation.
-func Certified(in plan.Input, p *engine.Plan, site string) (engine.Certificate, error) {
+func Certified(in engine.Input, p *engine.Plan, site string) (engine.Certificate, error) {
 	for _, c := range plan.Certify(in, p) {
 		if c.Demand == (engine.Subject{Kind: "site", ID: site}) {
 			return c, nil

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"heliostat/engine"
+	"heliostat/engine/check"
 	"heliostat/engine/execute"
-	"heliostat/engine/plan"
 )
 
 // town is the fleet at two sites: the first host stands at a, the others at b.
@@ -107,7 +107,7 @@ func newScene(t *testing.T, x *town, b *book, rails Rails, say func(*engine.Deci
 	sanity.StuckS = 0 // a town's loads stay as they are
 	out.Loop = New(Loop{
 		Collector: x, Policy: out.said, Executor: execute.New(&x.crowd, b, base.Config.Limits, slog.New(slog.DiscardHandler)), Journal: b, Config: base.Config, Sanity: sanity,
-		Schedule: base.Schedule, MinGap: base.MinGap, ApprovalTTL: base.ApprovalTTL, Log: base.Log, Rails: rails, SelfTest: plan.SelfTest,
+		Schedule: base.Schedule, MinGap: base.MinGap, ApprovalTTL: base.ApprovalTTL, Log: base.Log, Rails: rails, SelfTest: check.SelfTest,
 		Publish: func(p Published) {
 			out.mu.Lock()
 			defer out.mu.Unlock()
@@ -163,7 +163,7 @@ func TestRails(t *testing.T) {
 	for name, test := range map[string]func(t *testing.T){
 		"1 advise is the default": func(t *testing.T) {
 			x := newScene(t, calm(), newBook(), quick(), drain)
-			x.Config.Modes = plan.DefaultConfig().Modes
+			x.Config.Modes = engine.DefaultConfig().Modes
 			_ = x.with(t, func(context.Context) {
 				time.Sleep(5 * time.Minute)
 				x.bites(t, engine.HoldMode, "leave host h0 held: moves are in mode advise (mode)")

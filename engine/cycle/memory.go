@@ -178,7 +178,7 @@ func (l *Loop) Restore(ctx context.Context, m Memory) {
 
 // Rebuild builds a journaled plan again from its journaled input. in is what
 // [plan.Build] was given, want the canonical bytes of what it returned then.
-func Rebuild(r Reader, input engine.InputRecord, planned engine.PlanRecord) (in plan.Input, got, want []byte, err error) {
+func Rebuild(r Reader, input engine.InputRecord, planned engine.PlanRecord) (in engine.Input, got, want []byte, err error) {
 	in, err = ReadInput(r, input)
 	if err != nil {
 		return in, nil, nil, err
@@ -191,8 +191,8 @@ func Rebuild(r Reader, input engine.InputRecord, planned engine.PlanRecord) (in 
 }
 
 // ReadInput reads back what a plan was made from.
-func ReadInput(r Reader, rec engine.InputRecord) (plan.Input, error) {
-	var in plan.Input
+func ReadInput(r Reader, rec engine.InputRecord) (engine.Input, error) {
+	var in engine.Input
 	var d engine.Decision
 	s, h := &engine.Snapshot{}, &engine.History{}
 	for _, x := range []struct {

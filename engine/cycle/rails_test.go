@@ -16,7 +16,6 @@ import (
 
 	"heliostat/engine"
 	"heliostat/engine/execute"
-	"heliostat/engine/plan"
 )
 
 // crowd is an actuator for many VMs: each call takes a tenth of a second, each
@@ -272,7 +271,7 @@ func TestBreaker(t *testing.T) {
 }
 
 // lastInput is what the last plan was made from.
-func lastInput(t *testing.T, b *book) plan.Input {
+func lastInput(t *testing.T, b *book) engine.Input {
 	t.Helper()
 	var rec engine.InputRecord
 	for e := range b.Entries(1) {

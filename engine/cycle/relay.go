@@ -18,12 +18,12 @@ type Denier interface {
 // Settle builds the plan of in, asks deny about its moves, and builds again around
 // the vetoes, which it adds to in. After MaxVetoRounds a VM still refused is vetoed
 // everywhere. rounds is how often it was built.
-func Settle(ctx context.Context, ask Denier, v engine.View, in *plan.Input) (p *engine.Plan, rounds int, err error) {
+func Settle(ctx context.Context, ask Denier, v engine.View, in *engine.Input) (p *engine.Plan, rounds int, err error) {
 	return settle(ctx, plan.Build, ask, v, in)
 }
 
 // settle is Settle with plans from a planner.
-func settle(ctx context.Context, build func(plan.Input) *engine.Plan, ask Denier, v engine.View, in *plan.Input) (p *engine.Plan, rounds int, err error) {
+func settle(ctx context.Context, build func(engine.Input) *engine.Plan, ask Denier, v engine.View, in *engine.Input) (p *engine.Plan, rounds int, err error) {
 	asked := map[veto]bool{}
 	for round := 1; ; round++ {
 		p := build(*in)

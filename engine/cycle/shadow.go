@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"heliostat/engine"
-	"heliostat/engine/plan"
+	"heliostat/engine/check"
 )
 
 // A Shadow is a whole bundle that is asked in every cycle, and never acted on. What
@@ -81,7 +81,7 @@ func (w *work) bundle(ctx context.Context, x *Shadow) error {
 		return err
 	}
 	refused := ""
-	if err := plan.Check(in, p); err != nil {
+	if err := check.Plan(in, p); err != nil {
 		refused = err.Error()
 	}
 	digest, err := w.l.keep(ctx, "decision "+ShadowOf(x.Name), d)

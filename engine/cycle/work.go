@@ -109,7 +109,7 @@ func (w *work) level(ctx context.Context, level engine.Mode, shadow string) (*en
 		return nil, err
 	}
 	refused := ""
-	if err := l.checker.Check(in, p); err != nil {
+	if err := l.checker.Plan(in, p); err != nil {
 		refused = err.Error()
 		w.l.Log.ErrorContext(ctx, "own plan refused by the check", "cycle", w.l.cycle, "level", level.String(), "err", refused)
 	}
@@ -142,9 +142,9 @@ func (w *work) level(ctx context.Context, level engine.Mode, shadow string) (*en
 	return p, nil
 }
 
-func (w *work) input(level engine.Mode, shadow string) plan.Input {
+func (w *work) input(level engine.Mode, shadow string) engine.Input {
 	l := w.l
-	in := plan.Input{
+	in := engine.Input{
 		Cycle: l.cycle, Now: w.view.Now, Seed: l.cycle, Budget: l.Config.DefaultBudget, Level: level, Shadow: shadow,
 		Snapshot: w.view.Snapshot, Decision: w.decision.Audience(level, shadow), History: l.history,
 		Open: w.view.Open, Windows: w.view.Windows, Config: l.Config,
@@ -188,7 +188,7 @@ func (l *Loop) approvedRest() (out []engine.ActionRecord) {
 
 // certify keeps what the plan's evacuations come to, and returns its digest: "" for
 // none.
-func (w *work) certify(ctx context.Context, in *plan.Input, p *engine.Plan, shadow bool) (string, error) {
+func (w *work) certify(ctx context.Context, in *engine.Input, p *engine.Plan, shadow bool) (string, error) {
 	cs := plan.Certify(*in, p)
 	if len(cs) == 0 {
 		return "", nil
@@ -209,7 +209,7 @@ func (w *work) certify(ctx context.Context, in *plan.Input, p *engine.Plan, shad
 
 // journal writes down what the plan was made from, said being the digest of the
 // decision, and the plan, of which out says already what it is.
-func (w *work) journal(ctx context.Context, in *plan.Input, p *engine.Plan, said string, out engine.PlanRecord) error {
+func (w *work) journal(ctx context.Context, in *engine.Input, p *engine.Plan, said string, out engine.PlanRecord) error {
 	l := w.l
 	name := out.Level.String() + " " + out.Shadow
 	restDigest, err := l.keep(ctx, "input "+name, in)
@@ -269,7 +269,7 @@ func (w *work) advise(ctx context.Context) error {
 	if l.pending != nil {
 		// It stays current unless it has become wrong.
 		in := w.input(engine.Advise, "")
-		if err := l.checker.Check(in, l.pending.Plan); err == nil {
+		if err := l.checker.Plan(in, l.pending.Plan); err == nil {
 			return nil
 		}
 		l.pending = nil
@@ -279,7 +279,7 @@ func (w *work) advise(ctx context.Context) error {
 }
 
 // offer makes p the plan that waits for a person, unless one has refused it.
-func (w *work) offer(p *engine.Plan, review engine.Review, in plan.Input) {
+func (w *work) offer(p *engine.Plan, review engine.Review, in engine.Input) {
 	l := w.l
 	hash := p.Hash()
 	if len(p.Actions) == 0 || l.rejected[hash].After(time.Now()) || (l.pending != nil && l.pending.Hash == hash) {
@@ -341,7 +341,7 @@ func (w *work) checkApproved(ctx context.Context) error {
 		in := w.input(engine.Advise, "")
 		in.Vetoes = a.in.Vetoes
 		in.Open = w.view.Open
-		if err := l.checker.Check(in, rest); err != nil {
+		if err := l.checker.Plan(in, rest); err != nil {
 			l.Log.WarnContext(ctx, "approved plan no longer holds, its rest is dropped", "plan", strings.TrimPrefix(a.name, "approved:"), "err", err)
 			l.Executor.Drop(a.name)
 			continue

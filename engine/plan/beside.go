@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"heliostat/engine"
+	"heliostat/internal/parallel"
 )
 
 // slept is what consolidation planned in one block by itself. Indices of actions
@@ -26,7 +27,7 @@ func (b *builder) sleepBeside(blocks []block, evaluations int64) {
 	b.wide = true
 	out, base := make([]slept, len(blocks)), len(b.actions)
 	tied := b.tied(blocks)
-	inParallel(len(blocks), func() func(int) {
+	parallel.Each(len(blocks), func() func(int) {
 		n := b.another()
 		n.confined = true
 		return func(k int) {
@@ -55,7 +56,7 @@ func (b *builder) sleepBeside(blocks []block, evaluations int64) {
 
 // homeOf is the site of a block's datastores that no other block asks for room on.
 func (b *builder) homeOf(x *block) engine.SiteMask {
-	if b.c.Consolidate == ReachCluster {
+	if b.c.Consolidate == engine.ReachCluster {
 		return 0
 	}
 	return engine.SiteMask(0).With(b.s.Hosts[x.lists[0][0].h].Site)
@@ -155,7 +156,7 @@ func (b *builder) join(blocks []block, out []slept, base int) {
 			}
 		}
 	}
-	inParallel(len(out), func() func(int) {
+	parallel.Each(len(out), func() func(int) {
 		return func(k int) {
 			x := &out[k]
 			for i := range x.actions {

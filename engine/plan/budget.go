@@ -4,7 +4,7 @@ import "heliostat/engine"
 
 // BudgetLeft is what the budgets by hour and day still allow at now, demands
 // apart: an evacuation neither uses nor waits for them.
-func BudgetLeft(c Config, h *engine.History, now engine.Unix) engine.BudgetLeft {
+func BudgetLeft(c engine.Config, h *engine.History, now engine.Unix) engine.BudgetLeft {
 	const hour, day = 3600, 86_400
 	left := engine.BudgetLeft{MovesHour: c.MovesPerHour, MovesDay: c.MovesPerDay, PowerHour: c.PowerPerHour, PowerDay: c.PowerPerDay}
 	for _, s := range h.Spent {

@@ -1,12 +1,11 @@
-// Package plan decides: a pure function from all that is known and wanted to a
-// plan, and a second one that distrusts it.
+// Package plan decides: a pure function from all that is known and wanted to a plan.
+// What it makes is distrusted by engine/check, which shares nothing with it.
 //
 // [Build] goes through stages that bind in the order of their precedence: what
 // stops everything, demands, repair, wishes, wakes, balance, consolidation. A stage asks
 // for a destination with a want (place.go); the candidates are refused for typed
 // reasons in a fixed order (feasible.go, segments.go, links.go, groups.go,
-// storage.go), and the refusal that came furthest becomes the Hold. [Check] shares
-// nothing with it but the engine's State, Slots and CostModel.
+// storage.go), and the refusal that came furthest becomes the Hold.
 package plan
 
 import (
@@ -34,10 +33,10 @@ import (
 // Where an evacuation can not bring everything out by its deadline, a second
 // attempt lets VMs leave in the order of what they take of what is scarce, and the
 // attempt is kept that saves more.
-func Build(in Input) *engine.Plan { return new(Planner).Build(in) }
+func Build(in engine.Input) *engine.Plan { return new(Planner).Build(in) }
 
 // attempt makes a plan in which VMs flee in the order given.
-func attempt(in Input, o *order) *builder {
+func attempt(in engine.Input, o *order) *builder {
 	b := compile(in)
 	b.order = o
 	b.stages()

@@ -8,9 +8,9 @@ import (
 )
 
 // enforcing is a configuration under which everything may be acted on.
-func enforcing() Config {
-	c := DefaultConfig()
-	c.Modes = KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
+func enforcing() engine.Config {
+	c := engine.DefaultConfig()
+	c.Modes = engine.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
 	return c
 }
 
@@ -27,8 +27,8 @@ func (o *opinions) evacuate(kind, id string, deadline engine.Unix) {
 	o.Evacuations = append(o.Evacuations, engine.Evacuation{Place: engine.Subject{Kind: kind, ID: id}, Deadline: deadline, By: o.by("hurricane", engine.RuleEvacuate, "a storm comes", 0, false)})
 }
 
-func input(s *engine.Snapshot, o *opinions) Input {
-	return Input{
+func input(s *engine.Snapshot, o *opinions) engine.Input {
+	return engine.Input{
 		Cycle: 7, Now: s.At, Seed: 1, Level: engine.Enforce, Snapshot: s, Decision: &o.Decision, History: engine.Fold(&engine.History{}, s, nil, engine.Thresholds{}), Config: enforcing(),
 	}
 }

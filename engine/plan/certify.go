@@ -14,7 +14,7 @@ import (
 // and shares its view of what a VM may do; the times are those of a simulation,
 // and the bounds those of a relaxed problem that has no order, no single hosts and
 // no groups.
-func Certify(in Input, p *engine.Plan) []engine.Certificate {
+func Certify(in engine.Input, p *engine.Plan) []engine.Certificate {
 	if in.Decision == nil || !slices.ContainsFunc(in.Decision.Evacuations, evacDue) {
 		return nil
 	}
@@ -26,14 +26,14 @@ func Certify(in Input, p *engine.Plan) []engine.Certificate {
 	return out
 }
 
-func newCertifier(in *Input, p *engine.Plan) *certifier {
+func newCertifier(in *engine.Input, p *engine.Plan) *certifier {
 	f := newFluid(in, p.Actions)
 	return &certifier{in: in, p: p, b: survey(*in), f: f, ends: f.run(nil)}
 }
 
 // A certifier writes the certificates of one plan.
 type certifier struct {
-	in   *Input
+	in   *engine.Input
 	p    *engine.Plan
 	b    *builder
 	f    *fluid

@@ -10,7 +10,7 @@ import (
 )
 
 // stormy is a fleet of which the first site is to be emptied.
-func stormy(seed uint64, cfg sim.FleetConfig, mbps int32, seconds int64) Input {
+func stormy(seed uint64, cfg sim.FleetConfig, mbps int32, seconds int64) engine.Input {
 	r := rand.New(rand.NewPCG(seed, 7))
 	s := sim.Fleet(seed, cfg)
 	for i := range s.Links {
@@ -35,9 +35,9 @@ func stormy(seed uint64, cfg sim.FleetConfig, mbps int32, seconds int64) Input {
 	if seed%5 == 0 {
 		s.Networks[0].Gateway = 0
 	}
-	c := DefaultConfig()
-	c.Modes = KindModes{engine.Enforce, engine.Enforce, engine.Enforce, engine.Enforce}
-	return Input{Cycle: 1, Now: s.At, Seed: seed, Level: engine.Enforce, Snapshot: s, Decision: &o.Decision, History: engine.Fold(&engine.History{}, s, nil, c.Low), Config: c}
+	c := engine.DefaultConfig()
+	c.Modes = engine.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
+	return engine.Input{Cycle: 1, Now: s.At, Seed: seed, Level: engine.Enforce, Snapshot: s, Decision: &o.Decision, History: engine.Fold(&engine.History{}, s, nil, c.Low), Config: c}
 }
 
 // everyWayOut tries, on tiny fleets, every order in which VMs
@@ -99,7 +99,7 @@ func vcpusOn(s *engine.Snapshot, h int32) int32 {
 }
 
 // everyRescue returns 1 where not all VMs can leave.
-func everyRescue(t *testing.T, seed uint64, in Input, c *engine.Certificate, r *rescue, p *engine.Plan) int {
+func everyRescue(t *testing.T, seed uint64, in engine.Input, c *engine.Certificate, r *rescue, p *engine.Plan) int {
 	t.Helper()
 	b := attempt(in, nil)
 	b.undo(0)

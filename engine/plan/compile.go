@@ -9,11 +9,11 @@ import (
 
 // A builder is the state of one Build.
 type builder struct {
-	in Input
+	in engine.Input
 	s  *engine.Snapshot
 	d  *engine.Decision
 	hy *engine.History
-	c  Config
+	c  engine.Config
 	st *engine.State
 
 	// What is kept for the next Input: see planner.go.

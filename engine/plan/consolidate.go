@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"heliostat/engine"
+	"heliostat/internal/parallel"
 )
 
 // A sleeper is a host that policies permit to be put in standby.
@@ -77,7 +78,7 @@ func (b *builder) blocks(groups [][]sleeper) []block {
 	at := map[int32]int{} // by site
 	for _, list := range groups {
 		site := engine.None
-		if b.c.Consolidate != ReachCluster {
+		if b.c.Consolidate != engine.ReachCluster {
 			site = b.s.ClusterSite(b.s.Hosts[list[0].h].Cluster)
 		}
 		k, ok := at[site]
@@ -109,14 +110,14 @@ func (b *builder) searchBlocks(some []block, n int, evaluations int64) {
 	}
 	for lo := 0; lo < len(all) && (lo == 0 || !b.used(&some[0])); lo, n = lo+n, min(2*n, mostAtOnce) {
 		part := all[lo:min(lo+n, len(all))]
-		inParallel(len(part), b.apart(func(n *builder, k int) {
+		parallel.Each(len(part), b.apart(func(n *builder, k int) {
 			if x := &some[part[k].block]; n.wishes > 0 {
 				x.domains[part[k].list] = n.searched(x.lists[part[k].list], evaluations)
 			}
 		}))
 	}
-	inParallel(len(some), b.apart(func(n *builder, k int) {
-		if x := &some[k]; n.c.Consolidate != ReachCluster && !n.used(x) {
+	parallel.Each(len(some), b.apart(func(n *builder, k int) {
+		if x := &some[k]; n.c.Consolidate != engine.ReachCluster && !n.used(x) {
 			n.merge(x, evaluations)
 		}
 	}))

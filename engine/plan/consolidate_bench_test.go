@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"heliostat/engine"
+	"heliostat/engine/check"
 	"heliostat/engine/sim"
 )
 
@@ -50,7 +51,7 @@ func BenchmarkConsolidation(b *testing.B) {
 	})
 	b.Run("check", func(b *testing.B) {
 		for b.Loop() {
-			if err := Check(in, p); err != nil {
+			if err := check.Plan(in, p); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"heliostat/engine"
+	"heliostat/engine/check"
 	"heliostat/engine/sim"
 )
 
@@ -207,9 +208,9 @@ func carriedOut(t *testing.T) {
 		s, o := consolidated(seed)
 		w := sim.NewWorld(s, engine.DefaultLimits())
 		for round := range 2 {
-			in := Input{Cycle: uint64(round), Now: w.Now, Seed: uint64(round), Level: engine.Enforce, Snapshot: w.Snapshot, Decision: &o.Decision, History: w.History, Config: rested()}
+			in := engine.Input{Cycle: uint64(round), Now: w.Now, Seed: uint64(round), Level: engine.Enforce, Snapshot: w.Snapshot, Decision: &o.Decision, History: w.History, Config: rested()}
 			p := Build(in)
-			if err := Check(in, p); err != nil {
+			if err := check.Plan(in, p); err != nil {
 				t.Fatalf("seed %d, round %d: %v", seed, round, err)
 			}
 			if round == 0 && count(p, engine.Standby) == 0 {

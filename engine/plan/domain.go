@@ -135,7 +135,7 @@ func (b *builder) domainOf(c int32, list []sleeper) *domain {
 		d.readHost(h)
 		if k := slices.IndexFunc(list, func(x sleeper) bool { return x.h == h }); k >= 0 {
 			// What the cluster lacks without the host may find room in another.
-			if r := b.sleepReason(&list[k], b.c.Consolidate != ReachCluster); r.ok() {
+			if r := b.sleepReason(&list[k], b.c.Consolidate != engine.ReachCluster); r.ok() {
 				d.may.add(i)
 			}
 		}
@@ -204,11 +204,11 @@ func (b *builder) slope(h int32) int64 {
 }
 
 // whileHeld is what so much an hour comes to while a standby holds.
-func (b *builder) whileHeld(perH int64) int64 { return perH * b.c.powerHolds() / 3600 }
+func (b *builder) whileHeld(perH int64) int64 { return perH * b.powerHolds() / 3600 }
 
 // powerHolds is how long a standby is expected to hold: what was journaled before it
 // had a setting of its own knows that of all choices.
-func (c Config) powerHolds() int64 { return cmp.Or(c.PowerHoldsS, c.HoldsS) }
+func (b *builder) powerHolds() int64 { return cmp.Or(b.c.PowerHoldsS, b.c.HoldsS) }
 
 // readVMs reads what is on the hosts. A host with a VM that cannot leave stays on.
 func (d *domain) readVMs() {
@@ -225,7 +225,7 @@ func (d *domain) readVMs() {
 			}
 			to := m.of(v, i)
 			if to == (hostSet{}) {
-				if lone = true; b.c.Consolidate == ReachCluster {
+				if lone = true; b.c.Consolidate == engine.ReachCluster {
 					continue
 				}
 			}
@@ -235,7 +235,7 @@ func (d *domain) readVMs() {
 			d.vms, d.size4 = append(d.vms, v), append(d.size4, load{f.CPUMHz, f.MiB, f.VCPUs, b.soon(v)})
 			d.heavy = append(d.heavy, max(int64(f.CPUMHz)*1_000_000/max(d.size[0][0], 1), int64(f.MiB)*1_000_000/max(d.size[1][0], 1)))
 			d.mhz, d.cost = append(d.mhz, int64(max(b.s.VMs[v].UsedMHz, 0))), append(d.cost, b.moveCost(v, h, h, &e, rate)*1000)
-			if b.c.Consolidate != ReachCluster {
+			if b.c.Consolidate != engine.ReachCluster {
 				d.kin, d.far = append(d.kin, d.kinOf(v, i, kins)), append(d.far, b.farCost(v, h, b.s.VMs[v].DiskMiB()))
 			}
 			to.add(i)

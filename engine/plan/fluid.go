@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"heliostat/engine"
+	"heliostat/engine/turns"
 )
 
 // A fluid carries a plan out by the executor's rule (the lowest rank that is ready
@@ -12,7 +13,11 @@ import (
 // that it can without another getting less (max-min fair). Estimates of single
 // moves know only the least that each gets.
 type fluid struct {
-	*checkWorld
+	in    *engine.Input
+	acts  []*engine.Action // the plan's, then those under way
+	open  int              // index of the first that is under way
+	next  csr              // by action of the plan: those that wait for it
+	table *turns.Table
 	mbit  []float64 // by action: payload, at the efficiency that is configured
 	fixed []float64 // by action: seconds, where no data flows
 	pipes [][]int32 // by action: what it flows through
@@ -24,26 +29,31 @@ type fluid struct {
 // mbitPerMiB: 1 MiB is 8.388608 Mbit.
 const mbitPerMiB = 8.388608
 
-func newFluid(in *Input, actions []engine.Action) *fluid {
+func newFluid(in *engine.Input, actions []engine.Action) *fluid {
 	s := in.Snapshot
-	w := &checkWorld{c: &checker{in: in, s: s}, open: len(actions)}
+	acts := make([]*engine.Action, 0, len(actions)+len(in.Open))
 	for i := range actions {
-		w.acts = append(w.acts, &actions[i])
+		acts = append(acts, &actions[i])
 	}
 	for i := range in.Open {
 		if o := &in.Open[i]; !o.State.Terminal() {
-			w.acts = append(w.acts, &o.Action)
+			acts = append(acts, &o.Action)
 		}
 	}
-	w.waits, w.next = checkEdges(&engine.Plan{Actions: actions})
-	for range w.acts[w.open:] {
-		w.waits, w.next = append(w.waits, 0), append(w.next, nil)
-	}
-	w.slots()
-	n := len(w.acts)
+	n := len(acts)
 	f := &fluid{
-		checkWorld: w, mbit: make([]float64, n), fixed: make([]float64, n), pipes: make([][]int32, n), most: make([]float64, n), begun: make([]float64, n),
+		in: in, acts: acts, open: len(actions),
+		mbit: make([]float64, n), fixed: make([]float64, n), pipes: make([][]int32, n), most: make([]float64, n), begun: make([]float64, n),
 	}
+	f.next = newCSR(n, func(add func(before, after int32)) {
+		for i := range actions {
+			for _, j := range actions[i].After {
+				add(j, int32(i))
+			}
+		}
+	})
+	slots := engine.NewSlots(in.Config.Limits, s)
+	f.table = turns.NewTable(slots, n, func(i int, visit func(counter, cost, capacity int32)) { slots.Visit(acts[i], visit) })
 	nh := len(s.Hosts)
 	f.rate = make([]float64, nh+len(s.Links))
 	eff := float64(in.Config.Cost.EfficiencyPct) / 100
@@ -53,10 +63,10 @@ func newFluid(in *Input, actions []engine.Action) *fluid {
 	for i := range s.Links {
 		f.rate[nh+i] = float64(max(s.Links[i].Mbps, 0)) * eff
 	}
-	for i, a := range w.acts {
+	for i, a := range acts {
 		f.plumb(int32(i), a, int32(nh))
 	}
-	k := w.open
+	k := f.open
 	for i := range in.Open {
 		o := &in.Open[i]
 		if o.State.Terminal() {
@@ -72,15 +82,15 @@ func newFluid(in *Input, actions []engine.Action) *fluid {
 
 // plumb finds what action i flows through. links is the index of the first link.
 func (f *fluid) plumb(i int32, a *engine.Action, links int32) {
-	s := f.c.s
+	s := f.in.Snapshot
 	from, ok1 := s.FindHost(a.From.Host)
 	to, ok2 := s.FindHost(a.To.Host)
 	if a.Kind != engine.Move || !ok1 || !ok2 {
 		f.fixed[i] = float64(a.Estimate.Seconds)
 		return
 	}
-	fit := fitOf(f.c.in, a)
-	f.fixed[i], f.mbit[i] = fit.SetupS, fit.mbit(f.c.in, a)
+	fit := fitOf(f.in, a)
+	f.fixed[i], f.mbit[i] = fit.SetupS, fit.mbit(f.in, a)
 	f.pipes[i] = append(f.pipes[i], from)
 	if to != from {
 		f.pipes[i] = append(f.pipes[i], to)
@@ -103,7 +113,7 @@ func (f *fluid) plumb(i int32, a *engine.Action, links int32) {
 // A kindFit is what moves of a kind have taught, or the model.
 type kindFit struct{ engine.MoveFit }
 
-func fitOf(in *Input, a *engine.Action) kindFit {
+func fitOf(in *engine.Input, a *engine.Action) kindFit {
 	if x := in.History.Fit(a.From.Site, a.To.Site, a.Estimate.Storage); x != nil {
 		return kindFit{*x}
 	}
@@ -111,7 +121,7 @@ func fitOf(in *Input, a *engine.Action) kindFit {
 }
 
 // mbit is the payload of a move at the efficiency that is configured.
-func (k *kindFit) mbit(in *Input, a *engine.Action) float64 {
+func (k *kindFit) mbit(in *engine.Input, a *engine.Action) float64 {
 	return float64(a.Estimate.MemoryMiB+a.Estimate.DiskMiB) * mbitPerMiB * k.Slow * float64(in.Config.Cost.EfficiencyPct) / 100
 }
 
@@ -126,37 +136,35 @@ func (f *fluid) run(stretch func(i int32) float64) []float64 {
 // times returns when each action starts, and when it ends.
 func (f *fluid) times(stretch func(i int32) float64) (starts, ends []float64) {
 	n, np := len(f.acts), len(f.rate)
-	r := &checkRun{checkWorld: f.checkWorld, used: make([]int32, len(f.capacity)), left: slices.Clone(f.waits), parked: make([]checkHeap, len(f.queues))}
+	r := f.table.Turns()
 	x := &fluidRun{
 		fluid: f, starts: make([]float64, n), ends: make([]float64, n), stretch: stretch,
-		left: make([]float64, n), speed: make([]float64, n), since: make([]float64, n), due: make([]float64, n), seen: make([]int32, n),
+		waits: make([]int32, n), left: make([]float64, n), speed: make([]float64, n), since: make([]float64, n), due: make([]float64, n), seen: make([]int32, n),
 		on: make([][]int32, np), tight: make([]bool, np), free: make([]float64, np), count: make([]int32, np),
 	}
 	for i := f.open; i < n; i++ {
-		r.take(int32(i), 1)
+		r.Take(int32(i))
 		x.begin(int32(i))
 	}
-	var fresh checkHeap
 	for i := range f.open {
 		x.ends[i] = math.Inf(1)
-		if r.left[i] == 0 {
-			fresh.push(checkItem{int64(f.acts[i].Rank), int32(i)})
+		if x.waits[i] = int32(len(f.acts[i].After)); x.waits[i] == 0 {
+			r.Ready(int32(i), f.acts[i].Rank)
 		}
 	}
 	start := func(i int32) {
-		r.take(i, 1)
+		r.Take(i)
 		x.begin(i)
 	}
-	r.fill(nil, &fresh, start)
+	r.Start(start)
 	for x.step() {
 		for _, i := range x.done {
-			r.take(i, -1)
-			for _, j := range r.next[i] {
-				if r.left[j]--; r.left[j] == 0 {
-					fresh.push(checkItem{int64(f.acts[j].Rank), j})
+			for _, j := range f.next.of(i) {
+				if x.waits[j]--; x.waits[j] == 0 {
+					r.Ready(j, f.acts[j].Rank)
 				}
 			}
-			r.fill(r.need[i], &fresh, start)
+			r.End(i, start)
 		}
 	}
 	return x.starts, x.ends
@@ -168,12 +176,13 @@ func (f *fluid) times(stretch func(i int32) float64) (starts, ends []float64) {
 type fluidRun struct {
 	*fluid
 	now     float64
-	events  checkHeap // keys are the bits of moments: those that are not an action's due are over
-	done    []int32   // what ended in this step
+	events  turns.Heap // keys are the bits of moments: those that are not an action's due are over
+	done    []int32    // what ended in this step
 	starts  []float64
 	ends    []float64
 	stretch func(i int32) float64
 
+	waits []int32   // by action: how many it still waits for
 	left  []float64 // by action: Mbit at since
 	speed []float64 // by action: Mbit/s; 0 while no data flows
 	since []float64 // by action: when its speed last changed
@@ -186,7 +195,7 @@ type fluidRun struct {
 	stamp int32
 
 	part  []int32 // streams that are joined, and of them
-	heap  checkHeap
+	heap  turns.Heap
 	free  []float64 // by pipe: Mbit/s not given out
 	count []int32   // by pipe: streams whose share is open
 }
@@ -206,7 +215,7 @@ func (x *fluidRun) begin(i int32) {
 // at foresees the next event of action i.
 func (x *fluidRun) at(i int32, moment float64) {
 	x.due[i] = moment
-	x.events.push(checkItem{int64(math.Float64bits(moment)), i})
+	x.events.Push(int64(math.Float64bits(moment)), i)
 }
 
 // step goes to the next moment at which something ends, and reports whether there
@@ -221,18 +230,18 @@ func (x *fluidRun) step() bool {
 		first := true
 		for len(x.events) > 0 {
 			e := x.events[0]
-			moment := math.Float64frombits(uint64(e.key))
-			if stale := moment != x.due[e.act]; !stale && !first && moment > x.now+grain {
+			moment := math.Float64frombits(uint64(e.Key))
+			if stale := moment != x.due[e.Act]; !stale && !first && moment > x.now+grain {
 				break
 			}
-			x.events.pop()
-			if moment != x.due[e.act] {
+			x.events.Pop()
+			if moment != x.due[e.Act] {
 				continue
 			}
 			if first {
 				x.now, first = max(x.now, moment), false
 			}
-			x.turn(e.act)
+			x.turn(e.Act)
 		}
 	}
 	slices.Sort(x.done)
@@ -317,7 +326,7 @@ func (x *fluidRun) joined(i int32) {
 			}
 			n := len(x.on[p])
 			x.count[p], x.free[p] = int32(n), x.rate[p]
-			x.heap.push(checkItem{int64(math.Float64bits(x.rate[p] / float64(n))), p})
+			x.heap.Push(int64(math.Float64bits(x.rate[p] / float64(n))), p)
 			for _, j := range x.on[p] {
 				if x.seen[j] != x.stamp {
 					x.seen[j] = x.stamp
@@ -337,14 +346,14 @@ func (x *fluidRun) fill() {
 		x.seen[i] = open
 	}
 	for left := len(x.part); left > 0; {
-		e := x.heap.pop()
-		p := e.act
+		e := x.heap.Pop()
+		p := e.Act
 		if x.count[p] == 0 {
 			continue
 		}
 		least := max(x.free[p], 0) / float64(x.count[p])
-		if key := int64(math.Float64bits(least)); key > e.key {
-			x.heap.push(checkItem{key, p})
+		if key := int64(math.Float64bits(least)); key > e.Key {
+			x.heap.Push(key, p)
 			continue
 		}
 		for _, i := range x.on[p] {

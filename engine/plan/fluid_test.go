@@ -3,7 +3,6 @@ package plan
 import (
 	"math"
 	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"heliostat/engine/sim"
@@ -29,7 +28,7 @@ func TestFluid(t *testing.T) {
 				if n == 0 {
 					return 1
 				}
-				return 0.5 + float64(checkRandom(n, uint64(i))(1000))/1000
+				return 0.5 + float64(chance(n, uint64(i))(1000))/1000
 			}
 			want, got := f.dumb(stretch), f.run(stretch)
 			for i := range want {
@@ -55,34 +54,32 @@ type stream struct {
 // dumb carries the plan out as [fluid.times] does, and looks at every stream at
 // every moment.
 func (f *fluid) dumb(stretch func(i int32) float64) []float64 {
-	r := &checkRun{checkWorld: f.checkWorld, used: make([]int32, len(f.capacity)), left: slices.Clone(f.waits), parked: make([]checkHeap, len(f.queues))}
-	ends := make([]float64, len(f.acts))
+	r := f.table.Turns()
+	ends, waits := make([]float64, len(f.acts)), make([]int32, len(f.acts))
 	x := &dumbRun{fluid: f, ends: ends, stretch: stretch, count: make([]int32, len(f.rate)), free: make([]float64, len(f.rate))}
 	for i := f.open; i < len(f.acts); i++ {
-		r.take(int32(i), 1)
+		r.Take(int32(i))
 		x.begin(int32(i))
 	}
-	var fresh checkHeap
 	for i := range f.open {
 		ends[i] = math.Inf(1)
-		if r.left[i] == 0 {
-			fresh.push(checkItem{int64(f.acts[i].Rank), int32(i)})
+		if waits[i] = int32(len(f.acts[i].After)); waits[i] == 0 {
+			r.Ready(int32(i), f.acts[i].Rank)
 		}
 	}
 	start := func(i int32) {
-		r.take(i, 1)
+		r.Take(i)
 		x.begin(i)
 	}
-	r.fill(nil, &fresh, start)
+	r.Start(start)
 	for len(x.on) > 0 {
 		for _, i := range x.step() {
-			r.take(i, -1)
-			for _, j := range r.next[i] {
-				if r.left[j]--; r.left[j] == 0 {
-					fresh.push(checkItem{int64(f.acts[j].Rank), j})
+			for _, j := range f.next.of(i) {
+				if waits[j]--; waits[j] == 0 {
+					r.Ready(j, f.acts[j].Rank)
 				}
 			}
-			r.fill(r.need[i], &fresh, start)
+			r.End(i, start)
 		}
 	}
 	return ends

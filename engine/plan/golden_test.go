@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"heliostat/engine"
+	"heliostat/engine/check"
 )
 
 var update = flag.Bool("update", false, "write the plans of the golden scenarios anew")
@@ -35,7 +36,7 @@ func TestScenarios(t *testing.T) {
 					t.Errorf("incomplete hold %+v", h)
 				}
 			}
-			if err := Check(in, p); err != nil {
+			if err := check.Plan(in, p); err != nil {
 				t.Error(err)
 			}
 			got := renderPlan(p)

@@ -233,7 +233,7 @@ func (d *domain) kinOf(v int32, i int, kins map[kin]int32) int32 {
 // crosses reports whether VM v may leave its vCenter so that a host can sleep.
 func (b *builder) crosses(v int32) bool {
 	r := b.acrossReason(&want{v: v}, b.s.VMCluster(v))
-	return b.c.Consolidate == ReachSite && r.ok()
+	return b.c.Consolidate == engine.ReachSite && r.ok()
 }
 
 // A way is where VMs may go, as far as that is not a matter of room, of policies, or

@@ -9,7 +9,7 @@ import (
 // judgePower puts what the plan makes of the clusters of a block beside what they
 // cost now and what no plan could go below.
 func (b *builder) judgePower(x *block) {
-	perH := func(held int64) int64 { return held * 3600 / b.c.powerHolds() / 1000 }
+	perH := func(held int64) int64 { return held * 3600 / b.powerHolds() / 1000 }
 	start := int64(0)
 	for _, d := range x.domains {
 		if d == nil {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"heliostat/engine"
+	"heliostat/engine/check"
 	"heliostat/engine/sim"
 )
 
@@ -227,12 +228,12 @@ func TestMerge(t *testing.T) {
 	var asleep, crossing [3]int
 	for seed := range uint64(30) {
 		s, o := neighbours(seed, sim.FleetConfig{Sites: 2, Hosts: 72, VMs: 700, HostsPerCluster: 12, RulePct: 60, ObstaclePct: 2, LoadPct: 50})
-		for _, reach := range []Reach{ReachCluster, ReachVCenter, ReachSite} {
+		for _, reach := range []engine.Reach{engine.ReachCluster, engine.ReachVCenter, engine.ReachSite} {
 			in := input(s, o)
 			in.Config = rested()
 			in.Config.Consolidate = reach
 			p := Build(in)
-			if err := Check(in, p); err != nil {
+			if err := check.Plan(in, p); err != nil {
 				t.Errorf("seed %d, %s: %v", seed, reach, err)
 			}
 			if x := p.Effect.Power; x.Bound > x.Planned || x.Planned > x.Start {
@@ -251,7 +252,7 @@ func TestMerge(t *testing.T) {
 			}
 		}
 	}
-	if crossing[ReachCluster] > 0 || crossing[ReachVCenter] == 0 || asleep[ReachVCenter] <= asleep[ReachCluster] || asleep[ReachSite] < asleep[ReachVCenter] {
+	if crossing[engine.ReachCluster] > 0 || crossing[engine.ReachVCenter] == 0 || asleep[engine.ReachVCenter] <= asleep[engine.ReachCluster] || asleep[engine.ReachSite] < asleep[engine.ReachVCenter] {
 		t.Errorf("hosts asleep %v, moves to other clusters %v", asleep, crossing)
 	}
 	t.Log(fmt.Sprint("hosts asleep ", asleep, ", moves to other clusters ", crossing))

@@ -18,7 +18,7 @@ type Planner struct {
 }
 
 // Build makes the plan of in.
-func (p *Planner) Build(in Input) *engine.Plan {
+func (p *Planner) Build(in engine.Input) *engine.Plan {
 	b := p.b
 	p.b = nil // what a panic leaves half done is not gone on with
 	if x := b.newsOf(&in); x != nil {
@@ -39,7 +39,7 @@ func (p *Planner) Build(in Input) *engine.Plan {
 }
 
 // compile turns the Input into arrays by index.
-func compile(in Input) *builder {
+func compile(in engine.Input) *builder {
 	b := &builder{}
 	b.read(in, &news{all: true})
 	return b
@@ -62,7 +62,7 @@ type news struct {
 }
 
 // newsOf compares an Input with the last one; nil where all must be made anew.
-func (b *builder) newsOf(in *Input) *news {
+func (b *builder) newsOf(in *engine.Input) *news {
 	if b == nil {
 		return nil
 	}
@@ -87,7 +87,7 @@ func (b *builder) newsOf(in *Input) *news {
 }
 
 // lists collects the VMs and hosts that may differ.
-func (x *news) lists(b *builder, in *Input, c *engine.Changes) {
+func (x *news) lists(b *builder, in *engine.Input, c *engine.Changes) {
 	s, old := in.Snapshot, b.s
 	x.vms, x.hosts = slices.Clone(c.VMs), slices.Clone(c.Hosts)
 	for _, v := range c.VMs {
@@ -127,7 +127,7 @@ func (x *news) lists(b *builder, in *Input, c *engine.Changes) {
 }
 
 // said compares what policies, persons and sources say.
-func (x *news) said(b *builder, in *Input) {
+func (x *news) said(b *builder, in *engine.Input) {
 	d, h, none, forgotten := in.Decision, in.History, engine.Decision{}, engine.History{}
 	if d == nil {
 		d = &none
@@ -144,7 +144,7 @@ func (x *news) said(b *builder, in *Input) {
 }
 
 // read takes an Input in, as far as it is new, and starts a plan.
-func (b *builder) read(in Input, x *news) {
+func (b *builder) read(in engine.Input, x *news) {
 	old, restless := b.s, slices.Clone(b.restless)
 	b.in, b.s, b.d, b.hy, b.c, b.budget = in, in.Snapshot, in.Decision, in.History, in.Config, in.Budget
 	if b.d == nil {

@@ -14,7 +14,7 @@ import (
 // A diary is a fleet to which little happens at a time.
 type diary struct {
 	*propCase
-	in Input
+	in engine.Input
 }
 
 // anew is the snapshot that the next is made from.
@@ -153,8 +153,8 @@ var happenings = []func(d *diary, s *engine.Snapshot){
 	},
 }
 
-// turns are what else can be different in the next Input.
-var turns = []func(d *diary, p *engine.Plan){
+// changes are what else can be different in the next Input.
+var changes = []func(d *diary, p *engine.Plan){
 	func(*diary, *engine.Plan) {},
 	func(*diary, *engine.Plan) {},
 	func(d *diary, _ *engine.Plan) { said := sim.Opinions(d.in.Snapshot, d.r.IntN); d.in.Decision = &said },
@@ -224,7 +224,7 @@ func (d *diary) next(p *engine.Plan) {
 	if len(d.in.Snapshot.VMs) != len(before.VMs) {
 		d.in.Decision = &engine.Decision{} // it speaks of VMs by index
 	}
-	turns[d.r.IntN(len(turns))](d, p)
+	changes[d.r.IntN(len(changes))](d, p)
 }
 
 // TestIncrementalEqualsFromScratch: through random sequences of small changes, a

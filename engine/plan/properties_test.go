@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"heliostat/engine"
+	"heliostat/engine/check"
 	"heliostat/engine/sim"
 )
 
@@ -100,11 +101,11 @@ func TestProperty08NoWayBack(t *testing.T) {
 		for round := range 16 {
 			o := &opinions{sim.Opinions(w.Snapshot, r.IntN)}
 			o.Pins, o.AllowHosts, o.AllowSites, o.Freezes, o.Evacuations = nil, nil, nil, nil, nil
-			in := Input{Cycle: uint64(round), Now: w.Now, Seed: seed, Level: engine.Enforce, Snapshot: w.Snapshot, Decision: &o.Decision, History: w.History, Config: enforcing()}
+			in := engine.Input{Cycle: uint64(round), Now: w.Now, Seed: seed, Level: engine.Enforce, Snapshot: w.Snapshot, Decision: &o.Decision, History: w.History, Config: enforcing()}
 			in.Config.CooldownS = 0
 			in.Config.MovesPerCycle, in.Config.MovesPerHour = 100, 1000
 			p := Build(in)
-			if err := Check(in, p); err != nil {
+			if err := check.Plan(in, p); err != nil {
 				t.Fatal(err)
 			}
 			for i := range p.Actions {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"heliostat/engine"
+	"heliostat/engine/check"
 )
 
 // A planted constraint is lines of a scenario that keep one VM from some hosts.
@@ -31,7 +32,7 @@ func TestProperty12MinimalConflict(t *testing.T) {
 		if h == nil {
 			continue // it can leave
 		}
-		if err := Check(in, p); err != nil {
+		if err := check.Plan(in, p); err != nil {
 			t.Fatal(err)
 		}
 		var set []planted

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"heliostat/engine"
+	"heliostat/engine/check"
 	"heliostat/engine/sim"
 )
 
@@ -39,7 +40,7 @@ func propCases(t *testing.T, n uint64, f func(*propCase)) {
 func TestTwoOpinions(t *testing.T) {
 	propCases(t, 200, func(c *propCase) {
 		in := input(c.s, c.o)
-		if err := Check(in, Build(in)); err != nil {
+		if err := check.Plan(in, Build(in)); err != nil {
 			c.Error(err)
 		}
 	})
@@ -59,7 +60,7 @@ func again(t *testing.T) {
 
 // rested is a configuration without rests and budgets: what is left to do is
 // left for another reason.
-func rested() Config {
+func rested() engine.Config {
 	c := enforcing()
 	c.CooldownS, c.ReturnS, c.FailureS, c.PowerCooldownS = 0, 0, 0, 0
 	c.MovesPerCycle, c.MovesPerHour, c.MovesPerDay, c.PowerPerHour, c.PowerPerDay = 1e6, 1e6, 1e6, 1e6, 1e6
@@ -73,9 +74,9 @@ func settles(t *testing.T) {
 		w := sim.NewWorld(c.s, engine.DefaultLimits())
 		moves := map[string]int{}
 		for round := 0; ; round++ {
-			in := Input{Cycle: uint64(round), Now: w.Now, Level: engine.Enforce, Snapshot: w.Snapshot, Decision: &c.o.Decision, History: w.History, Config: rested()}
+			in := engine.Input{Cycle: uint64(round), Now: w.Now, Level: engine.Enforce, Snapshot: w.Snapshot, Decision: &c.o.Decision, History: w.History, Config: rested()}
 			p := Build(in)
-			if err := Check(in, p); err != nil {
+			if err := check.Plan(in, p); err != nil {
 				c.Fatalf("round %d: %v", round, err)
 			}
 			if len(p.Actions) == 0 {
@@ -105,9 +106,9 @@ func failures(t *testing.T) {
 		w := sim.NewWorld(c.s, engine.DefaultLimits())
 		w.Fails = func(*engine.Action) bool { return c.r.IntN(5) == 0 }
 		for round := range 4 {
-			in := Input{Cycle: uint64(round), Now: w.Now, Level: engine.Enforce, Snapshot: w.Snapshot, Decision: &c.o.Decision, History: w.History, Config: rested()}
+			in := engine.Input{Cycle: uint64(round), Now: w.Now, Level: engine.Enforce, Snapshot: w.Snapshot, Decision: &c.o.Decision, History: w.History, Config: rested()}
 			p := Build(in)
-			if err := Check(in, p); err != nil {
+			if err := check.Plan(in, p); err != nil {
 				c.Fatalf("round %d: %v", round, err)
 			}
 			if _, err := w.Carry(p); err != nil {
@@ -131,7 +132,7 @@ func TestOpenStands(t *testing.T) {
 		}
 		in.Cycle++
 		q := Build(in)
-		if err := Check(in, q); err != nil {
+		if err := check.Plan(in, q); err != nil {
 			c.Error(err)
 		}
 		for i := range q.Actions {
@@ -149,7 +150,7 @@ func TestProperty09Vetoes(t *testing.T) {
 		vetoed := map[string]bool{}
 		for range 3 {
 			p := Build(in)
-			if err := Check(in, p); err != nil {
+			if err := check.Plan(in, p); err != nil {
 				c.Fatal(err)
 			}
 			for i := range p.Actions {

@@ -70,7 +70,7 @@ const manyClusters = 48
 
 // survey compiles the input for looking at what could be done: demands are known,
 // and every host that may be woken counts as if it were.
-func survey(in Input) *builder {
+func survey(in engine.Input) *builder {
 	b := compile(in)
 	b.collectDemands()
 	b.hostBars()

@@ -40,7 +40,7 @@ func (o *order) waits(v int32) bool { return o != nil && o.wait != nil && o.wait
 
 // A rescuer is what Build knows of the evacuations with a deadline.
 type rescuer struct {
-	in     *Input
+	in     *engine.Input
 	all    []*rescue
 	price  [][]float64 // by evacuation and row, of the last order
 	most   int64       // what no plan reaches more than that does as well as the last in each tier
@@ -48,7 +48,7 @@ type rescuer struct {
 }
 
 // newRescuer is nil when there is no such evacuation.
-func newRescuer(in *Input) *rescuer {
+func newRescuer(in *engine.Input) *rescuer {
 	if in.Decision == nil || !slices.ContainsFunc(in.Decision.Evacuations, evacDue) {
 		return nil
 	}

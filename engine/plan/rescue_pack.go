@@ -196,7 +196,7 @@ func (p *pack) reorder(f *fluid, vms []int32, ends []float64) []float64 {
 		return ends
 	}
 	cost := p.busy(vms, ends)
-	random := checkRandom(p.x.in.Seed, uint64(n))
+	random := chance(p.x.in.Seed, uint64(n))
 	at := make([]int32, n) // by position: the action
 	for k := range at {
 		at[k] = int32(k)

@@ -28,7 +28,7 @@ import (
 type scenario struct {
 	t     *testing.T
 	lines []line
-	in    Input
+	in    engine.Input
 	s     *engine.Snapshot
 	o     opinions
 }
@@ -62,10 +62,10 @@ func (l *line) list(key string) []string {
 }
 
 // parseScenario reads the text above the rule.
-func parseScenario(t *testing.T, text string) Input {
+func parseScenario(t *testing.T, text string) engine.Input {
 	t.Helper()
 	x := &scenario{t: t, s: &engine.Snapshot{At: 1_800_000_000}}
-	x.in = Input{Cycle: 1, Now: x.s.At, Seed: 1, Level: engine.Enforce, Snapshot: x.s, Config: enforcing()}
+	x.in = engine.Input{Cycle: 1, Now: x.s.At, Seed: 1, Level: engine.Enforce, Snapshot: x.s, Config: enforcing()}
 	for raw := range strings.Lines(text) {
 		raw, _, _ = strings.Cut(strings.TrimSpace(raw), "#")
 		f := strings.Fields(raw)
@@ -455,7 +455,7 @@ func (x *scenario) remembered(l *line) {
 
 // open puts an action under way: of a VM to a host, or on a host.
 func (x *scenario) open(l *line) {
-	b := compile(Input{Snapshot: x.s, Now: x.in.Now, Config: x.in.Config})
+	b := compile(engine.Input{Snapshot: x.s, Now: x.in.Now, Config: x.in.Config})
 	b.hostBars()
 	var a engine.Action
 	if k, ok := map[string]engine.ActionKind{"standby": engine.Standby, "wake": engine.Wakeup, "enter_maintenance": engine.EnterMaintenance}[l.args[0]]; ok {

@@ -22,8 +22,8 @@ func (b *builder) sleep(x *sleeper) reason {
 		r = b.roomReason(c, false)
 	}
 	host := &b.s.Hosts[x.h]
-	ledger := account(b.energyPerH(host.Site, x.idle*1000+b.shifted(mark)), cost+b.c.PowerCycleMicro, b.c.powerHolds())
-	if r.ok() && !worth(ledger, b.c.powerHolds()) {
+	ledger := account(b.energyPerH(host.Site, x.idle*1000+b.shifted(mark)), cost+b.c.PowerCycleMicro, b.powerHolds())
+	if r.ok() && !worth(ledger, b.powerHolds()) {
 		r = reason{code: engine.HoldWorth, form: ledger.String()}
 	}
 	if r.ok() {

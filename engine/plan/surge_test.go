@@ -5,12 +5,13 @@ import (
 	"testing"
 
 	"heliostat/engine"
+	"heliostat/engine/check"
 	"heliostat/engine/sim"
 )
 
 // risen is one cluster of four hosts, the last of them asleep by our doing, whose
 // twelve VMs take 100 MHz each, and what an hour of that and a week before told.
-func risen(t *testing.T, surge engine.ClusterHistory) Input {
+func risen(t *testing.T, surge engine.ClusterHistory) engine.Input {
 	t.Helper()
 	s := sim.Fleet(3, sim.FleetConfig{Sites: 1, Hosts: 4, VMs: 12, HostsPerCluster: 4})
 	s.Rules = nil
@@ -36,10 +37,10 @@ func risen(t *testing.T, surge engine.ClusterHistory) Input {
 	return in
 }
 
-func built(t *testing.T, in Input) *engine.Plan {
+func built(t *testing.T, in engine.Input) *engine.Plan {
 	t.Helper()
 	p := Build(in)
-	if err := Check(in, p); err != nil {
+	if err := check.Plan(in, p); err != nil {
 		t.Fatalf("own plan refused: %v", err)
 	}
 	return p

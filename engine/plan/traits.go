@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"heliostat/engine"
+	"heliostat/internal/parallel"
 )
 
 // traits are what is asked of a VM again and again, in a byte: most VMs are free
@@ -26,7 +27,7 @@ func (b *builder) readTraits() {
 		return
 	}
 	all := make([]traits, len(b.s.VMs))
-	inParallel(parts(len(all)), b.apart(func(n *builder, k int) {
+	parallel.Each(parts(len(all)), b.apart(func(n *builder, k int) {
 		for v := k * partSize; v < min((k+1)*partSize, len(all)); v++ {
 			all[v] = n.traitsOf(int32(v))
 		}

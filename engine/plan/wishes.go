@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"heliostat/engine"
+	"heliostat/internal/parallel"
 )
 
 // A wish is one VM that would be better elsewhere.
@@ -70,7 +71,7 @@ func (b *builder) wishStage() {
 		holds  []engine.Hold
 	}
 	out := make([]part, parts(len(b.s.VMs)))
-	inParallel(len(out), b.apart(func(n *builder, k int) {
+	parallel.Each(len(out), b.apart(func(n *builder, k int) {
 		p := &out[k]
 		for v := k * partSize; v < min((k+1)*partSize, len(b.s.VMs)); v++ {
 			if w, ok := n.wishOf(int32(v), &view); ok {
@@ -120,7 +121,7 @@ func (b *builder) tooLate(wishes []wish, r reason, view *siteView) {
 	held := make([]engine.Hold, len(wishes))
 	best := slices.MaxFunc(wishes, func(x, y wish) int { return cmp.Compare(x.saves, y.saves) })
 	worth := engine.Scarcity{What: "a move", MicroEURPerH: best.saves}
-	inParallel(parts(len(wishes)), b.apart(func(n *builder, k int) {
+	parallel.Each(parts(len(wishes)), b.apart(func(n *builder, k int) {
 		lo, hi := k*partSize, min((k+1)*partSize, len(wishes))
 		n.holds = held[lo:lo:hi]
 		for i := lo; i < hi; i++ {
@@ -130,6 +131,12 @@ func (b *builder) tooLate(wishes []wish, r reason, view *siteView) {
 	}))
 	b.holds = append(b.holds, held...)
 }
+
+// partSize is how many VMs a part has: enough that starting it costs nothing.
+const partSize = 4096
+
+// parts is how many parts n VMs make.
+func parts(n int) int { return (n + partSize - 1) / partSize }
 
 // apart is the builder as one of several that look at different things at once:
 // each notes holds and counts in a copy of its own, and decides nothing.
@@ -318,7 +325,7 @@ func (b *builder) leftRecently(v int32) int32 { return b.leftWithin(v, b.c.Retur
 // leftForGain is the same for a move that is to save power: its way there may not
 // have paid back yet, and there and back costs twice and brings nothing.
 func (b *builder) leftForGain(v int32) int32 {
-	return b.leftWithin(v, max(b.c.ReturnS, b.c.powerHolds()))
+	return b.leftWithin(v, max(b.c.ReturnS, b.powerHolds()))
 }
 
 func (b *builder) leftWithin(v int32, s int64) int32 {

@@ -16,7 +16,6 @@ import (
 	"heliostat/engine"
 	"heliostat/engine/cycle"
 	"heliostat/engine/execute"
-	"heliostat/engine/plan"
 )
 
 // A town is two sites, each with a vCenter, that the real line looks at: sources,
@@ -249,8 +248,8 @@ func (t *town) run(ctx context.Context, tb testing.TB) {
 		tb.Fatal(err)
 	}
 	set := &collectors.Set{Config: c, Sources: []collectors.Source{source{t, "east"}, source{t, "west"}, source{t, "links"}, source{t, "hazards"}}}
-	cfg := plan.DefaultConfig()
-	cfg.Modes = plan.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
+	cfg := engine.DefaultConfig()
+	cfg.Modes = engine.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
 	schedule, err := cycle.ParseSchedule("@every 2m", nil)
 	if err != nil {
 		tb.Fatal(err)

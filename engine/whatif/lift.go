@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"heliostat/engine"
-	"heliostat/engine/plan"
 )
 
 // plenty is a budget that is never used up.
@@ -16,7 +15,7 @@ const plenty = int32(1 << 30)
 // lift returns the Input without the constraint, and says what that would mean
 // in the world. Its text is empty for facts that nothing lifts. again: lifting
 // it once was not enough.
-func (q *question) lift(in plan.Input, code engine.HoldCode, again bool) (plan.Input, string) {
+func (q *question) lift(in engine.Input, code engine.HoldCode, again bool) (engine.Input, string) {
 	vm := &in.Snapshot.VMs[q.v]
 	switch code {
 	case engine.HoldCapacity:
@@ -64,7 +63,7 @@ func (q *question) lift(in plan.Input, code engine.HoldCode, again bool) (plan.I
 }
 
 // liftRule is lift for what people, policies and the past have laid down.
-func (q *question) liftRule(in plan.Input, code engine.HoldCode) (plan.Input, string) {
+func (q *question) liftRule(in engine.Input, code engine.HoldCode) (engine.Input, string) {
 	vm := &in.Snapshot.VMs[q.v]
 	d := *in.Decision
 	about := func(v int32) bool { return v == q.v }
@@ -152,7 +151,7 @@ func (q *question) vetoes(in []engine.Veto) []engine.Veto {
 }
 
 // ungrouped is the Input without the rules and groups that the VM is in.
-func (q *question) ungrouped(in plan.Input) (plan.Input, string) {
+func (q *question) ungrouped(in engine.Input) (engine.Input, string) {
 	d := *in.Decision
 	var in0 []engine.Group
 	for _, g := range d.Groups {
@@ -168,7 +167,7 @@ func (q *question) ungrouped(in plan.Input) (plan.Input, string) {
 }
 
 // link changes the links between the VM's site and the place's.
-func (q *question) link(in plan.Input, again bool, unless string, change func(*engine.Link)) (plan.Input, string) {
+func (q *question) link(in engine.Input, again bool, unless string, change func(*engine.Link)) (engine.Input, string) {
 	from := in.Snapshot.VMSite(q.v)
 	if again || from < 0 || q.site < 0 {
 		return in, ""

@@ -61,7 +61,7 @@ type Deny func(moves []engine.Action) []engine.Veto
 
 // WhyNot asks why VM v is not moved to the place: of kind site, cluster or host. The
 // policies are asked about the moves that it thinks of; with a nil deny nobody is.
-func WhyNot(in plan.Input, v int32, to engine.Subject, deny Deny) Answer {
+func WhyNot(in engine.Input, v int32, to engine.Subject, deny Deny) Answer {
 	q := &question{in: in, v: v, to: to, site: siteOf(in.Snapshot, to), deny: deny, said: map[engine.HostID][]engine.Veto{}}
 	vm := &in.Snapshot.VMs[v]
 	a := Answer{VM: vm.ID, Name: vm.Name, To: to, Binds: []Bind{}}
@@ -100,7 +100,7 @@ func WhyNot(in plan.Input, v int32, to engine.Subject, deny Deny) Answer {
 
 // A question is what is asked of the planner again and again.
 type question struct {
-	in     plan.Input
+	in     engine.Input
 	v      int32
 	to     engine.Subject
 	site   int32 // of the place; None where it has none
@@ -145,10 +145,10 @@ func (q *question) inside(h int32) bool {
 	}
 }
 
-func (q *question) moved(in plan.Input, premium int64) bool { return q.moves(q.build(in, premium)) }
+func (q *question) moved(in engine.Input, premium int64) bool { return q.moves(q.build(in, premium)) }
 
 // build plans with the VM worth so much more at the place.
-func (q *question) build(in plan.Input, premium int64) *engine.Plan {
+func (q *question) build(in engine.Input, premium int64) *engine.Plan {
 	q.builds++
 	if premium > 0 {
 		d := *in.Decision
@@ -234,7 +234,7 @@ func (q *question) hold(p *engine.Plan) engine.Hold {
 }
 
 // least finds the smallest premium that moves the VM, to a thousandth of itself.
-func (q *question) least(in plan.Input) int64 {
+func (q *question) least(in engine.Input) int64 {
 	high := int64(100) // micro-euros an hour
 	for high < ceiling && !q.moved(in, high) {
 		high *= 10

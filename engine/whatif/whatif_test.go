@@ -12,11 +12,11 @@ import (
 
 // world is a fleet of three sites in which every VM may go anywhere, and a VM at
 // the first site that is asked about.
-func world(t *testing.T) (plan.Input, int32) {
+func world(t *testing.T) (engine.Input, int32) {
 	t.Helper()
 	s := sim.Fleet(3, sim.FleetConfig{Hosts: 12, VMs: 60, AcrossPct: 100, LoadPct: 30})
-	in := plan.Input{Now: s.At, Seed: 1, Level: engine.Enforce, Snapshot: s, Config: plan.DefaultConfig(), History: &engine.History{}}
-	in.Config.Modes = plan.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
+	in := engine.Input{Now: s.At, Seed: 1, Level: engine.Enforce, Snapshot: s, Config: engine.DefaultConfig(), History: &engine.History{}}
+	in.Config.Modes = engine.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
 	in.History = engine.Fold(in.History, s, nil, in.Config.Low)
 	in.Decision = &engine.Decision{
 		Voices:  []engine.Voice{{Policy: "sun", Rule: engine.RuleSiteScore, Mode: engine.Enforce, WeightMicroEUR: 10_000}, {Policy: "law", Rule: engine.RulePin, Mode: engine.Enforce}},
@@ -37,68 +37,68 @@ func TestWhyNot(t *testing.T) {
 	by := engine.By{Voice: 1}
 	for _, c := range []struct {
 		name   string
-		change func(in *plan.Input, v int32)
+		change func(in *engine.Input, v int32)
 		code   engine.HoldCode // "": nothing binds
 		unless string
 	}{
-		{"nothing but its worth", func(*plan.Input, int32) {}, "", ""},
-		{"pinned", func(in *plan.Input, v int32) { in.Decision.Pins = []engine.Pin{{VM: v, By: by}} }, engine.HoldPinned, "neither a policy"},
-		{"frozen", func(in *plan.Input, _ int32) {
+		{"nothing but its worth", func(*engine.Input, int32) {}, "", ""},
+		{"pinned", func(in *engine.Input, v int32) { in.Decision.Pins = []engine.Pin{{VM: v, By: by}} }, engine.HoldPinned, "neither a policy"},
+		{"frozen", func(in *engine.Input, _ int32) {
 			in.Decision.Freezes = []engine.Freeze{{Place: engine.Subject{Kind: "fleet"}, By: by}}
 		}, engine.HoldFrozen, "nothing were frozen (as [law] now says)"},
-		{"not allowed there", func(in *plan.Input, v int32) {
+		{"not allowed there", func(in *engine.Input, v int32) {
 			in.Decision.AllowSites = []engine.AllowSites{{VM: v, Sites: engine.SiteMask(0).With(0), By: by}}
 		}, engine.HoldSites, "allowed that site"},
-		{"denied", func(in *plan.Input, v int32) {
+		{"denied", func(in *engine.Input, v int32) {
 			for i := range in.Snapshot.Hosts {
 				in.Vetoes = append(in.Vetoes, engine.Veto{VM: in.Snapshot.VMs[v].ID, To: in.Snapshot.Hosts[i].ID, Code: "c", Reason: "r", Policy: "law", Mode: engine.Enforce})
 			}
 			slices.SortFunc(in.Vetoes, func(a, b engine.Veto) int { return strings.Compare(string(a.To), string(b.To)) })
 		}, engine.HoldVeto, "did not deny"},
-		{"moved lately", func(in *plan.Input, v int32) {
+		{"moved lately", func(in *engine.Input, v int32) {
 			for i := range in.History.VMs {
 				if in.History.VMs[i].ID == in.Snapshot.VMs[v].ID {
 					in.History.VMs[i].MovedAt = in.Now - 60
 				}
 			}
 		}, engine.HoldCooldown, "of late"},
-		{"budget", func(in *plan.Input, _ int32) { in.Config.MovesPerDay = 0 }, engine.HoldBudget, "budgets"},
-		{"owner's tag", func(in *plan.Input, v int32) { in.Snapshot.VMs[v].Mode = engine.Off }, engine.HoldPinned, "owner's tag"},
-		{"site's mode", func(in *plan.Input, _ int32) { in.Snapshot.Sites[0].Mode = engine.Advise }, engine.HoldMode, "its site"},
-		{"not opted in", func(in *plan.Input, v int32) { in.Snapshot.VMs[v].Across = false }, engine.HoldAcross, "opted in"},
-		{"too far", func(in *plan.Input, _ int32) {
+		{"budget", func(in *engine.Input, _ int32) { in.Config.MovesPerDay = 0 }, engine.HoldBudget, "budgets"},
+		{"owner's tag", func(in *engine.Input, v int32) { in.Snapshot.VMs[v].Mode = engine.Off }, engine.HoldPinned, "owner's tag"},
+		{"site's mode", func(in *engine.Input, _ int32) { in.Snapshot.Sites[0].Mode = engine.Advise }, engine.HoldMode, "its site"},
+		{"not opted in", func(in *engine.Input, v int32) { in.Snapshot.VMs[v].Across = false }, engine.HoldAcross, "opted in"},
+		{"too far", func(in *engine.Input, _ int32) {
 			for i := range in.Snapshot.Links {
 				in.Snapshot.Links[i].RTTMicros = 400_000
 			}
 		}, engine.HoldRTT, "at most 150 ms"},
-		{"too thin", func(in *plan.Input, _ int32) {
+		{"too thin", func(in *engine.Input, _ int32) {
 			for i := range in.Snapshot.Links {
 				in.Snapshot.Links[i].Mbps = 10
 			}
 		}, engine.HoldBandwidth, "at least 250 Mbit/s"},
-		{"full", func(in *plan.Input, _ int32) {
+		{"full", func(in *engine.Input, _ int32) {
 			for i := range in.Snapshot.Hosts {
 				if h := &in.Snapshot.Hosts[i]; h.Site == 1 {
 					h.UsedMiB = h.MemoryMiB
 				}
 			}
 		}, engine.HoldCapacity, "room for"},
-		{"no space", func(in *plan.Input, _ int32) {
+		{"no space", func(in *engine.Input, _ int32) {
 			for i := range in.Snapshot.Datastores {
 				in.Snapshot.Datastores[i].FreeMiB = 0
 			}
 		}, engine.HoldSpace, "datastore"},
-		{"in quarantine", func(in *plan.Input, v int32) {
+		{"in quarantine", func(in *engine.Input, v int32) {
 			in.History.Quarantine = []engine.Quarantine{{Subject: engine.Subject{Kind: "vm", ID: string(in.Snapshot.VMs[v].ID)}, Name: "x"}}
 		}, engine.HoldQuarantine, "heliostat release"},
-		{"asleep", func(in *plan.Input, _ int32) {
+		{"asleep", func(in *engine.Input, _ int32) {
 			for i := range in.Snapshot.Hosts {
 				if h := &in.Snapshot.Hosts[i]; h.Site == 1 {
 					h.Connected = false
 				}
 			}
 		}, engine.HoldUnavailable, "answered"},
-		{"a device", func(in *plan.Input, v int32) { in.Snapshot.VMs[v].Obstacles |= engine.ObPassthrough }, engine.HoldObstacle, ""},
+		{"a device", func(in *engine.Input, v int32) { in.Snapshot.VMs[v].Obstacles |= engine.ObPassthrough }, engine.HoldObstacle, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			in, v := world(t)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"heliostat/engine"
+	"heliostat/engine/check"
 	"heliostat/engine/plan"
 	"heliostat/policy"
 	"heliostat/rego"
@@ -16,7 +17,7 @@ import (
 
 // A Line is what one cycle hands to the next.
 type Line struct {
-	Config  plan.Config
+	Config  engine.Config
 	History *engine.History
 
 	policies *policy.Service
@@ -24,7 +25,7 @@ type Line struct {
 }
 
 // Open loads the policies. Nothing but dpm is asked, and all is enforced.
-func Open(ctx context.Context, c plan.Config) (*Line, error) {
+func Open(ctx context.Context, c engine.Config) (*Line, error) {
 	cfg := policy.DefaultConfig()
 	cfg.Deadline = time.Minute // a machine that does other things as well
 	cfg.Modes = map[string]engine.Mode{}
@@ -37,7 +38,7 @@ func Open(ctx context.Context, c plan.Config) (*Line, error) {
 	}
 	cfg.Modes["dpm"] = engine.Enforce
 	l := &Line{Config: c, History: &engine.History{}}
-	l.Config.Modes = plan.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
+	l.Config.Modes = engine.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
 	l.policies, err = policy.NewService(ctx, rego.FS, cfg, slog.New(slog.DiscardHandler))
 	return l, err
 }
@@ -56,12 +57,12 @@ func (l *Line) Once(ctx context.Context, s *engine.Snapshot, ended []engine.Acti
 	if len(d.Failures) > 0 {
 		return nil, fmt.Errorf("policy failed: %+v", d.Failures[0])
 	}
-	in := plan.Input{
+	in := engine.Input{
 		Cycle: l.cycle, Now: v.Now, Seed: l.cycle, Budget: l.Config.DefaultBudget, Level: engine.Enforce,
 		Snapshot: s, Decision: d.Audience(engine.Enforce, ""), History: l.History, Config: l.Config,
 	}
 	p := plan.Build(in)
-	if err := plan.Check(in, p); err != nil {
+	if err := check.Plan(in, p); err != nil {
 		return nil, fmt.Errorf("cycle %d: own plan refused: %w", l.cycle, err)
 	}
 	return p, nil

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"heliostat/engine"
+	"heliostat/engine/check"
 	"heliostat/engine/plan"
 	"heliostat/engine/sim"
 )
@@ -89,7 +90,7 @@ func one(seed uint64, spoil func(*engine.Plan)) Tally {
 	t := Tally{Broken: map[string]int{}}
 	in := World(seed)
 	p := plan.Build(in)
-	if err := plan.Check(in, p); err != nil {
+	if err := check.Plan(in, p); err != nil {
 		t.wrong(seed, "no order", []Fault{{"two opinions", err.Error()}})
 	}
 	if len(p.Actions) < 2 {
@@ -119,7 +120,7 @@ func one(seed uint64, spoil func(*engine.Plan)) Tally {
 // and rests: as much happens at once as ever may. Every other fleet may sleep as far
 // as its load lets it, which fills hosts so that some VMs must leave before others
 // come; the others are told all kinds of things.
-func World(seed uint64) plan.Input {
+func World(seed uint64) engine.Input {
 	r := rand.New(rand.NewPCG(seed, 77))
 	night := seed%2 == 0
 	f := sim.FleetConfig{
@@ -146,13 +147,13 @@ func World(seed uint64) plan.Input {
 		}
 		d = asleep(s, 1+r.IntN(4))
 	}
-	c := plan.DefaultConfig()
-	c.Modes = plan.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
+	c := engine.DefaultConfig()
+	c.Modes = engine.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
 	c.CooldownS, c.ReturnS, c.FailureS, c.PowerCooldownS = 0, 0, 0, 0
 	c.MovesPerCycle, c.MovesPerHour, c.MovesPerDay, c.PowerPerHour, c.PowerPerDay = 1e6, 1e6, 1e6, 1e6, 1e6
 	c.ReserveHosts = int32(r.IntN(2))
 	w := sim.NewWorld(s, c.Limits)
-	return plan.Input{Cycle: seed, Now: s.At, Seed: seed, Level: engine.Enforce, Snapshot: s, Decision: &d, History: w.History, Config: c}
+	return engine.Input{Cycle: seed, Now: s.At, Seed: seed, Level: engine.Enforce, Snapshot: s, Decision: &d, History: w.History, Config: c}
 }
 
 // asleep permits every n-th host to sleep, and says nothing else.

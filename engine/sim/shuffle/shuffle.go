@@ -13,12 +13,11 @@ import (
 	"slices"
 
 	"heliostat/engine"
-	"heliostat/engine/plan"
 )
 
 // A Course is one plan on the fleet that it was made for.
 type Course struct {
-	in    *plan.Input
+	in    *engine.Input
 	s     *engine.Snapshot
 	p     *engine.Plan
 	acts  []act
@@ -65,7 +64,7 @@ type Outcome struct {
 type Fault struct{ Rule, Text string }
 
 // New reads a plan.
-func New(in *plan.Input, p *engine.Plan) *Course {
+func New(in *engine.Input, p *engine.Plan) *Course {
 	c := &Course{
 		in: in, s: in.Snapshot, p: p, acts: make([]act, len(p.Actions)), waits: make([]int32, len(p.Actions)),
 		next: make([][]int32, len(p.Actions)), evacuate: map[engine.Subject]bool{},

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"heliostat/engine"
+	"heliostat/engine/check"
 	"heliostat/engine/plan"
 )
 
@@ -103,12 +104,12 @@ func (x *executor) cycle() {
 			x.claim(s, &x.history.Hosts[i])
 		}
 	}
-	in := plan.Input{
+	in := engine.Input{
 		Cycle: x.cycles, Now: w.now, Seed: x.cycles, Budget: w.cfg.DefaultBudget, Level: engine.Enforce,
 		Snapshot: s, Decision: w.decide(s, x.history), History: x.history, Open: open, Config: w.cfg,
 	}
 	p := plan.Build(in)
-	if err := plan.Check(in, p); err != nil {
+	if err := check.Plan(in, p); err != nil {
 		w.broken("two opinions", "Check refuses what Build made: %v", err)
 		return
 	}

@@ -4,7 +4,7 @@
 // The world is typed and in memory, on virtual time, without SOAP, Rego or disk:
 // a fleet whose loads follow a day, vCenters with tasks, persons who move things,
 // and faults. What decides is the product's: engine.Believe, engine.Fold, plan.Build and
-// plan.Check on what is observed. What acts is a step model of engine/execute
+// check.Plan on what is observed. What acts is a step model of engine/execute
 // (executor.go): the same start rule, slots, states and recovery, without its
 // goroutines, so that one seed is one run, byte for byte. The executor itself is
 // tested elsewhere, on the SOAP simulator; the two share what is said there.

@@ -5,7 +5,6 @@ import (
 	"hash"
 
 	"heliostat/engine"
-	"heliostat/engine/plan"
 	"heliostat/engine/sim"
 )
 
@@ -45,7 +44,7 @@ type world struct {
 	intents intents // what persons and forecasts want
 	x       executor
 	j       judge
-	cfg     plan.Config
+	cfg     engine.Config
 }
 
 // owner is who put a host into standby or maintenance.
@@ -107,8 +106,8 @@ func newWorld(o Options, r *Result, seed uint64, sum hash.Hash) *world {
 	w.taken, w.stirred, w.down = make([]engine.Unix, h), make([]engine.Unix, h), make([]bool, h)
 	w.noticed = make([]bool, h)
 	w.away, w.lies = make([]bool, len(w.t.VCenters)), make([]lie, len(w.t.VCenters))
-	w.cfg = plan.DefaultConfig()
-	w.cfg.Modes = plan.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
+	w.cfg = engine.DefaultConfig()
+	w.cfg.Modes = engine.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
 	w.cfg.MovesPerCycle, w.cfg.MovesPerHour, w.cfg.MovesPerDay = int32(d.between(5, 20)), int32(d.between(20, 60)), int32(d.between(100, 400))
 	w.cfg.PowerPerHour, w.cfg.PowerPerDay = int32(d.between(1, 6)), int32(d.between(6, 20))
 	w.breathe()

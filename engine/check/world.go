@@ -1,26 +1,21 @@
-package plan
+package check
 
 import (
 	"maps"
 	"slices"
 
 	"heliostat/engine"
+	"heliostat/engine/turns"
+	"heliostat/internal/parallel"
 )
 
-// A checkNeed is what an action takes of one slot counter: the queue is where
-// it waits when that is what it lacks.
-type checkNeed struct{ counter, cost, queue int32 }
-
-// A checkQueue is those who lack the same of the same counter.
-type checkQueue struct{ counter, cost int32 }
-
-// A checkWorld is what all replays start from. Of the fleet it has the clusters that
+// A world is what all replays start from. Of the fleet it has the clusters that
 // the plan and what is under way are about: what no action touches can not become
 // worse, and whatever were forgotten would be on no host and be refused.
-type checkWorld struct {
+type world struct {
 	c    *checker
 	acts []*engine.Action // the plan's, then the open ones that hold something
-	ends []checkEnds
+	ends []ends
 	open int // index of the first open one
 
 	clusters []int32 // that are touched
@@ -32,30 +27,27 @@ type checkWorld struct {
 	lacked   [][2]int64   // by cluster: MHz and MiB that its reserve lacks at the start
 	waits    []int32
 	next     [][]int32
-	need     [][]checkNeed
-	capacity []int32
-	queues   []checkQueue
-	of       [][]int32 // queues by counter
+	turns    *turns.Table
 
 	twins    map[string][]int32 // datastores by URL, where two vCenters see one volume
-	groups   []checkGroup
-	before   []checkCount // by group: before the plan
-	groupsOf [][]int32    // by action
+	groups   []group
+	before   []tally   // by group: before the plan
+	groupsOf [][]int32 // by action
 }
 
-func (c *checker) world() *checkWorld {
-	w := &checkWorld{c: c, ends: slices.Clone(c.ends), open: len(c.p.Actions)}
+func (c *checker) world() *world {
+	w := &world{c: c, ends: slices.Clone(c.ends), open: len(c.p.Actions)}
 	w.waits, w.next = slices.Clone(c.waits), slices.Clone(c.next)
 	w.acts = make([]*engine.Action, len(c.p.Actions))
 	for i := range c.p.Actions {
 		w.acts[i] = &c.p.Actions[i]
 	}
 	w.settle()
-	idle := &checkRun{checkWorld: w, st: w.base, twice: make([][2]int64, len(c.s.Clusters))}
+	idle := &replay{world: w, st: w.base, twice: make([][2]int64, len(c.s.Clusters))}
 	idle.unasked()
 	w.opens()
 	if slices.ContainsFunc(w.acts, func(a *engine.Action) bool { return a.Storage }) {
-		w.twins = checkTwins(c.s)
+		w.twins = twinsOf(c.s)
 	}
 	w.readyAt = [2][]int32{make([]int32, len(c.s.Clusters)), make([]int32, len(c.s.Sites))}
 	w.lacked = make([][2]int64, len(c.s.Clusters))
@@ -83,7 +75,7 @@ func (c *checker) world() *checkWorld {
 
 // stretched reports whether a host is to sleep of a cluster that stands at several
 // sites: only then a site may lose its last host and the cluster not.
-func (w *checkWorld) stretched() bool {
+func (w *world) stretched() bool {
 	for i, e := range w.ends {
 		if w.acts[i].Kind == engine.Standby && w.c.s.ClusterSite(w.c.s.Hosts[e.from].Cluster) < 0 {
 			return true
@@ -94,7 +86,7 @@ func (w *checkWorld) stretched() bool {
 
 // settle puts the clusters that are touched into the base as they stand, with what
 // every VM takes and what of each host is not a VM's.
-func (w *checkWorld) settle() {
+func (w *world) settle() {
 	s := w.c.s
 	touched := make([]bool, len(s.Clusters))
 	touch := func(h int32) {
@@ -118,10 +110,10 @@ func (w *checkWorld) settle() {
 	}
 	w.base, w.overCPU, w.overMem = w.c.kept.state(0, s), w.c.kept.overCPU, w.c.kept.overMem
 	w.bySize = [2][][]int32{make([][]int32, len(s.Clusters)), make([][]int32, len(s.Clusters))}
-	inParallel(len(w.clusters), func() func(int) { return func(k int) { w.settleCluster(w.clusters[k]) } })
+	parallel.Each(len(w.clusters), func() func(int) { return func(k int) { w.settleCluster(w.clusters[k]) } })
 }
 
-func (w *checkWorld) settleCluster(k int32) {
+func (w *world) settleCluster(k int32) {
 	s := w.c.s
 	hosts := s.HostsOf(k)
 	for _, h := range hosts {
@@ -149,7 +141,7 @@ func (w *checkWorld) settleCluster(k int32) {
 
 // hypervisors gives every host in standby what its hypervisor took before, for when
 // it is woken; where that was never seen, what the hungriest of its cluster took.
-func (w *checkWorld) hypervisors(hosts []int32) {
+func (w *world) hypervisors(hosts []int32) {
 	for _, h := range hosts {
 		if w.c.s.Hosts[h].Power != engine.HostStandby {
 			continue
@@ -199,8 +191,8 @@ func (c *checker) hostPast(h int32) *engine.HostHistory {
 	return &past
 }
 
-// checkTwins finds the volumes that several vCenters see, each under an ID of its own.
-func checkTwins(s *engine.Snapshot) map[string][]int32 {
+// twinsOf finds the volumes that several vCenters see, each under an ID of its own.
+func twinsOf(s *engine.Snapshot) map[string][]int32 {
 	twins := map[string][]int32{}
 	for d := range s.Datastores {
 		if url := s.Datastores[d].URL; url != "" {
@@ -212,7 +204,7 @@ func checkTwins(s *engine.Snapshot) map[string][]int32 {
 }
 
 // count adds n to the hosts that are ready in h's cluster and site.
-func (w *checkWorld) count(ready [2][]int32, h, n int32) {
+func (w *world) count(ready [2][]int32, h, n int32) {
 	host := &w.c.s.Hosts[h]
 	ready[0][host.Cluster] += n
 	if host.Site >= 0 {
@@ -220,37 +212,14 @@ func (w *checkWorld) count(ready [2][]int32, h, n int32) {
 	}
 }
 
-// slots looks every action's counters up once, and numbers those that there are.
-func (w *checkWorld) slots() {
+// slots looks up what every action takes of them.
+func (w *world) slots() {
 	slots := engine.NewSlots(w.c.in.Config.Limits, w.c.s)
-	known := make([]int32, slots.Counters()) // number + 1
-	visit := func(i int, f func(counter, cost, capacity int32)) {
-		if i < len(w.ends) && w.ends[i].vm >= 0 {
-			e := &w.ends[i]
-			slots.VisitMove(w.acts[i], e.vm, e.from, e.to, f)
+	w.turns = turns.NewTable(slots, len(w.acts), func(i int, visit func(counter, cost, capacity int32)) {
+		if e := &w.ends[i]; e.vm >= 0 {
+			slots.VisitMove(w.acts[i], e.vm, e.from, e.to, visit)
 		} else {
-			slots.Visit(w.acts[i], f)
+			slots.Visit(w.acts[i], visit)
 		}
-	}
-	w.need = make([][]checkNeed, len(w.acts))
-	const most = 8 // two hosts, two NICs, a datastore, a vCenter and a link; with storage there may be more
-	room := make([]checkNeed, 0, most*len(w.acts))
-	for i := range w.acts {
-		from := len(room)
-		visit(i, func(counter, cost, capacity int32) {
-			if known[counter] == 0 {
-				w.capacity, w.of = append(w.capacity, capacity), append(w.of, nil)
-				known[counter] = int32(len(w.capacity))
-			}
-			id := known[counter] - 1
-			k := slices.IndexFunc(w.of[id], func(q int32) bool { return w.queues[q].cost == cost })
-			if k < 0 {
-				k = len(w.of[id])
-				w.of[id] = append(w.of[id], int32(len(w.queues)))
-				w.queues = append(w.queues, checkQueue{id, cost})
-			}
-			room = append(room, checkNeed{id, cost, w.of[id][k]})
-		})
-		w.need[i] = room[from:len(room):len(room)]
-	}
+	})
 }

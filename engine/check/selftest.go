@@ -1,4 +1,4 @@
-package plan
+package check
 
 import (
 	"errors"
@@ -8,7 +8,7 @@ import (
 	"heliostat/engine"
 )
 
-// A lure is a plan that Check must refuse, for a stated reason.
+// A lure is a plan that [Plan] must refuse, for a stated reason.
 type lure struct {
 	name string
 	code engine.HoldCode
@@ -17,7 +17,7 @@ type lure struct {
 
 // A decoy is a small fleet that is sound, and a plan for it.
 type decoy struct {
-	in Input
+	in engine.Input
 	p  *engine.Plan
 }
 
@@ -47,11 +47,11 @@ func lures() []lure {
 	}
 }
 
-// SelfTest lays plans before Check that do harm, and one that does not. Its error
-// names each that Check takes for the other: such a Check guards nothing.
-func SelfTest() error { return selfTest(Check) }
+// SelfTest lays plans before [Plan] that do harm, and one that does not. Its error
+// names each that it takes for the other: such a check guards nothing.
+func SelfTest() error { return selfTest(Plan) }
 
-func selfTest(check func(Input, *engine.Plan) error) error {
+func selfTest(check func(engine.Input, *engine.Plan) error) error {
 	var errs []error
 	sound := newDecoy()
 	if err := check(sound.in, sound.p); err != nil {
@@ -90,12 +90,12 @@ func newDecoy() *decoy {
 	}
 	s.Hosts[0].UsedMHz, s.Hosts[0].UsedMiB = 1500, 12_000
 	x := &decoy{
-		in: Input{
-			Cycle: 1, Now: selfNow, Level: engine.Enforce, Snapshot: s, History: &engine.History{}, Config: DefaultConfig(),
+		in: engine.Input{
+			Cycle: 1, Now: selfNow, Level: engine.Enforce, Snapshot: s, History: &engine.History{}, Config: engine.DefaultConfig(),
 			Decision: &engine.Decision{Voices: []engine.Voice{{Policy: "self_test", Rule: "rule", Mode: engine.Enforce}}, Reasons: []string{"to be refused"}},
 		},
 	}
-	x.in.Config.Modes = KindModes{engine.Enforce, engine.Enforce, engine.Enforce, engine.Enforce}
+	x.in.Config.Modes = engine.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
 	a := x.action(engine.Move, 0)
 	a.VM, a.Name, a.Moid, a.To = "s/vm", "vm", "vm-1", engine.Place{Site: "s", VCenter: "s", Cluster: "s/c", Host: "s/h1"}
 	x.p = &engine.Plan{Cycle: 1, Level: engine.Enforce, At: selfNow, Actions: []engine.Action{a}}

@@ -1,4 +1,4 @@
-package plan
+package check
 
 import (
 	"slices"
@@ -8,7 +8,7 @@ import (
 
 // start begins action i and judges the fleet as it is then. It reports whether
 // the action could begin at all.
-func (r *checkRun) start(i int32) bool {
+func (r *replay) start(i int32) bool {
 	a, e := r.acts[i], r.ends[i]
 	ready, before := r.st.Ready(e.from), [2]int64{}
 	arrives, grows := r.where(a, e)
@@ -19,7 +19,7 @@ func (r *checkRun) start(i int32) bool {
 		if e.from != e.to && !r.st.Ready(e.to) {
 			r.refuse(i, engine.HoldUnavailable, "starts while host %s is %s, maintenance %t", a.To.Host, r.st.Power[e.to], r.st.Maint[e.to])
 		}
-	} else if checkEmpties(a) && (r.st.In[e.from] > 0 || (r.st.On[e.from] > 0 && !r.c.delegates(a, e))) {
+	} else if empties(a) && (r.st.In[e.from] > 0 || (r.st.On[e.from] > 0 && !r.c.delegates(a, e))) {
 		r.refuse(i, engine.HoldNotEmpty, "starts while %d VMs run on the host, %d of them arriving", r.st.On[e.from], r.st.In[e.from])
 	}
 	begin := r.st.Start
@@ -27,7 +27,7 @@ func (r *checkRun) start(i int32) bool {
 		begin = func(a *engine.Action) error { return r.st.StartMove(a, e.vm, e.to) }
 	}
 	if err := begin(a); err != nil {
-		r.refuse(i, checkShape, "%v", err)
+		r.refuse(i, shape, "%v", err)
 		return false
 	}
 	r.turned(e.from, ready)
@@ -50,11 +50,11 @@ func (r *checkRun) start(i int32) bool {
 }
 
 // end finishes action i, or takes it back when it failed.
-func (r *checkRun) end(i int32, failed bool) {
+func (r *replay) end(i int32, failed bool) {
 	a, e := r.acts[i], r.ends[i]
 	ready := r.st.Ready(e.from)
 	if err := r.finish(a, e, failed); err != nil && int(i) < r.open {
-		r.refuse(i, checkShape, "%v", err)
+		r.refuse(i, shape, "%v", err)
 	}
 	r.turned(e.from, ready)
 	r.double(i, -1)
@@ -65,7 +65,7 @@ func (r *checkRun) end(i int32, failed bool) {
 }
 
 // finish ends an action on the state; what it moves was looked up before.
-func (r *checkRun) finish(a *engine.Action, e checkEnds, failed bool) error {
+func (r *replay) finish(a *engine.Action, e ends, failed bool) error {
 	switch {
 	case e.vm >= 0 && failed:
 		return r.st.AbortMove(a, e.vm, e.to)
@@ -79,7 +79,7 @@ func (r *checkRun) finish(a *engine.Action, e checkEnds, failed bool) error {
 
 // where tells whether the action brings a VM to another host, and which
 // cluster's reserve it draws on, if any.
-func (r *checkRun) where(a *engine.Action, e checkEnds) (arrives bool, cluster int32) {
+func (r *replay) where(a *engine.Action, e ends) (arrives bool, cluster int32) {
 	hosts := r.c.s.Hosts
 	switch a.Kind {
 	case engine.Move:
@@ -95,7 +95,7 @@ func (r *checkRun) where(a *engine.Action, e checkEnds) (arrives bool, cluster i
 }
 
 // turned keeps count of the hosts that can take a VM.
-func (r *checkRun) turned(h int32, before bool) {
+func (r *replay) turned(h int32, before bool) {
 	switch after := r.st.Ready(h); {
 	case after && !before:
 		r.count(r.ready, h, 1)
@@ -105,7 +105,7 @@ func (r *checkRun) turned(h int32, before bool) {
 }
 
 // double keeps count of what moves inside a cluster occupy twice.
-func (r *checkRun) double(i, sign int32) {
+func (r *replay) double(i, sign int32) {
 	e := r.ends[i]
 	if e.vm < 0 || e.from == e.to || r.c.s.Hosts[e.from].Cluster != r.c.s.Hosts[e.to].Cluster {
 		return
@@ -117,7 +117,7 @@ func (r *checkRun) double(i, sign int32) {
 
 // room checks that the destination host holds what it has and what arrives. An
 // arrival that needs nothing of a resource does not make it worse.
-func (r *checkRun) room(i int32, a *engine.Action, e checkEnds) {
+func (r *replay) room(i int32, a *engine.Action, e ends) {
 	cfg, h, f := &r.c.in.Config, &r.c.s.Hosts[e.to], r.st.Foot[e.vm]
 	cpu, mem := cfg.CPUMaxPct, cfg.MemMaxPct
 	if a.Demand.Kind != "" {
@@ -135,7 +135,7 @@ func (r *checkRun) room(i int32, a *engine.Action, e checkEnds) {
 }
 
 // space checks that every datastore written to keeps its floor.
-func (r *checkRun) space(i int32, a *engine.Action) {
+func (r *replay) space(i int32, a *engine.Action) {
 	if !a.Storage {
 		return
 	}
@@ -162,7 +162,7 @@ func (r *checkRun) space(i int32, a *engine.Action) {
 }
 
 // last checks that standby leaves its cluster and its site a host.
-func (r *checkRun) last(i int32, a *engine.Action, e checkEnds) {
+func (r *replay) last(i int32, a *engine.Action, e ends) {
 	h := &r.c.s.Hosts[e.from]
 	if r.ready[0][h.Cluster] < 1 {
 		r.refuse(i, engine.HoldLast, "leaves cluster %s without a host that can take a VM", a.From.Cluster)
@@ -176,7 +176,7 @@ func (r *checkRun) last(i int32, a *engine.Action, e checkEnds) {
 // no more for it than at the start. A demand may use the reserve up to its own
 // floor, which room checks host by host; it takes a host away at any price. And
 // where all that runs leaves, and nothing may come, no reserve is kept.
-func (r *checkRun) reserve(i int32, a *engine.Action, cluster int32, before [2]int64) {
+func (r *replay) reserve(i int32, a *engine.Action, cluster int32, before [2]int64) {
 	if a.Kind == engine.EnterMaintenance && r.st.On[r.ends[i].from] > 0 {
 		r.floor(i, cluster)
 	}
@@ -188,7 +188,7 @@ func (r *checkRun) reserve(i int32, a *engine.Action, cluster int32, before [2]i
 	}
 	start := r.lacked[cluster]
 	now := r.lack(cluster)
-	for k, unit := range checkUnits {
+	for k, unit := range units {
 		if now[k] > 0 && now[k] > start[k] && now[k] > before[k] {
 			r.refuse(i, engine.HoldReserve, "cluster %s would lack %d %s to survive %d host failures, lacked %d at the start, with %d moves under way",
 				r.c.s.Clusters[cluster].ID, now[k], unit, r.failures(cluster), max(start[k], 0), r.flight)
@@ -196,45 +196,45 @@ func (r *checkRun) reserve(i int32, a *engine.Action, cluster int32, before [2]i
 	}
 }
 
-// checkStays is whether VMs stay behind in a cluster, once that was asked.
-type checkStays uint8
+// stay is whether VMs stay behind in a cluster, once that was asked.
+type stay uint8
 
 const (
-	checkNotAsked checkStays = iota
-	checkAllLeave
-	checkSomeStay
+	notAsked stay = iota
+	allLeave
+	someStay
 )
 
 // stays reports, looked up once, whether VMs stay behind in the cluster.
-func (r *checkRun) stays(cluster int32) bool {
-	if r.remain[cluster] == checkNotAsked {
-		r.remain[cluster] = checkAllLeave
+func (r *replay) stays(cluster int32) bool {
+	if r.remain[cluster] == notAsked {
+		r.remain[cluster] = allLeave
 		if r.c.behind(cluster) {
-			r.remain[cluster] = checkSomeStay
+			r.remain[cluster] = someStay
 		}
 	}
-	return r.remain[cluster] == checkSomeStay
+	return r.remain[cluster] == someStay
 }
 
 // floor checks that the rest of a cluster holds what its own scheduler has to
 // take off a host for maintenance.
-func (r *checkRun) floor(i, cluster int32) {
+func (r *replay) floor(i, cluster int32) {
 	load := r.load(cluster)
 	for k, most := range []int32{r.c.in.Config.EvacuationCPUPct, r.c.in.Config.EvacuationMemPct} {
 		capacity, _ := r.capacityOf(cluster, k, 0)
 		if load[k]*100 > capacity*int64(most) {
-			r.refuse(i, engine.HoldReserve, "cluster %s would have to carry %d %s on %d, at most %d %%", r.c.s.Clusters[cluster].ID, load[k], checkUnits[k], capacity, most)
+			r.refuse(i, engine.HoldReserve, "cluster %s would have to carry %d %s on %d, at most %d %%", r.c.s.Clusters[cluster].ID, load[k], units[k], capacity, most)
 		}
 	}
 }
 
-// checkUnits names the two resources that a cluster's reserve is about.
-var checkUnits = [2]string{"MHz", "MiB"}
+// units names the two resources that a cluster's reserve is about.
+var units = [2]string{"MHz", "MiB"}
 
 // failures is how many host failures the cluster must survive: the configured
 // number, its own admission policy's, or its dedicated failover hosts, whichever
 // is most. A stand-alone host has nowhere to fail over to.
-func (w *checkWorld) failures(cluster int32) int {
+func (w *world) failures(cluster int32) int {
 	c := &w.c.s.Clusters[cluster]
 	n := max(w.c.in.Config.ReserveHosts, int32(len(c.FailOn)))
 	if c.HA.Enabled && c.HA.Admission {
@@ -247,7 +247,7 @@ func (w *checkWorld) failures(cluster int32) int {
 // after the largest hosts have failed, and after the share that its own
 // admission policy holds back; negative when it does not. A VM on its way
 // inside the cluster counts once.
-func (r *checkRun) lack(cluster int32) [2]int64 {
+func (r *replay) lack(cluster int32) [2]int64 {
 	if r.c.s.Clusters[cluster].Lone {
 		return [2]int64{}
 	}
@@ -262,10 +262,10 @@ func (r *checkRun) lack(cluster int32) [2]int64 {
 
 // unasked refuses to wake hosts that no policy permits to wake, and that no demand
 // needs, unless their cluster as it stands is short of room.
-func (r *checkRun) unasked() {
+func (r *replay) unasked() {
 	for k := range r.c.p.Actions {
 		a, h := &r.c.p.Actions[k], r.c.ends[k].from
-		if a.Kind == engine.Wakeup && a.Demand.Kind == "" && r.c.marks[h]&checkMayWake == 0 && !r.short(r.c.s.Hosts[h].Cluster) {
+		if a.Kind == engine.Wakeup && a.Demand.Kind == "" && r.c.marks[h]&mayWake == 0 && !r.short(r.c.s.Hosts[h].Cluster) {
 			r.c.refuse(int32(k), "demand", "no policy permits to wake the host, no demand needs it, and its cluster is not short of room")
 		}
 	}
@@ -273,7 +273,7 @@ func (r *checkRun) unasked() {
 
 // short reports whether a host of the cluster is over its capacity, or whether the
 // cluster carries more than it may with its reserve.
-func (r *checkRun) short(cluster int32) bool {
+func (r *replay) short(cluster int32) bool {
 	if slices.ContainsFunc(r.c.s.HostsOf(cluster), r.c.over) {
 		return true
 	}
@@ -291,7 +291,7 @@ func (r *checkRun) short(cluster int32) bool {
 }
 
 // share is what of CPU and memory the cluster's own admission policy holds back, percent.
-func (w *checkWorld) share(cluster int32) [2]int32 {
+func (w *world) share(cluster int32) [2]int32 {
 	if x := &w.c.s.Clusters[cluster].HA; x.Enabled && x.Admission {
 		return [2]int32{x.CPUPct, x.MemoryPct}
 	}
@@ -300,7 +300,7 @@ func (w *checkWorld) share(cluster int32) [2]int32 {
 
 // capacityOf is how much of a resource the hosts have that can take VMs, and how
 // much of it goes with so many failures, of the largest.
-func (r *checkRun) capacityOf(cluster int32, resource, failures int) (all, lost int64) {
+func (r *replay) capacityOf(cluster int32, resource, failures int) (all, lost int64) {
 	for _, h := range r.bySize[resource][cluster] {
 		if !r.st.Ready(h) {
 			continue
@@ -317,7 +317,7 @@ func (r *checkRun) capacityOf(cluster int32, resource, failures int) (all, lost 
 }
 
 // load is what the cluster's VMs and the hypervisors that are up use, in MHz and MiB.
-func (r *checkRun) load(cluster int32) (load [2]int64) {
+func (r *replay) load(cluster int32) (load [2]int64) {
 	for _, h := range r.c.s.HostsOf(cluster) {
 		load[0] += int64(r.st.CPU[h])
 		load[1] += int64(r.st.Mem[h])
@@ -332,7 +332,7 @@ func (r *checkRun) load(cluster int32) (load [2]int64) {
 	return load
 }
 
-// checkEmpties reports whether the action is for an empty host only.
-func checkEmpties(a *engine.Action) bool {
+// empties reports whether the action is for an empty host only.
+func empties(a *engine.Action) bool {
 	return a.Kind == engine.Standby || a.Kind == engine.EnterMaintenance
 }

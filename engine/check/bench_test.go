@@ -1,4 +1,4 @@
-package plan
+package check
 
 import (
 	"fmt"
@@ -9,19 +9,19 @@ import (
 	"heliostat/engine/sim"
 )
 
-// checkLarge is a fleet of the design scale, 15,000 hosts and 150,000 VMs at 15
+// large is a fleet of the design scale, 15,000 hosts and 150,000 VMs at 15
 // sites with rules and an hour of history, and a plan of so many moves to other
 // hosts of their clusters.
-func checkLarge(tb testing.TB, moves int) (Input, *engine.Plan) {
+func large(tb testing.TB, moves int) (engine.Input, *engine.Plan) {
 	tb.Helper()
 	s := sim.Fleet(1, sim.FleetConfig{Sites: 15, Hosts: 15_000, VMs: 150_000, RulePct: 60})
-	m := newCheckMaker(1, s)
+	m := newMaker(1, s)
 	m.groups()
 	m.remember()
 	in := m.in
 	in.History.Spent = nil
 	in.Config.MovesPerCycle, in.Config.MovesPerHour, in.Config.MovesPerDay = 1<<20, 1<<20, 1<<20
-	f := &checkFleet{in: in, p: &engine.Plan{Level: in.Level}}
+	f := &fleet{in: in, p: &engine.Plan{Level: in.Level}}
 	step := max(len(s.VMs)*4/5/moves, 1)
 	for v := 0; v < len(s.VMs); v += step {
 		hosts := s.HostsOf(s.VMCluster(int32(v)))
@@ -32,7 +32,7 @@ func checkLarge(tb testing.TB, moves int) (Input, *engine.Plan) {
 	}
 	// What Check refuses is left out, until it accepts the rest.
 	for {
-		err := Check(in, f.p)
+		err := Plan(in, f.p)
 		if err == nil {
 			f.p.Actions = f.p.Actions[:min(moves, len(f.p.Actions))]
 			tb.Logf("%d hosts, %d VMs, %d actions", len(s.Hosts), len(s.VMs), len(f.p.Actions))
@@ -53,12 +53,12 @@ func checkLarge(tb testing.TB, moves int) (Input, *engine.Plan) {
 	}
 }
 
-func BenchmarkCheck(b *testing.B) {
+func BenchmarkPlan(b *testing.B) {
 	for _, moves := range []int{1000, 10_000} {
 		b.Run(fmt.Sprintf("%d", moves), func(b *testing.B) {
-			in, p := checkLarge(b, moves)
+			in, p := large(b, moves)
 			for b.Loop() {
-				if err := Check(in, p); err != nil {
+				if err := Plan(in, p); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -1,4 +1,4 @@
-package plan
+package check
 
 import (
 	"cmp"
@@ -10,34 +10,35 @@ import (
 	"testing"
 
 	"heliostat/engine"
+	"heliostat/engine/plan"
 	"heliostat/engine/sim"
 )
 
-// A checkMaker draws fleets: mostly sound, with a little of everything that may
+// A maker draws fleets: mostly sound, with a little of everything that may
 // go wrong with one.
-type checkMaker struct {
+type maker struct {
 	*rand.Rand
-	in Input
+	in engine.Input
 	s  *engine.Snapshot
 }
 
-func (m *checkMaker) chance(percent int) bool { return m.IntN(100) < percent }
+func (m *maker) chance(percent int) bool { return m.IntN(100) < percent }
 
 // between draws from lo to hi, both included.
-func (m *checkMaker) between(lo, hi int) int32 { return int32(lo + m.IntN(hi-lo+1)) }
+func (m *maker) between(lo, hi int) int32 { return int32(lo + m.IntN(hi-lo+1)) }
 
-// checkSize is how large a drawn fleet is.
-type checkSize struct{ sites, clusters, hosts, vms int } // clusters a site, hosts a cluster, VMs a host
+// size is how large a drawn fleet is.
+type size struct{ sites, clusters, hosts, vms int } // clusters a site, hosts a cluster, VMs a host
 
-// newCheckMaker starts an Input around a fleet.
-func newCheckMaker(seed uint64, s *engine.Snapshot) *checkMaker {
-	m := &checkMaker{Rand: rand.New(rand.NewPCG(seed, 1)), s: s}
-	m.in = Input{
-		Cycle: seed, Now: checkNow, Seed: seed, Level: engine.Enforce, Snapshot: s, Config: DefaultConfig(),
+// newMaker starts an Input around a fleet.
+func newMaker(seed uint64, s *engine.Snapshot) *maker {
+	m := &maker{Rand: rand.New(rand.NewPCG(seed, 1)), s: s}
+	m.in = engine.Input{
+		Cycle: seed, Now: now, Seed: seed, Level: engine.Enforce, Snapshot: s, Config: engine.DefaultConfig(),
 		History: &engine.History{}, Decision: &engine.Decision{},
 	}
 	c := &m.in.Config
-	c.Modes = KindModes{engine.Enforce, engine.Enforce, engine.Enforce, engine.Enforce}
+	c.Modes = engine.KindModes{Move: engine.Enforce, Standby: engine.Enforce, Wake: engine.Enforce, Maintenance: engine.Enforce}
 	c.MovesPerCycle = m.between(0, 40)
 	c.ReserveHosts = m.between(0, 1)
 	if m.chance(30) {
@@ -46,9 +47,9 @@ func newCheckMaker(seed uint64, s *engine.Snapshot) *checkMaker {
 	return m
 }
 
-// checkDraw draws an Input with a fleet that has a little of every trouble.
-func checkDraw(seed uint64, size checkSize) Input {
-	m := newCheckMaker(seed, &engine.Snapshot{At: checkNow - 60})
+// drawn draws an Input with a fleet that has a little of every trouble.
+func drawn(seed uint64, size size) engine.Input {
+	m := newMaker(seed, &engine.Snapshot{At: now - 60})
 	m.places(size)
 	m.hosts(size)
 	m.vms(size)
@@ -58,9 +59,9 @@ func checkDraw(seed uint64, size checkSize) Input {
 	return m.in
 }
 
-// checkSim draws opinions and memories about a fleet of the simulator's.
-func checkSim(seed uint64) Input {
-	m := newCheckMaker(seed, sim.Fleet(seed, sim.FleetConfig{
+// simulated draws opinions and memories about a fleet of the simulator's.
+func simulated(seed uint64) engine.Input {
+	m := newMaker(seed, sim.Fleet(seed, sim.FleetConfig{
 		Sites: 1 + int(seed%4), Hosts: 4 + int(seed%41), HostsPerCluster: 2 + int(seed%7), OffPct: 3, TemplatePct: 1, ObstaclePct: 3, AcrossPct: 50,
 		RulePct: 60, GapPct: 1, StandbyPct: 10, DRSPct: 25, LoadPct: 20 + int(seed%70),
 	}))
@@ -77,7 +78,7 @@ func checkSim(seed uint64) Input {
 	return m.in
 }
 
-func (m *checkMaker) places(size checkSize) {
+func (m *maker) places(size size) {
 	for i := range size.sites {
 		site := engine.Site{
 			ID: engine.SiteID(fmt.Sprintf("s%d", i)), Mode: engine.Enforce, PUEMilli: 1300, SunMilliDeg: engine.Unknown,
@@ -94,7 +95,7 @@ func (m *checkMaker) places(size checkSize) {
 			if m.chance(5) {
 				continue
 			}
-			l := engine.Link{A: int32(a), B: int32(b), RTTMicros: m.between(1000, 180_000), Mbps: m.between(200, 20_000), At: checkNow - 60}
+			l := engine.Link{A: int32(a), B: int32(b), RTTMicros: m.between(1000, 180_000), Mbps: m.between(200, 20_000), At: now - 60}
 			if m.chance(5) {
 				l.RTTMicros = engine.Unknown
 			}
@@ -105,7 +106,7 @@ func (m *checkMaker) places(size checkSize) {
 
 // hosts draws clusters with their hosts, datastores and networks. The first site
 // of three shares its vCenter with the second.
-func (m *checkMaker) hosts(size checkSize) {
+func (m *maker) hosts(size size) {
 	evc := []string{"intel-broadwell", "intel-broadwell", "intel-skylake", ""}
 	center := func(site int) int32 {
 		if site == 1 && size.sites > 2 {
@@ -140,7 +141,7 @@ func (m *checkMaker) hosts(size checkSize) {
 	}
 }
 
-func (m *checkMaker) datastores(c, site int, vc int32, ref func(string, int) string) {
+func (m *maker) datastores(c, site int, vc int32, ref func(string, int) string) {
 	for k := range 2 {
 		size := int64(m.between(2, 20)) * 1_000_000
 		m.s.Datastores = append(m.s.Datastores, engine.Datastore{
@@ -159,18 +160,18 @@ func (m *checkMaker) datastores(c, site int, vc int32, ref func(string, int) str
 	}
 }
 
-func (m *checkMaker) host(c, site, vc int32, ref func(string, int) string) {
+func (m *maker) host(c, site, vc int32, ref func(string, int) string) {
 	n := len(m.s.Hosts)
 	h := engine.Host{
 		ID: engine.HostID(ref("h", n)), Name: fmt.Sprintf("host%d", n), VCenter: vc, Cluster: c, Site: site, Power: engine.HostOn, Connected: !m.chance(2),
 		CPUMHz: 60_000, Cores: 24, Threads: 48, MemoryMiB: 262_144, CPUModel: "Xeon", EVCMax: "intel-skylake", UsedMHz: 1500, UsedMiB: 6000,
-		LoadAt: checkNow - 30, PowerW: 250, IdleW: 120, MaxW: 400, VMotion: !m.chance(2), NICMbps: []int32{1000, 10_000, 25_000}[m.IntN(3)],
+		LoadAt: now - 30, PowerW: 250, IdleW: 120, MaxW: 400, VMotion: !m.chance(2), NICMbps: []int32{1000, 10_000, 25_000}[m.IntN(3)],
 		Standby: !m.chance(20), USB: m.chance(2), VSANData: m.chance(2), Datastores: []int32{2 * c, 2*c + 1}, Networks: []int32{2 * c, 2*c + 1},
 	}
 	hist := engine.HostHistory{ID: h.ID}
 	switch {
 	case m.chance(8):
-		h.Power, h.Mark, hist.Own, hist.ChangeAt = engine.HostStandby, "standby 5", engine.OwnStandby, checkNow-engine.Unix(m.between(60, 90_000))
+		h.Power, h.Mark, hist.Own, hist.ChangeAt = engine.HostStandby, "standby 5", engine.OwnStandby, now-engine.Unix(m.between(60, 90_000))
 		if m.chance(20) {
 			h.Mark = ""
 		}
@@ -180,7 +181,7 @@ func (m *checkMaker) host(c, site, vc int32, ref func(string, int) string) {
 			h.Mark, hist.Own = "", engine.OwnNothing
 		}
 	case m.chance(3):
-		h.LoadAt = checkNow - 5000
+		h.LoadAt = now - 5000
 	case m.chance(2):
 		h.UsedMHz = engine.Unknown
 	}
@@ -188,7 +189,7 @@ func (m *checkMaker) host(c, site, vc int32, ref func(string, int) string) {
 	m.in.History.Hosts = append(m.in.History.Hosts, hist)
 }
 
-func (m *checkMaker) vms(size checkSize) {
+func (m *maker) vms(size size) {
 	for h := range m.s.Hosts {
 		host := &m.s.Hosts[h]
 		n := m.IntN(2*size.vms + 1)
@@ -201,13 +202,13 @@ func (m *checkMaker) vms(size checkSize) {
 	}
 }
 
-func (m *checkMaker) vm(h int32) {
+func (m *maker) vm(h int32) {
 	host := &m.s.Hosts[h]
 	n := len(m.s.VMs)
 	v := engine.VM{
 		ID: engine.VMID(fmt.Sprintf("vm%06d", n)), Name: fmt.Sprintf("app%d", n), Moid: fmt.Sprintf("vm-%d", n), VCenter: host.VCenter, Host: h,
 		Folder: "group-v3", Pool: m.s.Clusters[host.Cluster].Pool, Power: engine.VMOn, VCPUs: m.between(1, 8), MemoryMiB: m.between(2, 48) * 1024,
-		UsedMHz: m.between(50, 6000), DirtyMbps: m.between(1, 300), LoadAt: checkNow - 30, Home: host.Datastores[m.IntN(2)], Mode: engine.Enforce, Across: m.chance(60),
+		UsedMHz: m.between(50, 6000), DirtyMbps: m.between(1, 300), LoadAt: now - 30, Home: host.Datastores[m.IntN(2)], Mode: engine.Enforce, Across: m.chance(60),
 	}
 	v.UsedMiB, v.ActiveMiB = v.MemoryMiB*m.between(30, 100)/100, v.MemoryMiB*m.between(1, 30)/100
 	for k := range m.between(1, 2) {
@@ -223,7 +224,7 @@ func (m *checkMaker) vm(h int32) {
 }
 
 // oddity gives one VM in four something special.
-func (m *checkMaker) oddity(v *engine.VM) {
+func (m *maker) oddity(v *engine.VM) {
 	switch m.IntN(64) {
 	case 0:
 		v.Power, v.UsedMHz, v.UsedMiB = engine.VMOff, engine.Unknown, engine.Unknown
@@ -236,7 +237,7 @@ func (m *checkMaker) oddity(v *engine.VM) {
 	case 4:
 		v.Mode = engine.Mode(m.IntN(4))
 	case 5:
-		v.LoadAt = checkNow - 4000
+		v.LoadAt = now - 4000
 	case 6:
 		v.UsedMHz, v.UsedMiB = engine.Unknown, engine.Unknown
 	case 7:
@@ -261,7 +262,7 @@ func (m *checkMaker) oddity(v *engine.VM) {
 }
 
 // some draws up to most VMs of the list.
-func (m *checkMaker) some(vms []int32, most int) []int32 {
+func (m *maker) some(vms []int32, most int) []int32 {
 	out := slices.Clone(vms)
 	m.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
 	out = out[:min(len(out), int(m.between(2, most)))]
@@ -269,7 +270,7 @@ func (m *checkMaker) some(vms []int32, most int) []int32 {
 	return out
 }
 
-func (m *checkMaker) rules() {
+func (m *maker) rules() {
 	for c := range m.s.Clusters {
 		var vms []int32
 		for _, h := range m.s.HostsOf(int32(c)) {
@@ -290,7 +291,7 @@ func (m *checkMaker) rules() {
 }
 
 // groups draws policies and their groups.
-func (m *checkMaker) groups() {
+func (m *maker) groups() {
 	d := m.in.Decision
 	all := make([]int32, len(m.s.VMs))
 	for i := range all {
@@ -317,7 +318,7 @@ func (m *checkMaker) groups() {
 	}
 }
 
-func (m *checkMaker) decide() {
+func (m *maker) decide() {
 	d := m.in.Decision
 	law, quiet := engine.By{Voice: 2}, engine.By{Voice: 1}
 	for i := range m.s.Sites {
@@ -372,7 +373,7 @@ func (m *checkMaker) decide() {
 }
 
 // emergency draws an evacuation in every third fleet.
-func (m *checkMaker) emergency() {
+func (m *maker) emergency() {
 	d := m.in.Decision
 	if m.chance(66) {
 		return
@@ -386,36 +387,36 @@ func (m *checkMaker) emergency() {
 	case 2:
 		place = engine.Subject{Kind: "datastore", ID: string(m.s.Datastores[m.IntN(len(m.s.Datastores))].ID)}
 	}
-	d.Evacuations = []engine.Evacuation{{Place: place, Deadline: checkNow + engine.Unix(m.between(600, 90_000))}}
+	d.Evacuations = []engine.Evacuation{{Place: place, Deadline: now + engine.Unix(m.between(600, 90_000))}}
 	if m.chance(30) {
 		d.Freezes = append(d.Freezes, engine.Freeze{Place: engine.Subject{Kind: "fleet"}, By: engine.By{Voice: 1}})
 	}
 }
 
-func (m *checkMaker) remember() {
+func (m *maker) remember() {
 	for i := range m.s.VMs {
 		h := engine.VMHistory{ID: m.s.VMs[i].ID}
 		switch {
 		case m.chance(5):
-			h.MovedAt, h.LeftSite = checkNow-engine.Unix(m.between(60, 20_000)), m.s.Sites[m.IntN(len(m.s.Sites))].ID
+			h.MovedAt, h.LeftSite = now-engine.Unix(m.between(60, 20_000)), m.s.Sites[m.IntN(len(m.s.Sites))].ID
 			h.LeftHost = m.s.Hosts[m.IntN(len(m.s.Hosts))].ID
 		case m.chance(3):
-			h.FailedAt, h.Failures = checkNow-engine.Unix(m.between(60, 20_000)), m.between(1, 4)
+			h.FailedAt, h.Failures = now-engine.Unix(m.between(60, 20_000)), m.between(1, 4)
 		}
 		if used := m.s.VMs[i].UsedMHz; used != engine.Unknown {
 			for k := range engine.Unix(12) {
-				h.CPU.Add(checkNow-3600+300*k, used*m.between(50, 160)/100)
+				h.CPU.Add(now-3600+300*k, used*m.between(50, 160)/100)
 			}
 		}
 		m.in.History.VMs = append(m.in.History.VMs, h)
 	}
 	for range m.IntN(10) {
-		m.in.History.Spent = append(m.in.History.Spent, engine.Spend{At: checkNow - engine.Unix(m.between(1, 90_000)), Kind: engine.ActionKind(m.IntN(3)), Demand: m.chance(30)})
+		m.in.History.Spent = append(m.in.History.Spent, engine.Spend{At: now - engine.Unix(m.between(1, 90_000)), Kind: engine.ActionKind(m.IntN(3)), Demand: m.chance(30)})
 	}
 }
 
-// checkOpen takes some actions of a plan as under way: what Build is shown next.
-func checkOpen(in Input, p *engine.Plan, r *rand.Rand) Input {
+// underWay takes some actions of a plan as under way: what Build is shown next.
+func underWay(in engine.Input, p *engine.Plan, r *rand.Rand) engine.Input {
 	in.Cycle++
 	for i := range p.Actions {
 		if len(p.Actions[i].After) == 0 && r.IntN(3) == 0 {
@@ -433,11 +434,11 @@ var seeds = flag.Uint64("seeds", 250, "how many fleets of each kind Check tries 
 
 // What Build makes, Check accepts: on random fleets, and again with some of the
 // plan under way.
-func TestCheckAcceptsBuild(t *testing.T) {
+func TestAcceptsBuild(t *testing.T) {
 	kinds := map[engine.ActionKind]int{}
-	sizes := []checkSize{{1, 1, 4, 5}, {2, 1, 3, 4}, {2, 2, 5, 8}, {3, 2, 6, 6}, {4, 3, 4, 3}}
-	for name, draw := range map[string]func(uint64) Input{
-		"drawn": func(seed uint64) Input { return checkDraw(seed, sizes[seed%uint64(len(sizes))]) }, "simulated": checkSim,
+	sizes := []size{{1, 1, 4, 5}, {2, 1, 3, 4}, {2, 2, 5, 8}, {3, 2, 6, 6}, {4, 3, 4, 3}}
+	for name, draw := range map[string]func(uint64) engine.Input{
+		"drawn": func(seed uint64) engine.Input { return drawn(seed, sizes[seed%uint64(len(sizes))]) }, "simulated": simulated,
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := range *seeds / slower {
@@ -446,14 +447,14 @@ func TestCheckAcceptsBuild(t *testing.T) {
 					t.Fatalf("seed %d: %v", seed, err)
 				}
 				for round := range 2 {
-					p := Build(in)
+					p := plan.Build(in)
 					for i := range p.Actions {
 						kinds[p.Actions[i].Kind]++
 					}
-					if err := Check(in, p); err != nil {
+					if err := Plan(in, p); err != nil {
 						t.Errorf("seed %d, round %d, %d actions:\n%v", seed, round, len(p.Actions), err)
 					}
-					in = checkOpen(in, p, rand.New(rand.NewPCG(seed, 2)))
+					in = underWay(in, p, rand.New(rand.NewPCG(seed, 2)))
 				}
 			}
 		})
@@ -467,12 +468,12 @@ func TestCheckAcceptsBuild(t *testing.T) {
 }
 
 // Every edge that Build makes is needed: without it, Check refuses.
-func TestCheckNeedsEveryEdge(t *testing.T) {
+func TestNeedsEveryEdge(t *testing.T) {
 	tried := 0
 	for seed := range uint64(60) {
-		in := checkSim(seed)
-		p := Build(in)
-		if Check(in, p) != nil {
+		in := simulated(seed)
+		p := plan.Build(in)
+		if Plan(in, p) != nil {
 			continue // that is for another test to report
 		}
 		for i := range p.Actions {
@@ -482,7 +483,7 @@ func TestCheckNeedsEveryEdge(t *testing.T) {
 			}
 			for k, after := range a.After {
 				a.After = slices.Delete(slices.Clone(a.After), k, k+1)
-				if Check(in, p) == nil {
+				if Plan(in, p) == nil {
 					t.Errorf("seed %d: %s need not wait for %s", seed, a, &p.Actions[after])
 				}
 				a.After = slices.Insert(slices.Clone(a.After), k, after)

@@ -1,4 +1,4 @@
-package plan
+package check
 
 import (
 	"errors"
@@ -6,35 +6,36 @@ import (
 	"slices"
 
 	"heliostat/engine"
+	"heliostat/internal/parallel"
 )
 
-// checkFault is what a violation is reported by once, however many replays show it.
-type checkFault struct {
+// fault is what a violation is reported by once, however many replays show it.
+type fault struct {
 	action int32
 	code   engine.HoldCode
 }
 
-// A checkFinding is a violation.
-type checkFinding struct {
-	checkFault
+// A finding is a violation.
+type finding struct {
+	fault
 	text string
 }
 
-// checkFindings are what was found, in order.
-type checkFindings []checkFinding
+// findings are what was found, in order.
+type findings []finding
 
 // refuse records a violation by action i, once per code. So many that no others are
 // left to report, whatever is found elsewhere, are enough.
-func (x *checkFindings) refuse(i int32, code engine.HoldCode, format string, args ...any) {
-	f := checkFault{i, code}
-	if len(*x) >= 2*checkMost || slices.ContainsFunc(*x, func(y checkFinding) bool { return y.checkFault == f }) {
+func (x *findings) refuse(i int32, code engine.HoldCode, format string, args ...any) {
+	f := fault{i, code}
+	if len(*x) >= 2*mostFound || slices.ContainsFunc(*x, func(y finding) bool { return y.fault == f }) {
 		return
 	}
-	*x = append(*x, checkFinding{f, fmt.Sprintf(format, args...)})
+	*x = append(*x, finding{f, fmt.Sprintf(format, args...)})
 }
 
 // join adds what was found elsewhere.
-func (x *checkFindings) join(more checkFindings) {
+func (x *findings) join(more findings) {
 	for _, f := range more {
 		x.refuse(f.action, f.code, "%s", f.text)
 	}
@@ -43,28 +44,28 @@ func (x *checkFindings) join(more checkFindings) {
 // report is what was found, in words.
 func (c *checker) report() error {
 	var errs []error
-	for _, f := range c.checkFindings[:min(len(c.checkFindings), checkMost)] {
+	for _, f := range c.findings[:min(len(c.findings), mostFound)] {
 		a := &c.p.Actions[f.action]
 		errs = append(errs, fmt.Errorf("%s: %s: %s: %s", a.ID, a, f.code, f.text))
 	}
 	return errors.Join(errs...)
 }
 
-// checkPart is how many actions are judged at a time.
-const checkPart = 1024
+// partSize is how many actions are judged at a time.
+const partSize = 1024
 
 // eachAction does the same for every action, on all processors: f is given a checker
 // of its own for what it finds, which is joined in the order of the actions.
 func (c *checker) eachAction(f func(n *checker, i int32)) {
-	found := make([]checkFindings, (len(c.p.Actions)+checkPart-1)/checkPart)
-	inParallel(len(found), func() func(int) {
+	found := make([]findings, (len(c.p.Actions)+partSize-1)/partSize)
+	parallel.Each(len(found), func() func(int) {
 		n := *c
 		return func(k int) {
-			n.checkFindings = nil
-			for i := k * checkPart; i < min((k+1)*checkPart, len(c.p.Actions)); i++ {
+			n.findings = nil
+			for i := k * partSize; i < min((k+1)*partSize, len(c.p.Actions)); i++ {
 				f(&n, int32(i))
 			}
-			found[k] = n.checkFindings
+			found[k] = n.findings
 		}
 	})
 	for _, x := range found {
@@ -77,7 +78,7 @@ func (c *checker) resolve() {
 	c.eachAction(func(n *checker, i int32) {
 		e, ok := n.find(i, &n.p.Actions[i])
 		if !ok {
-			e = checkEnds{vm: engine.None, from: engine.None, to: engine.None}
+			e = ends{vm: engine.None, from: engine.None, to: engine.None}
 		}
 		n.ends[i] = e
 	})
@@ -85,26 +86,26 @@ func (c *checker) resolve() {
 		e := &c.ends[i]
 		if e.vm >= 0 && c.movedBy[e.vm] >= 0 {
 			c.refuse(int32(i), engine.HoldBusy, "%s moves it too", c.p.Actions[c.movedBy[e.vm]].ID)
-			*e = checkEnds{vm: engine.None, from: engine.None, to: engine.None}
+			*e = ends{vm: engine.None, from: engine.None, to: engine.None}
 		}
 		if e.vm >= 0 {
 			c.movedBy[e.vm] = int32(i)
 		}
 		c.broken = c.broken || e.from < 0
 	}
-	c.named = checkNamed{first: make([]int32, len(c.s.Hosts)), more: make([][2]int32, len(c.ends))}
+	c.named = named{first: make([]int32, len(c.s.Hosts)), more: make([][2]int32, len(c.ends))}
 	for i := range slices.Backward(c.ends) {
 		c.named.put(int32(i), c.ends[i])
 	}
 }
 
-// A checkNamed lists the actions that name a host, by their number + 1; 0 ends a list.
-type checkNamed struct {
+// A named lists the actions that name a host, by their number + 1; 0 ends a list.
+type named struct {
 	first []int32    // by host
 	more  [][2]int32 // by action: the next that names its source, and its destination
 }
 
-func (x *checkNamed) put(i int32, e checkEnds) {
+func (x *named) put(i int32, e ends) {
 	if e.from >= 0 {
 		x.more[i][0], x.first[e.from] = x.first[e.from], i+1
 	}
@@ -127,8 +128,8 @@ func (c *checker) atHost(h int32) []int32 {
 	return out
 }
 
-// checkBuckets sorts items into n lists, which keep the order in which they were put.
-func checkBuckets[T any](n int, each func(put func(bucket int32, item T))) [][]T {
+// buckets sorts items into n lists, which keep the order in which they were put.
+func buckets[T any](n int, each func(put func(bucket int32, item T))) [][]T {
 	size, total := make([]int32, n), 0
 	each(func(k int32, _ T) { size[k]++; total++ })
 	out, all := make([][]T, n), make([]T, total)
@@ -140,11 +141,11 @@ func checkBuckets[T any](n int, each func(put func(bucket int32, item T))) [][]T
 }
 
 // find resolves what the action names, and compares it with the snapshot.
-func (c *checker) find(i int32, a *engine.Action) (checkEnds, bool) {
-	e := checkEnds{vm: engine.None, from: engine.None, to: engine.None}
+func (c *checker) find(i int32, a *engine.Action) (ends, bool) {
+	e := ends{vm: engine.None, from: engine.None, to: engine.None}
 	var ok bool
 	if e.from, ok = c.s.FindHost(a.From.Host); !ok {
-		c.refuse(i, checkShape, "there is no host %s", a.From.Host)
+		c.refuse(i, shape, "there is no host %s", a.From.Host)
 		return e, false
 	}
 	c.place(i, "from", &a.From, e.from)
@@ -152,19 +153,19 @@ func (c *checker) find(i int32, a *engine.Action) (checkEnds, bool) {
 		return e, true
 	}
 	if e.vm, ok = c.s.FindVM(a.VM); !ok {
-		c.refuse(i, checkShape, "there is no VM %s", a.VM)
+		c.refuse(i, shape, "there is no VM %s", a.VM)
 		return e, false
 	}
 	v := &c.s.VMs[e.vm]
 	if v.Host != e.from {
-		c.refuse(i, checkShape, "the VM is on %s, not on %s", c.hostName(v.Host), a.From.Host)
+		c.refuse(i, shape, "the VM is on %s, not on %s", c.hostName(v.Host), a.From.Host)
 		return e, false
 	}
 	if v.Moid != a.Moid || v.VCenter != c.s.Hosts[e.from].VCenter {
-		c.refuse(i, checkShape, "the VM is %s of %s, not %s of %s", v.Moid, c.vcenter(v.VCenter), a.Moid, a.From.VCenter)
+		c.refuse(i, shape, "the VM is %s of %s, not %s of %s", v.Moid, c.vcenter(v.VCenter), a.Moid, a.From.VCenter)
 	}
 	if e.to, ok = c.s.FindHost(a.To.Host); !ok {
-		c.refuse(i, checkShape, "there is no host %s", a.To.Host)
+		c.refuse(i, shape, "there is no host %s", a.To.Host)
 		return e, false
 	}
 	c.place(i, "to", &a.To, e.to)
@@ -181,7 +182,7 @@ func (c *checker) place(i int32, end string, p *engine.Place, host int32) {
 		c.refuse(i, engine.HoldGap, "%s: the site of host %s is not known", end, h.ID)
 	}
 	if p.Site != site || p.Cluster != c.s.Clusters[h.Cluster].ID || p.VCenter != c.vcenter(h.VCenter) {
-		c.refuse(i, checkShape, "%s: host %s is of site %q, cluster %s, vCenter %s, not of %q, %s, %s",
+		c.refuse(i, shape, "%s: host %s is of site %q, cluster %s, vCenter %s, not of %q, %s, %s",
 			end, h.ID, site, c.s.Clusters[h.Cluster].ID, c.vcenter(h.VCenter), p.Site, p.Cluster, p.VCenter)
 	}
 }

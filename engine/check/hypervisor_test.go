@@ -1,17 +1,18 @@
-package plan
+package check
 
 import (
 	"fmt"
 	"testing"
 
 	"heliostat/engine"
+	"heliostat/engine/plan"
 )
 
 // asleepFleet has a site to be emptied of fourteen VMs, and one at which all but one
 // small host sleep. When they last ran, their hypervisors took own MiB of 200,000;
 // host 7 was never seen awake where forgotten is true.
-func asleepFleet(own int32, forgotten bool) *checkFleet {
-	f := newCheckFleet()
+func asleepFleet(own int32, forgotten bool) *fleet {
+	f := newFleet()
 	for i := range 10 {
 		f.addVM(fmt.Sprintf("x%02d", i), int32(i%3))
 	}
@@ -29,7 +30,7 @@ func asleepFleet(own int32, forgotten bool) *checkFleet {
 			x.SameSince, x.OwnMiB = 0, 0
 		}
 	}
-	f.in.Decision.Evacuations = []engine.Evacuation{{Place: engine.Subject{Kind: "site", ID: "a"}, Deadline: checkNow + 7200}}
+	f.in.Decision.Evacuations = []engine.Evacuation{{Place: engine.Subject{Kind: "site", ID: "a"}, Deadline: now + 7200}}
 	return f
 }
 
@@ -40,8 +41,8 @@ func TestAsleep(t *testing.T) {
 	for _, forgotten := range []bool{false, true} {
 		for _, own := range []int32{4000, 30_000, 90_000} {
 			f := asleepFleet(own, forgotten)
-			p := Build(f.in)
-			if err := Check(f.in, p); err != nil {
+			p := plan.Build(f.in)
+			if err := Plan(f.in, p); err != nil {
 				t.Errorf("own %d: %v", own, err)
 			}
 			arrived := map[engine.HostID]int32{}
@@ -64,8 +65,8 @@ func TestAsleep(t *testing.T) {
 		}
 	}
 	// A plan made as if the hypervisors took next to nothing is refused.
-	p, truth := Build(asleepFleet(4000, false).in), asleepFleet(90_000, false)
-	if err := Check(truth.in, p); err == nil {
+	p, truth := plan.Build(asleepFleet(4000, false).in), asleepFleet(90_000, false)
+	if err := Plan(truth.in, p); err == nil {
 		t.Error("a plan that fills hosts beyond what their hypervisors leave is not refused")
 	}
 }
@@ -74,7 +75,7 @@ func TestAsleep(t *testing.T) {
 // at its destination what it may take, though its feed says nothing.
 func TestUnderWayFromALiar(t *testing.T) {
 	t.Parallel()
-	f := newCheckFleet()
+	f := newFleet()
 	f.in.History = engine.Fold(&engine.History{}, f.in.Snapshot, nil, f.in.Config.Low)
 	a := *f.move("w1", 5)
 	f.in.Open = []engine.ActionRecord{{Action: a, State: engine.StateStarted}}
@@ -87,10 +88,7 @@ func TestUnderWayFromALiar(t *testing.T) {
 	}
 	s.Disbelieve([]engine.Gap{{Subject: engine.Subject{Kind: "vcenter", ID: "va"}, Reason: "the demand of all its running VMs is zero"}})
 	h, _ := s.FindHost(f.host(5).ID)
-	if got := compile(f.in).st.Mem[h]; got != to+16_000 {
-		t.Errorf("planned with %d MiB on the destination, want %d", got, to+16_000)
-	}
-	c := newChecker(f.in, f.p, newCheckKept(s))
+	c := newChecker(f.in, f.p, newMemory(s))
 	c.resolve()
 	if got := c.world().base.Mem[h]; got != to+16_000 {
 		t.Errorf("checked with %d MiB on the destination, want %d", got, to+16_000)

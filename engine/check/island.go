@@ -1,4 +1,4 @@
-package plan
+package check
 
 import (
 	"slices"
@@ -6,11 +6,11 @@ import (
 	"heliostat/engine"
 )
 
-// A checkIsland is actions that have nothing to do with the others of the plan: no
+// A island is actions that have nothing to do with the others of the plan: no
 // edge, cluster, datastore or group in common, directly or by way of a third, and in an
 // island of the executor's no slots either. What happens on one is the same
 // whatever happens on the others, so each is replayed by itself.
-type checkIsland struct {
+type island struct {
 	acts     []int32 // ascending; the plan's,
 	open     []int32 // and those under way
 	clusters []int32
@@ -20,10 +20,10 @@ type checkIsland struct {
 	groups   []int32
 }
 
-// A checkUnion joins things that have to do with one another.
-type checkUnion []int32
+// A union joins things that have to do with one another.
+type union []int32
 
-func (u checkUnion) root(x int32) int32 {
+func (u union) root(x int32) int32 {
 	for u[x] != x {
 		u[x] = u[u[x]]
 		x = u[x]
@@ -31,18 +31,18 @@ func (u checkUnion) root(x int32) int32 {
 	return x
 }
 
-func (u checkUnion) join(x, y int32) {
+func (u union) join(x, y int32) {
 	x, y = u.root(x), u.root(y)
 	u[max(x, y)] = min(x, y)
 }
 
 // islands takes the plan apart: by what an action changes, and, coarser, by the
 // slots that it takes as well.
-func (w *checkWorld) islands() (fine, coarse []*checkIsland) {
+func (w *world) islands() (fine, coarse []*island) {
 	s := w.c.s
 	clusters := int32(len(s.Clusters))
 	stores := clusters + int32(len(s.Datastores))
-	u := make(checkUnion, int(stores)+len(w.capacity))
+	u := make(union, int(stores)+w.turns.Counters())
 	for i := range u {
 		u[i] = int32(i)
 	}
@@ -81,15 +81,13 @@ func (w *checkWorld) islands() (fine, coarse []*checkIsland) {
 	}
 	fine = w.collect(u)
 	for i := range w.acts {
-		for _, n := range w.need[i] {
-			u.join(of(w.ends[i].from), stores+n.counter)
-		}
+		w.turns.Visit(int32(i), func(counter int32) { u.join(of(w.ends[i].from), stores+counter) })
 	}
 	return fine, w.collect(u)
 }
 
 // stores lists the datastores whose room an action changes.
-func (w *checkWorld) stores(i int32) []int32 {
+func (w *world) stores(i int32) []int32 {
 	a, e := w.acts[i], w.ends[i]
 	if !a.Storage || e.vm < 0 {
 		return nil
@@ -113,18 +111,18 @@ func (w *checkWorld) stores(i int32) []int32 {
 
 // collect lists the islands that have an action of the plan, in the order of their
 // first.
-func (w *checkWorld) collect(u checkUnion) []*checkIsland {
-	var out []*checkIsland
-	at := make([]*checkIsland, len(w.c.s.Clusters)) // by root
-	island := func(k int32) *checkIsland { return at[u.root(k)] }
+func (w *world) collect(u union) []*island {
+	var out []*island
+	at := make([]*island, len(w.c.s.Clusters)) // by root
+	of := func(k int32) *island { return at[u.root(k)] }
 	for i, e := range w.ends {
 		k := w.c.s.Hosts[e.from].Cluster
-		x := island(k)
+		x := of(k)
 		if x == nil {
 			if i >= w.open {
 				continue // nothing of the plan is there
 			}
-			x = &checkIsland{}
+			x = &island{}
 			at[u.root(k)] = x
 			out = append(out, x)
 		}
@@ -140,7 +138,7 @@ func (w *checkWorld) collect(u checkUnion) []*checkIsland {
 		x.groups = append(x.groups, w.groupsOf[i]...)
 	}
 	for _, k := range w.clusters {
-		if x := island(k); x != nil {
+		if x := of(k); x != nil {
 			x.clusters = append(x.clusters, k)
 			x.hosts = append(x.hosts, w.c.s.HostsOf(k)...)
 		}

@@ -1,4 +1,4 @@
-package plan
+package check
 
 import (
 	"fmt"
@@ -7,18 +7,19 @@ import (
 	"testing"
 
 	"heliostat/engine"
+	"heliostat/engine/plan"
 )
 
-// checkWholly judges a plan as Check does, but replays it on the whole fleet at
+// wholly judges a plan as Check does, but replays it on the whole fleet at
 // once: every cluster is looked at, and every action may have to do with any other.
-func checkWholly(in Input, p *engine.Plan) error {
-	c := newChecker(in, p, newCheckKept(in.Snapshot))
+func wholly(in engine.Input, p *engine.Plan) error {
+	c := newChecker(in, p, newMemory(in.Snapshot))
 	c.static()
 	if c.broken {
 		return c.report()
 	}
 	w := c.world()
-	one := &checkIsland{}
+	one := &island{}
 	for k := range c.s.Clusters {
 		if k := int32(k); !slices.Contains(w.clusters, k) {
 			w.settleCluster(k)
@@ -53,12 +54,12 @@ func checkWholly(in Input, p *engine.Plan) error {
 	rounds := c.rounds()
 	r.anyhow(one, rounds)
 	r.executor(one, rounds)
-	c.join(r.checkFindings)
+	c.join(r.findings)
 	return c.report()
 }
 
-// checkBreak does something to a plan that may make it one that does harm.
-func checkBreak(in Input, p *engine.Plan, r *rand.Rand) *engine.Plan {
+// spoil does something to a plan that may make it one that does harm.
+func spoil(in engine.Input, p *engine.Plan, r *rand.Rand) *engine.Plan {
 	out := *p
 	out.Actions = slices.Clone(p.Actions)
 	i := r.IntN(len(out.Actions))
@@ -95,37 +96,37 @@ func checkBreak(in Input, p *engine.Plan, r *rand.Rand) *engine.Plan {
 // touches alone, is refused if and only if it is when it is replayed on the whole
 // fleet at once, and a checker that keeps its memory says the same as a fresh one.
 func TestIslandsAgreeWithTheWhole(t *testing.T) {
-	sizes := []checkSize{{1, 1, 4, 5}, {2, 1, 3, 4}, {2, 2, 5, 8}, {3, 2, 6, 6}, {4, 3, 4, 3}}
+	sizes := []size{{1, 1, 4, 5}, {2, 1, 3, 4}, {2, 2, 5, 8}, {3, 2, 6, 6}, {4, 3, 4, 3}}
 	verdicts, islands := map[bool]int{}, 0
 	for seed := range uint64(24 / slower) {
-		for k, in := range []Input{checkSim(seed), checkDraw(seed, sizes[seed%uint64(len(sizes))])} {
+		for k, in := range []engine.Input{simulated(seed), drawn(seed, sizes[seed%uint64(len(sizes))])} {
 			t.Run(fmt.Sprintf("seed=%d.%d", seed, k), func(t *testing.T) {
 				r := rand.New(rand.NewPCG(seed, 3))
-				p := Build(in)
+				p := plan.Build(in)
 				var kept Checker
 				for range 12 {
 					if len(p.Actions) == 0 {
 						return
 					}
-					err, whole := Check(in, p), checkWholly(in, p)
+					err, whole := Plan(in, p), wholly(in, p)
 					if (err == nil) != (whole == nil) {
 						t.Fatalf("%v\non the whole:\n%v", err, whole)
 					}
-					if again := kept.Check(in, p); fmt.Sprint(again) != fmt.Sprint(err) {
+					if again := kept.Plan(in, p); fmt.Sprint(again) != fmt.Sprint(err) {
 						t.Fatalf("a checker that was used before says\n%v\nnot\n%v", again, err)
 					}
 					verdicts[err == nil]++
-					if c := newChecker(in, p, newCheckKept(in.Snapshot)); err == nil {
+					if c := newChecker(in, p, newMemory(in.Snapshot)); err == nil {
 						c.static()
 						fine, _ := c.world().islands()
 						islands = max(islands, len(fine))
 					}
 					if err != nil || r.IntN(3) == 0 {
-						in = checkOpen(in, p, r)
-						p = Build(in)
+						in = underWay(in, p, r)
+						p = plan.Build(in)
 						continue
 					}
-					p = checkBreak(in, p, r)
+					p = spoil(in, p, r)
 				}
 			})
 		}

@@ -1,4 +1,4 @@
-package plan
+package check
 
 import (
 	"slices"
@@ -169,7 +169,7 @@ func (c *checker) hostRules() {
 }
 
 // rested checks the cool-downs of a VM that moves for a wish.
-func (c *checker) rested(i int32, a *engine.Action, e checkEnds) {
+func (c *checker) rested(i int32, a *engine.Action, e ends) {
 	cfg, now := &c.in.Config, c.in.Now
 	h := c.vmPast(e.vm)
 	if since := int64(now - h.ForeignAt); h.ForeignAt != 0 && since < cfg.CooldownS {
@@ -184,7 +184,7 @@ func (c *checker) rested(i int32, a *engine.Action, e checkEnds) {
 			c.refuse(i, engine.HoldCooldown, "returns to %s %s after %d s, not before %d", a.To.Site, a.To.Host, since, cfg.ReturnS)
 		}
 	}
-	if since, rest := int64(now-h.FailedAt), checkBackOff(cfg.FailureS, h.Failures); h.FailedAt != 0 && since < rest {
+	if since, rest := int64(now-h.FailedAt), backOff(cfg.FailureS, h.Failures); h.FailedAt != 0 && since < rest {
 		c.refuse(i, engine.HoldCooldown, "failed %d times, last %d s ago, rests for %d", h.Failures, since, rest)
 	}
 }
@@ -195,8 +195,8 @@ func (c *checker) over(h int32) bool {
 	return x.UsedMHz > x.CPUMHz || x.UsedMiB > x.MemoryMiB
 }
 
-// checkBackOff doubles the rest with each failure in a row, up to a day.
-func checkBackOff(rest int64, failures int32) int64 {
+// backOff doubles the rest with each failure in a row, up to a day.
+func backOff(rest int64, failures int32) int64 {
 	const day = 86_400
 	if failures < 1 {
 		return 0

@@ -1,4 +1,4 @@
-package plan
+package check
 
 import (
 	"maps"
@@ -6,9 +6,9 @@ import (
 	"heliostat/engine"
 )
 
-// A checkGroup is a DRS rule between VMs or a policy's group. Powered-off members
+// A group is a DRS rule between VMs or a policy's group. Powered-off members
 // do not count.
-type checkGroup struct {
+type group struct {
 	name  string
 	kind  engine.GroupKind
 	scope string
@@ -17,8 +17,8 @@ type checkGroup struct {
 	vms   []int32
 }
 
-// A checkCount is how a group stands in one replay.
-type checkCount struct {
+// A tally is how a group stands in one replay.
+type tally struct {
 	at    map[int32]int64 // members by place; apart: one on its way counts at both ends
 	pairs int64           // apart: pairs in one place; else: pairs that are not as they should be
 	start int64           // the same at the start
@@ -26,7 +26,7 @@ type checkCount struct {
 }
 
 // memberships collects the groups with a member that the plan moves.
-func (w *checkWorld) memberships() {
+func (w *world) memberships() {
 	w.groupsOf = make([][]int32, len(w.acts))
 	arrived := map[int32]int32{}
 	for _, e := range w.ends[w.open:] {
@@ -46,7 +46,7 @@ func (w *checkWorld) memberships() {
 		}
 		return i, i >= 0 && w.ends[i].from != w.ends[i].to && w.c.s.VMs[v].Power == engine.VMOn
 	}
-	add := func(g checkGroup, vms []int32) {
+	add := func(g group, vms []int32) {
 		found := false
 		for _, v := range vms {
 			if i, ok := mover(v); ok {
@@ -71,9 +71,9 @@ func (w *checkWorld) memberships() {
 		}
 		switch r.Kind {
 		case engine.RuleApart:
-			add(checkGroup{name: "rule " + r.Name, kind: engine.GroupApart, scope: "host"}, r.VMs)
+			add(group{name: "rule " + r.Name, kind: engine.GroupApart, scope: "host"}, r.VMs)
 		case engine.RuleTogether:
-			add(checkGroup{name: "rule " + r.Name, kind: engine.GroupTogether, scope: "host"}, r.VMs)
+			add(group{name: "rule " + r.Name, kind: engine.GroupTogether, scope: "host"}, r.VMs)
 		case engine.RuleOn, engine.RuleNotOn:
 		}
 	}
@@ -83,12 +83,12 @@ func (w *checkWorld) memberships() {
 		if g.Kind == engine.GroupNear {
 			scope = "site"
 		}
-		add(checkGroup{name: "group " + g.Name + " of " + w.c.d.Why(g.By).Policy, kind: g.Kind, scope: scope, rtt: g.MaxRTTMicros, split: int64(g.MaxSplitS)}, g.VMs)
+		add(group{name: "group " + g.Name + " of " + w.c.d.Why(g.By).Policy, kind: g.Kind, scope: scope, rtt: g.MaxRTTMicros, split: int64(g.MaxSplitS)}, g.VMs)
 	}
 }
 
 // spot is where host h is, at the group's scope.
-func (w *checkWorld) spot(g *checkGroup, h int32) int32 {
+func (w *world) spot(g *group, h int32) int32 {
 	switch g.scope {
 	case "cluster":
 		return w.c.s.Hosts[h].Cluster
@@ -101,8 +101,8 @@ func (w *checkWorld) spot(g *checkGroup, h int32) int32 {
 // countGroup counts a group as it stands before the plan. A move that is under way counts
 // at both ends for apart, and as arrived for the others, so that the plan is not
 // charged with it.
-func (w *checkWorld) countGroup(g *checkGroup, arrived map[int32]int32) checkCount {
-	n := checkCount{at: map[int32]int64{}, since: -1}
+func (w *world) countGroup(g *group, arrived map[int32]int32) tally {
+	n := tally{at: map[int32]int64{}, since: -1}
 	for _, v := range g.vms {
 		from := w.spot(g, w.c.s.VMs[v].Host)
 		to, open := arrived[v]
@@ -124,14 +124,14 @@ func (w *checkWorld) countGroup(g *checkGroup, arrived map[int32]int32) checkCou
 }
 
 // countOf is group k as it stands before the plan.
-func (w *checkWorld) countOf(k int32) checkCount {
+func (w *world) countOf(k int32) tally {
 	n := w.before[k]
 	n.at = maps.Clone(n.at)
 	return n
 }
 
 // bad counts the pairs of members that are not as the group asks.
-func (w *checkWorld) bad(g *checkGroup, n *checkCount) int64 {
+func (w *world) bad(g *group, n *tally) int64 {
 	var same, split, all int64
 	for a, x := range n.at {
 		same += x * (x - 1) / 2
@@ -155,13 +155,13 @@ func (w *checkWorld) bad(g *checkGroup, n *checkCount) int64 {
 	return split
 }
 
-func (w *checkWorld) near(a, b, rtt int32) bool {
+func (w *world) near(a, b, rtt int32) bool {
 	link, ok := w.c.s.Link(a, b)
 	return ok && link.RTTMicros != engine.Unknown && link.RTTMicros <= rtt
 }
 
 // enter counts a VM at its destination too, where groups must be apart.
-func (r *checkRun) enter(i int32) {
+func (r *replay) enter(i int32) {
 	e := r.ends[i]
 	for _, k := range r.groupsOf[i] {
 		g, n := &r.groups[k], &r.counts[k]
@@ -179,7 +179,7 @@ func (r *checkRun) enter(i int32) {
 }
 
 // leave counts a VM no longer where it was, or no longer where it did not get to.
-func (r *checkRun) leave(i int32, failed bool) {
+func (r *replay) leave(i int32, failed bool) {
 	e := r.ends[i]
 	for _, k := range r.groupsOf[i] {
 		g, n := &r.groups[k], &r.counts[k]
@@ -208,7 +208,7 @@ func (r *checkRun) leave(i int32, failed bool) {
 
 // splitFor checks how long a group that should be near has been worse than at
 // the start, when every action takes as long as estimated.
-func (r *checkRun) splitFor(i int32, g *checkGroup, n *checkCount) {
+func (r *replay) splitFor(i int32, g *group, n *tally) {
 	switch {
 	case g.kind != engine.GroupNear || g.split == 0 || !r.timed:
 	case n.pairs > n.start && n.since < 0:
@@ -224,7 +224,7 @@ func (r *checkRun) splitFor(i int32, g *checkGroup, n *checkCount) {
 // settled judges the groups that must be together or near once everything has
 // gone well. In between they may be split: VMs move one by one, and any move may
 // fail.
-func (r *checkRun) settled() {
+func (r *replay) settled() {
 	for _, i := range r.x.acts {
 		for _, k := range r.groupsOf[i] {
 			g, n := &r.groups[k], &r.counts[k]

@@ -1,4 +1,4 @@
-package plan
+package check
 
 import (
 	"encoding/binary"
@@ -7,16 +7,16 @@ import (
 	"heliostat/engine"
 )
 
-// checkEffort bounds the events of the worst moments, beside a few for each
+// effort bounds the events of the worst moments, beside a few for each
 // action, so that the largest plans are still checked in time. Build's plans
 // have few different moments; what is left out, the random orders still try.
-const checkEffort = 20_000
+const effort = 20_000
 
 // set starts an empty set of actions.
-func (r *checkRun) set() { r.stamp++ }
+func (r *replay) set() { r.stamp++ }
 
 // put adds an action to the set, and reports whether it is new there.
-func (r *checkRun) put(i int32) bool {
+func (r *replay) put(i int32) bool {
 	if r.mark[i] == r.stamp {
 		return false
 	}
@@ -26,7 +26,7 @@ func (r *checkRun) put(i int32) bool {
 
 // ended lists what must have ended well before action i starts, in an order that
 // the edges allow, and leaves the set of it.
-func (r *checkRun) ended(i int32) []int32 {
+func (r *replay) ended(i int32) []int32 {
 	var out []int32
 	r.set()
 	for next := []int32{i}; len(next) > 0; next = next[1:] {
@@ -43,13 +43,13 @@ func (r *checkRun) ended(i int32) []int32 {
 // edges checks what can be told from the edges alone, and so for every order:
 // all VMs have left a host before it goes to standby or maintenance, and a host
 // is up before a VM starts toward it.
-func (r *checkRun) edges() {
+func (r *replay) edges() {
 	for _, i := range r.x.acts {
 		a, h := r.acts[i], r.ends[i].from
 		if a.Kind == engine.Move {
 			continue
 		}
-		down := checkEmpties(a)
+		down := empties(a)
 		if down {
 			r.ended(i)
 		}
@@ -77,10 +77,10 @@ func (r *checkRun) edges() {
 // started. It is a moment that the edges allow, so what it breaks is truly
 // broken. Where departures are credited to arrivals in one order, as the rule of
 // prefixes does, no moment is worse.
-func (r *checkRun) worst() [][]int32 {
+func (r *replay) worst() [][]int32 {
 	var out [][]int32
 	n := len(r.x.acts)
-	moments, left := map[string]bool{}, checkEffort*n/r.open+4*n
+	moments, left := map[string]bool{}, effort*n/r.open+4*n
 	for _, i := range r.x.acts {
 		done := r.ended(i)
 		key := make([]byte, 0, 4*len(done))
@@ -102,7 +102,7 @@ func (r *checkRun) worst() [][]int32 {
 // moment ends the actions given, then starts all that do not wait for another.
 // The last to start sees the most: demands, which may use more room, start first,
 // then wishes, then hosts change their state.
-func (r *checkRun) moment(done []int32) {
+func (r *replay) moment(done []int32) {
 	r.set()
 	for _, i := range done {
 		if !r.start(i) {

@@ -1,4 +1,4 @@
-package plan
+package check
 
 import (
 	"slices"
@@ -8,7 +8,7 @@ import (
 )
 
 // power judges one host action by itself: whose host it is, and who asks.
-func (c *checker) power(i int32, a *engine.Action, e checkEnds) {
+func (c *checker) power(i int32, a *engine.Action, e ends) {
 	h, cluster := &c.s.Hosts[e.from], &c.s.Clusters[c.s.Hosts[e.from].Cluster]
 	if (a.Kind == engine.Standby || a.Kind == engine.Wakeup) && cluster.DPM {
 		c.refuse(i, engine.HoldDPM, "vSphere's own power management runs in %s", cluster.ID)
@@ -22,12 +22,12 @@ func (c *checker) power(i int32, a *engine.Action, e checkEnds) {
 		if !h.Connected {
 			c.refuse(i, engine.HoldUnavailable, "the host does not answer")
 		}
-		if c.marks[e.from]&checkMaint == 0 {
+		if c.marks[e.from]&wantMaint == 0 {
 			c.refuse(i, "demand", "nobody demands the host's maintenance")
 		}
 	case engine.ExitMaintenance:
 		if !h.Maintenance {
-			c.refuse(i, checkShape, "the host is not in maintenance")
+			c.refuse(i, shape, "the host is not in maintenance")
 		}
 		c.ours(i, e.from, engine.OwnMaintenance)
 		if place, yes := c.threatened(e.from); yes {
@@ -37,13 +37,13 @@ func (c *checker) power(i int32, a *engine.Action, e checkEnds) {
 	}
 }
 
-func (c *checker) standby(i int32, a *engine.Action, e checkEnds) {
+func (c *checker) standby(i int32, a *engine.Action, e ends) {
 	h, cluster, cfg := &c.s.Hosts[e.from], &c.s.Clusters[c.s.Hosts[e.from].Cluster], &c.in.Config
-	if c.marks[e.from]&checkMaySleep == 0 {
+	if c.marks[e.from]&maySleep == 0 {
 		c.refuse(i, "demand", "no policy permits the host's standby")
 	}
 	for k := range c.d.KeepOns {
-		if c.marks[e.from]&checkKeptOn == 0 {
+		if c.marks[e.from]&keptOn == 0 {
 			break
 		}
 		if k := &c.d.KeepOns[k]; k.Host == e.from && c.binds(k.By, a) {
@@ -84,7 +84,7 @@ func (c *checker) standby(i int32, a *engine.Action, e checkEnds) {
 // that an evacuation empties: then somebody has plans for the host itself.
 func (c *checker) deserted(i int32, place engine.Subject, host int32) {
 	id := c.s.Hosts[host].ID
-	if place.Kind == "host" || c.marks[host]&checkEmpty != 0 {
+	if place.Kind == "host" || c.marks[host]&wantEmpty != 0 {
 		c.refuse(i, engine.HoldEvacuating, "the host itself is to be emptied")
 	}
 	for _, vm := range c.s.VMsOn(host) {
@@ -136,10 +136,10 @@ func (c *checker) goes(vm, h int32) int32 {
 
 // wakeup: only a host that this daemon put to sleep. Who may ask for it is judged
 // where the fleet's loads are known: see unasked.
-func (c *checker) wakeup(i int32, e checkEnds) {
+func (c *checker) wakeup(i int32, e ends) {
 	h := &c.s.Hosts[e.from]
 	if h.Power != engine.HostStandby {
-		c.refuse(i, checkShape, "the host is %s", h.Power)
+		c.refuse(i, shape, "the host is %s", h.Power)
 	}
 	c.ours(i, e.from, engine.OwnStandby)
 	if place, yes := c.threatened(e.from); yes {
@@ -158,7 +158,7 @@ func (c *checker) ours(i, host int32, want engine.Owned) {
 }
 
 // delegates reports whether a cluster's own scheduler empties the host of this action.
-func (c *checker) delegates(a *engine.Action, e checkEnds) bool {
+func (c *checker) delegates(a *engine.Action, e ends) bool {
 	return (a.Kind == engine.Standby || a.Kind == engine.EnterMaintenance) && c.s.Clusters[c.s.Hosts[e.from].Cluster].DRS == engine.DRSFull
 }
 

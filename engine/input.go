@@ -1,41 +1,39 @@
-package plan
+package engine
 
 import (
 	"errors"
 	"fmt"
 	"slices"
-
-	"heliostat/engine"
 )
 
 // Input is all that a plan is made from. Equal inputs give equal plans, byte for byte.
 type Input struct {
-	Cycle  uint64      `json:"cycle"`
-	Now    engine.Unix `json:"now"`
-	Seed   uint64      `json:"seed"`
-	Budget int64       `json:"budget"` // candidate evaluations; 0 for Config's default
-	Level  engine.Mode `json:"level"`
-	Shadow string      `json:"shadow,omitempty"`
+	Cycle  uint64 `json:"cycle"`
+	Now    Unix   `json:"now"`
+	Seed   uint64 `json:"seed"`
+	Budget int64  `json:"budget"` // candidate evaluations; 0 for Config's default
+	Level  Mode   `json:"level"`
+	Shadow string `json:"shadow,omitempty"`
 
-	Snapshot *engine.Snapshot `json:"-"`
-	Decision *engine.Decision `json:"-"` // of the audience of Level and Shadow
-	History  *engine.History  `json:"-"`
+	Snapshot *Snapshot `json:"-"`
+	Decision *Decision `json:"-"` // of the audience of Level and Shadow
+	History  *History  `json:"-"`
 
-	Vetoes    []engine.Veto         `json:"vetoes,omitempty"`
-	Open      []engine.ActionRecord `json:"open,omitempty"` // actions under way: reserved at both ends
-	Windows   []engine.Window       `json:"windows,omitempty"`
-	Drain     []engine.HostID       `json:"drain,omitempty"` // hosts that a person asks to empty, in a dry run
-	Paused    string                `json:"paused,omitempty"`
-	Broken    []engine.Hold         `json:"broken,omitempty"`     // vCenters at which too much has gone wrong, or nothing may be done: nothing is started there
-	KeepHosts []engine.Hold         `json:"keep_hosts,omitempty"` // vCenters at which no host may be put to sleep, woken, or put in maintenance
-	Config    Config                `json:"config"`
+	Vetoes    []Veto         `json:"vetoes,omitempty"`
+	Open      []ActionRecord `json:"open,omitempty"` // actions under way: reserved at both ends
+	Windows   []Window       `json:"windows,omitempty"`
+	Drain     []HostID       `json:"drain,omitempty"` // hosts that a person asks to empty, in a dry run
+	Paused    string         `json:"paused,omitempty"`
+	Broken    []Hold         `json:"broken,omitempty"`     // vCenters at which too much has gone wrong, or nothing may be done: nothing is started there
+	KeepHosts []Hold         `json:"keep_hosts,omitempty"` // vCenters at which no host may be put to sleep, woken, or put in maintenance
+	Config    Config         `json:"config"`
 }
 
 // Config is what a planner may and must respect. Percentages are of capacity.
 type Config struct {
-	Limits engine.Limits     `json:"limits" yaml:"-"`
-	Cost   engine.CostModel  `json:"cost" yaml:"-"`
-	Low    engine.Thresholds `json:"low" yaml:"low"` // what counts as low load (see History)
+	Limits Limits     `json:"limits" yaml:"-"`
+	Cost   CostModel  `json:"cost" yaml:"-"`
+	Low    Thresholds `json:"low" yaml:"low"` // what counts as low load (see History)
 
 	// Modes are the strongest mode of each kind of action.
 	Modes KindModes `json:"modes" yaml:"modes"`
@@ -74,7 +72,7 @@ type Config struct {
 	// ones that are worth more together. Otherwise no tier waits for a lower one.
 	TradeTiers bool `json:"trade_tiers,omitempty" yaml:"evacuation_trade_tiers"`
 
-	PoweredOff engine.PoweredOff `json:"powered_off,omitzero" yaml:"powered_off"` // of a host that is to sleep
+	PoweredOff PoweredOff `json:"powered_off,omitzero" yaml:"powered_off"` // of a host that is to sleep
 
 	// Consolidate is how far VMs may go for hosts to sleep.
 	Consolidate Reach `json:"consolidate,omitzero" yaml:"consolidate"`
@@ -109,22 +107,22 @@ func (r *Reach) UnmarshalText(b []byte) error {
 
 // KindModes are the strongest mode of each kind of action.
 type KindModes struct {
-	Move        engine.Mode `json:"move" yaml:"move"`
-	Standby     engine.Mode `json:"standby" yaml:"standby"`
-	Wake        engine.Mode `json:"wake" yaml:"wake"`
-	Maintenance engine.Mode `json:"maintenance" yaml:"maintenance"` // enter and exit
+	Move        Mode `json:"move" yaml:"move"`
+	Standby     Mode `json:"standby" yaml:"standby"`
+	Wake        Mode `json:"wake" yaml:"wake"`
+	Maintenance Mode `json:"maintenance" yaml:"maintenance"` // enter and exit
 }
 
 // Of returns the mode of a kind.
-func (m KindModes) Of(k engine.ActionKind) engine.Mode {
+func (m KindModes) Of(k ActionKind) Mode {
 	switch k {
-	case engine.Standby:
+	case Standby:
 		return m.Standby
-	case engine.Wakeup:
+	case Wakeup:
 		return m.Wake
-	case engine.EnterMaintenance, engine.ExitMaintenance:
+	case EnterMaintenance, ExitMaintenance:
 		return m.Maintenance
-	case engine.Move:
+	case Move:
 	}
 	return m.Move
 }
@@ -132,8 +130,8 @@ func (m KindModes) Of(k engine.ActionKind) engine.Mode {
 // DefaultConfig is safe: everything is advised, nothing enforced.
 func DefaultConfig() Config {
 	return Config{
-		Limits: engine.DefaultLimits(), Cost: engine.DefaultCostModel(), Low: engine.Thresholds{CPUPct: 45, MemPct: 80},
-		Modes:     KindModes{engine.Advise, engine.Advise, engine.Advise, engine.Advise},
+		Limits: DefaultLimits(), Cost: DefaultCostModel(), Low: Thresholds{CPUPct: 45, MemPct: 80},
+		Modes:     KindModes{Advise, Advise, Advise, Advise},
 		CPUMaxPct: 80, MemMaxPct: 90, VCPUPerCoreX10: 80, ReserveHosts: 1, DatastoreFreePct: 10,
 		EvacuationCPUPct: 95, EvacuationMemPct: 95, PackPct: 75, SurgePct: 50,
 		MovesPerCycle: 100, MovesPerHour: 200, MovesPerDay: 2000, PowerPerHour: 20, PowerPerDay: 100,

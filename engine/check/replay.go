@@ -1,10 +1,12 @@
-package plan
+package check
 
 import (
 	"slices"
 	"sync/atomic"
 
 	"heliostat/engine"
+	"heliostat/engine/turns"
+	"heliostat/internal/parallel"
 )
 
 // replays carries the plan out on copies of the fleet, in several orders that
@@ -27,18 +29,18 @@ func (c *checker) replays() {
 	w := c.world()
 	fine, coarse := w.islands()
 	rounds := c.rounds()
-	found := make([]checkFindings, len(coarse)+len(fine))
+	found := make([]findings, len(coarse)+len(fine))
 	var worker atomic.Int32 // the first state is the base
-	inParallel(len(found), func() func(int) {
+	parallel.Each(len(found), func() func(int) {
 		r := w.run(int(worker.Add(1)))
 		return func(k int) {
-			r.checkFindings = nil
+			r.findings = nil
 			if k < len(fine) {
 				r.anyhow(fine[k], rounds)
 			} else {
 				r.executor(coarse[k-len(fine)], rounds)
 			}
-			found[k] = r.checkFindings
+			found[k] = r.findings
 		}
 	})
 	for _, x := range found {
@@ -50,7 +52,7 @@ func (c *checker) replays() {
 func (c *checker) rounds() uint64 { return uint64(min(max(1000/len(c.p.Actions), 1), 8)) }
 
 // executor replays an island as the executor would carry it out.
-func (r *checkRun) executor(x *checkIsland, rounds uint64) {
+func (r *replay) executor(x *island, rounds uint64) {
 	r.begin(x)
 	r.byRule(nil)
 	for n := range rounds {
@@ -60,7 +62,7 @@ func (r *checkRun) executor(x *checkIsland, rounds uint64) {
 }
 
 // anyhow replays an island in orders that the edges allow, whatever the slots.
-func (r *checkRun) anyhow(x *checkIsland, rounds uint64) {
+func (r *replay) anyhow(x *island, rounds uint64) {
 	r.x = x
 	r.edges()
 	for _, done := range r.worst() {
@@ -76,43 +78,42 @@ func (r *checkRun) anyhow(x *checkIsland, rounds uint64) {
 }
 
 // random is a source of chance for this island.
-func (r *checkRun) random(stream uint64) func(int64) int64 {
-	return checkRandom(r.c.in.Seed, stream+uint64(r.x.acts[0])<<32)
+func (r *replay) random(stream uint64) func(int64) int64 {
+	return chance(r.c.in.Seed, stream+uint64(r.x.acts[0])<<32)
 }
 
-// A checkRun is one replay after the other, each of one island.
-type checkRun struct {
-	*checkWorld
-	checkFindings
-	x      *checkIsland
+// A replay is one replay after the other, each of one island.
+type replay struct {
+	*world
+	findings
+	x      *island
 	st     *engine.State
 	now    int64
-	timed  bool // durations are as estimated
-	used   []int32
+	timed  bool       // durations are as estimated
 	left   []int32    // by action: how many it still waits for
 	ready  [2][]int32 // by cluster, by site: hosts that can take a VM
 	twice  [][2]int64 // by cluster: MHz and MiB that a move inside it occupies at both ends
 	flight int        // moves under way
-	parked []checkHeap
-	ending checkHeap
-	counts []checkCount // by group
-	remain []checkStays // by cluster that is being emptied
-	mark   []int32      // by action: == stamp when it is in a set
+	turns  *turns.Turns
+	ending turns.Heap
+	counts []tally // by group
+	remain []stay  // by cluster that is being emptied
+	mark   []int32 // by action: == stamp when it is in a set
 	stamp  int32
 }
 
 // run is what the replays of one worker need; none has begun.
-func (w *checkWorld) run(worker int) *checkRun {
-	return &checkRun{
-		checkWorld: w, used: make([]int32, len(w.capacity)), left: slices.Clone(w.waits), parked: make([]checkHeap, len(w.queues)),
+func (w *world) run(worker int) *replay {
+	return &replay{
+		world: w, turns: w.turns.Turns(), left: slices.Clone(w.waits),
 		ready: [2][]int32{make([]int32, len(w.c.s.Clusters)), make([]int32, len(w.c.s.Sites))}, twice: make([][2]int64, len(w.c.s.Clusters)),
-		counts: make([]checkCount, len(w.groups)), remain: make([]checkStays, len(w.c.s.Clusters)), mark: make([]int32, len(w.acts)),
+		counts: make([]tally, len(w.groups)), remain: make([]stay, len(w.c.s.Clusters)), mark: make([]int32, len(w.acts)),
 		st: w.c.kept.state(worker, w.c.s),
 	}
 }
 
 // begin puts the island back to the start, with what is under way holding its slots.
-func (r *checkRun) begin(x *checkIsland) {
+func (r *replay) begin(x *island) {
 	r.x, r.now, r.timed, r.flight, r.ending = x, 0, false, 0, r.ending[:0]
 	r.st.Restore(r.base, x.hosts, x.vms, x.stores)
 	copy(r.ready[1], r.readyAt[1])
@@ -122,14 +123,11 @@ func (r *checkRun) begin(x *checkIsland) {
 	for _, acts := range [2][]int32{x.acts, x.open} {
 		for _, i := range acts {
 			r.left[i] = r.waits[i]
-			for _, n := range r.need[i] {
-				r.used[n.counter] = 0
-				r.parked[n.queue] = r.parked[n.queue][:0]
-			}
+			r.turns.Reset(i)
 		}
 	}
 	for _, i := range x.open {
-		r.take(i, 1)
+		r.turns.Take(i)
 		r.double(i, 1)
 	}
 	for _, g := range x.groups {
@@ -139,7 +137,7 @@ func (r *checkRun) begin(x *checkIsland) {
 
 // byRule replays what the executor does. A nil source of chance means estimated
 // durations and no failure; then every action must get its turn.
-func (r *checkRun) byRule(random func(int64) int64) {
+func (r *replay) byRule(random func(int64) int64) {
 	lasts := func(i int32) int64 {
 		d := max(r.acts[i].Estimate.Seconds, 1)
 		if random != nil {
@@ -149,94 +147,46 @@ func (r *checkRun) byRule(random func(int64) int64) {
 	}
 	r.timed = random == nil
 	for _, i := range r.x.open {
-		r.ending.push(checkItem{lasts(i), i})
+		r.ending.Push(lasts(i), i)
 	}
-	var fresh checkHeap
 	for _, i := range r.x.acts {
 		if r.left[i] == 0 {
-			fresh.push(checkItem{int64(r.acts[i].Rank), i})
+			r.turns.Ready(i, r.acts[i].Rank)
 		}
 	}
 	begin := func(i int32) {
 		if r.start(i) {
-			r.take(i, 1)
-			r.ending.push(checkItem{r.now + lasts(i), i})
+			r.turns.Take(i)
+			r.ending.Push(r.now + lasts(i), i)
 		}
 	}
-	r.fill(nil, &fresh, begin)
+	r.turns.Start(begin)
 	for len(r.ending) > 0 {
-		e := r.ending.pop()
-		r.now = e.key
+		e := r.ending.Pop()
+		r.now = e.Key
 		failed := random != nil && random(100) < 10
-		r.end(e.act, failed)
-		r.take(e.act, -1)
+		r.end(e.Act, failed)
 		if !failed {
-			for _, j := range r.next[e.act] {
+			for _, j := range r.next[e.Act] {
 				if r.left[j]--; r.left[j] == 0 {
-					fresh.push(checkItem{int64(r.acts[j].Rank), j})
+					r.turns.Ready(j, r.acts[j].Rank)
 				}
 			}
 		}
-		r.fill(r.need[e.act], &fresh, begin)
+		r.turns.End(e.Act, begin)
 	}
 	if random != nil {
 		return
 	}
 	r.settled()
 	for _, i := range r.x.acts {
-		for _, n := range r.need[i] {
-			for _, x := range r.parked[n.queue] {
-				r.refuse(x.act, engine.HoldBandwidth, "never gets its slots, though nothing else runs")
-			}
-		}
-	}
-}
-
-// fill begins what can be started, the lowest rank first: of those just ready,
-// and of those that waited for a counter that was just released.
-func (r *checkRun) fill(released []checkNeed, fresh *checkHeap, begin func(int32)) {
-	for {
-		best := fresh
-		for _, c := range released {
-			for _, q := range r.of[c.counter] {
-				p := &r.parked[q]
-				fits := r.used[c.counter]+r.queues[q].cost <= r.capacity[c.counter]
-				if len(*p) > 0 && fits && (len(*best) == 0 || (*p)[0].key < (*best)[0].key) {
-					best = p
-				}
-			}
-		}
-		if len(*best) == 0 {
-			return
-		}
-		x := best.pop()
-		if q := r.lacks(x.act); q >= 0 {
-			r.parked[q].push(x)
-			continue
-		}
-		begin(x.act)
-	}
-}
-
-// lacks gives the queue of the first counter without room for the action, or -1.
-func (r *checkRun) lacks(i int32) int32 {
-	for _, n := range r.need[i] {
-		if r.used[n.counter]+n.cost > r.capacity[n.counter] {
-			return n.queue
-		}
-	}
-	return -1
-}
-
-func (r *checkRun) take(i, sign int32) {
-	for _, n := range r.need[i] {
-		r.used[n.counter] += sign * n.cost
+		r.turns.Waiting(i, func(j int32) { r.refuse(j, engine.HoldBandwidth, "never gets its slots, though nothing else runs") })
 	}
 }
 
 // byEdges replays the edges alone: all that is ready starts, then one that runs
 // ends, drawn at random; in so many of a hundred cases it fails.
-func (r *checkRun) byEdges(random func(int64) int64, failures int64) {
+func (r *replay) byEdges(random func(int64) int64, failures int64) {
 	var ready, running []int32
 	for _, i := range r.x.acts {
 		if r.left[i] == 0 {
@@ -271,8 +221,8 @@ func (r *checkRun) byEdges(random func(int64) int64, failures int64) {
 	}
 }
 
-// checkRandom is a small source of chance (splitmix64): numbers from 0 to n-1.
-func checkRandom(seed, stream uint64) func(n int64) int64 {
+// chance is a small source of chance (splitmix64): numbers from 0 to n-1.
+func chance(seed, stream uint64) func(n int64) int64 {
 	x := seed ^ (stream+1)*0xd1342543de82ef95
 	return func(n int64) int64 {
 		x += 0x9e3779b97f4a7c15
@@ -280,43 +230,4 @@ func checkRandom(seed, stream uint64) func(n int64) int64 {
 		z = (z ^ z>>27) * 0x94d049bb133111eb
 		return int64((z ^ z>>31) % uint64(n))
 	}
-}
-
-// A checkItem is an action with what it is ordered by: a rank, or a moment.
-type checkItem struct {
-	key int64
-	act int32
-}
-
-// A checkHeap gives the smallest key first, and among equals the lowest action.
-type checkHeap []checkItem
-
-func (h *checkHeap) less(i, j int) bool {
-	x, y := (*h)[i], (*h)[j]
-	return x.key < y.key || (x.key == y.key && x.act < y.act)
-}
-
-func (h *checkHeap) push(x checkItem) {
-	*h = append(*h, x)
-	for i := len(*h) - 1; i > 0 && h.less(i, (i-1)/2); i = (i - 1) / 2 {
-		(*h)[i], (*h)[(i-1)/2] = (*h)[(i-1)/2], (*h)[i]
-	}
-}
-
-func (h *checkHeap) pop() checkItem {
-	x, last := (*h)[0], len(*h)-1
-	(*h)[0] = (*h)[last]
-	*h = (*h)[:last]
-	for i := 0; 2*i+1 < last; {
-		k := 2*i + 1
-		if k+1 < last && h.less(k+1, k) {
-			k++
-		}
-		if !h.less(k, i) {
-			break
-		}
-		(*h)[i], (*h)[k] = (*h)[k], (*h)[i]
-		i = k
-	}
-	return x
 }

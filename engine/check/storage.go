@@ -1,4 +1,4 @@
-package plan
+package check
 
 import (
 	"slices"
@@ -8,10 +8,10 @@ import (
 
 // storage checks where every file of the VM is after the move: on a datastore
 // that the destination host reads and that is not to be emptied.
-func (c *checker) storage(i int32, a *engine.Action, e checkEnds) {
+func (c *checker) storage(i int32, a *engine.Action, e ends) {
 	if !a.Storage {
 		if len(a.Disks) > 0 || a.HomeTo != "" {
-			c.refuse(i, checkShape, "names datastores for %d disks and takes none along", len(a.Disks))
+			c.refuse(i, shape, "names datastores for %d disks and takes none along", len(a.Disks))
 		}
 		for _, d := range c.datastores(e.vm, nil) {
 			c.readable(i, a, e, d, false)
@@ -27,7 +27,7 @@ func (c *checker) storage(i int32, a *engine.Action, e checkEnds) {
 
 // readable checks one datastore that holds files of the VM after the move;
 // written says that the move brings them there.
-func (c *checker) readable(i int32, a *engine.Action, e checkEnds, d int32, written bool) {
+func (c *checker) readable(i int32, a *engine.Action, e ends, d int32, written bool) {
 	ds, to := &c.s.Datastores[d], &c.s.Hosts[e.to]
 	if !slices.Contains(to.Datastores, d) {
 		c.refuse(i, engine.HoldSpace, "host %s does not mount datastore %s", to.ID, ds.ID)
@@ -62,7 +62,7 @@ func (c *checker) emptiesVolume(d int32) bool {
 }
 
 // homeTarget checks where the configuration and the swap file go.
-func (c *checker) homeTarget(i int32, a *engine.Action, e checkEnds) {
+func (c *checker) homeTarget(i int32, a *engine.Action, e ends) {
 	v := &c.s.VMs[e.vm]
 	home, ok := c.s.FindDatastore(a.HomeTo)
 	if !ok {
@@ -77,16 +77,16 @@ func (c *checker) homeTarget(i int32, a *engine.Action, e checkEnds) {
 		c.refuse(i, engine.HoldSpace, "reserves %d MiB of swap, the VM needs %d", a.SwapMiB, need)
 	}
 	if a.SwapMiB < 0 {
-		c.refuse(i, checkShape, "reserves %d MiB of swap", a.SwapMiB)
+		c.refuse(i, shape, "reserves %d MiB of swap", a.SwapMiB)
 	}
 }
 
 // diskTargets checks that every disk is mapped once, as large and as thin as it
 // is, and under its own storage policy.
-func (c *checker) diskTargets(i int32, a *engine.Action, e checkEnds) {
+func (c *checker) diskTargets(i int32, a *engine.Action, e ends) {
 	v := &c.s.VMs[e.vm]
 	if len(a.Disks) != len(v.Disks) {
-		c.refuse(i, checkShape, "maps %d disks, the VM has %d", len(a.Disks), len(v.Disks))
+		c.refuse(i, shape, "maps %d disks, the VM has %d", len(a.Disks), len(v.Disks))
 	}
 	for k := range v.Disks {
 		disk := &v.Disks[k]
@@ -97,21 +97,21 @@ func (c *checker) diskTargets(i int32, a *engine.Action, e checkEnds) {
 			}
 		}
 		if len(targets) != 1 {
-			c.refuse(i, checkShape, "maps disk %d %d times", disk.Key, len(targets))
+			c.refuse(i, shape, "maps disk %d %d times", disk.Key, len(targets))
 			continue
 		}
 		c.disk(i, a, e, disk, &targets[0])
 	}
 }
 
-func (c *checker) disk(i int32, a *engine.Action, e checkEnds, disk *engine.Disk, t *engine.DiskTarget) {
+func (c *checker) disk(i int32, a *engine.Action, e ends, disk *engine.Disk, t *engine.DiskTarget) {
 	to, ok := c.s.FindDatastore(t.To)
 	if !ok {
 		c.refuse(i, engine.HoldSpace, "disk %d: there is no datastore %q", t.Key, t.To)
 		return
 	}
 	if disk.Datastore < 0 || c.s.Datastores[disk.Datastore].ID != t.From {
-		c.refuse(i, checkShape, "disk %d is not on datastore %q", t.Key, t.From)
+		c.refuse(i, shape, "disk %d is not on datastore %q", t.Key, t.From)
 		return
 	}
 	from := &c.s.Datastores[disk.Datastore]
@@ -124,7 +124,7 @@ func (c *checker) disk(i int32, a *engine.Action, e checkEnds, disk *engine.Disk
 		c.refuse(i, engine.HoldSpace, "disk %d: reserves %d MiB, it takes %d", t.Key, t.MiB, disk.CopyMiB())
 	}
 	if t.Thin != disk.Thin {
-		c.refuse(i, checkShape, "disk %d: thin is %t, the target says %t", t.Key, disk.Thin, t.Thin)
+		c.refuse(i, shape, "disk %d: thin is %t, the target says %t", t.Key, disk.Thin, t.Thin)
 	}
 	switch {
 	case a.Across && disk.Profile != "":

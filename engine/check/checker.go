@@ -1,26 +1,27 @@
-package plan
+package check
 
 import (
+	"slices"
 	"sync"
 
 	"heliostat/engine"
 )
 
-// A Checker checks plans one after the other, with the verdicts of [Check], and keeps
+// A Checker checks plans one after the other, with the verdicts of [Plan], and keeps
 // the memory that this takes between them, which grows with the fleet where a plan
 // may touch little of it. What one plan has put there is taken away before the next:
 // no verdict depends on those before. A Checker is for one goroutine.
-type Checker struct{ kept *checkKept }
+type Checker struct{ kept *memory }
 
-// Check is [Check].
-func (k *Checker) Check(in Input, p *engine.Plan) error {
+// Plan is [Plan].
+func (k *Checker) Plan(in engine.Input, p *engine.Plan) error {
 	if len(p.Actions) == 0 {
 		return nil
 	}
 	kept := k.kept
 	k.kept = nil // what a panic leaves half done is not gone on with
 	if kept == nil || !kept.fits(in.Snapshot) {
-		kept = newCheckKept(in.Snapshot)
+		kept = newMemory(in.Snapshot)
 	}
 	c := newChecker(in, p, kept)
 	err := c.judge()
@@ -29,8 +30,8 @@ func (k *Checker) Check(in Input, p *engine.Plan) error {
 	return err
 }
 
-// A checkKept is memory for a fleet of some size.
-type checkKept struct {
+// A memory is for a fleet of some size.
+type memory struct {
 	movedBy []int32 // by VM: None
 	overCPU []int32 // by host
 	overMem []int32
@@ -41,14 +42,14 @@ type checkKept struct {
 	hosts  []int32 // that they have been told of
 }
 
-func newCheckKept(s *engine.Snapshot) *checkKept {
-	return &checkKept{
-		movedBy: nones(len(s.VMs)), overCPU: make([]int32, len(s.Hosts)), overMem: make([]int32, len(s.Hosts)), foot: make([]engine.Footprint, len(s.VMs)),
+func newMemory(s *engine.Snapshot) *memory {
+	return &memory{
+		movedBy: slices.Repeat([]int32{engine.None}, len(s.VMs)), overCPU: make([]int32, len(s.Hosts)), overMem: make([]int32, len(s.Hosts)), foot: make([]engine.Footprint, len(s.VMs)),
 	}
 }
 
 // fits reports whether the fleet has the same numbers of things.
-func (x *checkKept) fits(s *engine.Snapshot) bool {
+func (x *memory) fits(s *engine.Snapshot) bool {
 	stores := len(s.Datastores)
 	if len(x.states) > 0 {
 		stores = len(x.states[0].Free)
@@ -57,7 +58,7 @@ func (x *checkKept) fits(s *engine.Snapshot) bool {
 }
 
 // state is the n-th state, empty, of the snapshot. All take each VM for the same.
-func (x *checkKept) state(n int, s *engine.Snapshot) *engine.State {
+func (x *memory) state(n int, s *engine.Snapshot) *engine.State {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for len(x.states) <= n {
@@ -72,7 +73,7 @@ func (x *checkKept) state(n int, s *engine.Snapshot) *engine.State {
 }
 
 // clean takes away what the check of one plan has put here.
-func (x *checkKept) clean(c *checker) {
+func (x *memory) clean(c *checker) {
 	for _, e := range c.ends {
 		if e.vm >= 0 {
 			x.movedBy[e.vm] = engine.None

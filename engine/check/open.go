@@ -1,4 +1,4 @@
-package plan
+package check
 
 import "heliostat/engine"
 
@@ -25,7 +25,7 @@ func (c *checker) expected() {
 }
 
 // busy refuses what another action or a foreign task is about.
-func (c *checker) busy(i int32, a *engine.Action, e checkEnds) {
+func (c *checker) busy(i int32, a *engine.Action, e ends) {
 	for k := range c.in.Open {
 		o := &c.in.Open[k]
 		if o.State.Terminal() {
@@ -62,7 +62,7 @@ func (c *checker) busy(i int32, a *engine.Action, e checkEnds) {
 // opens starts what is under way on the base: reserved at both ends. What the
 // snapshot shows as done holds nothing; of a VM that it does not have, the disks
 // are counted.
-func (w *checkWorld) opens() {
+func (w *world) opens() {
 	for _, o := range w.c.underWay() {
 		if w.base.Start(&o.Action) != nil {
 			w.written(&o.Action)
@@ -85,8 +85,8 @@ func (c *checker) underWay() []*engine.ActionRecord {
 }
 
 // endsOf are the places of an open action, as far as they are in the snapshot.
-func (c *checker) endsOf(a *engine.Action) checkEnds {
-	e := checkEnds{vm: engine.None, to: engine.None}
+func (c *checker) endsOf(a *engine.Action) ends {
+	e := ends{vm: engine.None, to: engine.None}
 	e.from, _ = c.s.FindHost(a.From.Host)
 	if a.Kind == engine.Move {
 		e.vm, _ = c.s.FindVM(a.VM)
@@ -97,7 +97,7 @@ func (c *checker) endsOf(a *engine.Action) checkEnds {
 
 // written takes the space of a VM that is on its way and that the snapshot does
 // not have.
-func (w *checkWorld) written(a *engine.Action) {
+func (w *world) written(a *engine.Action) {
 	if _, known := w.c.s.FindVM(a.VM); known || a.Kind != engine.Move {
 		return
 	}

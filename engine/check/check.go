@@ -1,4 +1,4 @@
-package plan
+package check
 
 import (
 	"slices"
@@ -6,22 +6,16 @@ import (
 	"heliostat/engine"
 )
 
-// checkMost is how many violations Check reports before it stops looking: a
+// mostFound is how many violations are reported before the search for more ends: a
 // person reads the first few, and a plan with one is refused.
-const checkMost = 20
+const mostFound = 20
 
-// Check refuses a plan that breaks a rule at any moment of any execution that
-// its edges allow, with an error that names each action and the numbers. It
-// distrusts Build: it is written from the documents, looks everything up again,
-// and shares with it the slots and [engine.State] alone.
-//
-// First each action is judged by itself against the snapshot, the decision and
-// the history. Then the plan is replayed, see [checker.replays]. A plan may be
-// checked again on a later Input than the one it was built from: its cycle and
-// time are not compared, its level is.
-func Check(in Input, p *engine.Plan) error { return new(Checker).Check(in, p) }
+// Plan refuses a plan that does harm, with an error that names each action and the
+// numbers; the package says what that proves. A plan may be checked again on a later
+// Input than the one it was built from: its cycle and time are not compared, its level is.
+func Plan(in engine.Input, p *engine.Plan) error { return new(Checker).Plan(in, p) }
 
-// judge is the whole of [Check].
+// judge is the whole of [Plan].
 func (c *checker) judge() error {
 	c.static()
 	if !c.broken {
@@ -45,31 +39,31 @@ func (c *checker) static() {
 	c.macs()
 }
 
-// checkEnds is an action's places by index.
-type checkEnds struct {
+// places is an action's places by index.
+type ends struct {
 	vm, from, to int32 // vm and to are None for a host action
 }
 
-// checkShape is the code of a plan that cannot be read as one.
-const checkShape engine.HoldCode = "shape"
+// shape is the code of a plan that cannot be read as one.
+const shape engine.HoldCode = "shape"
 
-// A checker is one call of Check.
+// A checker is one call of [Plan].
 type checker struct {
-	in *Input
+	in *engine.Input
 	s  *engine.Snapshot
 	d  *engine.Decision
 	h  *engine.History
 	p  *engine.Plan
 
-	checkFindings
-	ends    []checkEnds             // None throughout where what an action names does not exist
+	findings
+	ends    []ends                  // None throughout where what an action names does not exist
 	movedBy []int32                 // by VM: its action, or None
-	marks   []checkMark             // by host
+	marks   []mark                  // by host
 	evac    map[engine.Subject]bool // places to be emptied by an evacuation
 	doomed  engine.SiteMask         // evacuated sites
 	unseen  map[int32]string        // hosts to which an action brings a VM that the snapshot does not have
-	named   checkNamed              // by host: the actions that name it
-	kept    *checkKept
+	named   named                   // by host: the actions that name it
+	kept    *memory
 	along   map[int32][]int32 // by VM: the host actions whose cluster's scheduler is to move it
 
 	order  []int32 // by action: its place in one order that the edges allow
@@ -78,25 +72,25 @@ type checker struct {
 	broken bool // something does not exist or goes in circles: it cannot be replayed
 }
 
-// A checkMark is what the decision and persons say of a host.
-type checkMark uint8
+// A mark is what the decision and persons say of a host.
+type mark uint8
 
 const (
-	checkEvacHost    checkMark = 1 << iota // an evacuation empties it,
-	checkEvacCluster                       // its cluster,
-	checkEvacSite                          // its site
-	checkEmpty                             // a drain or a person wants it empty
-	checkMaint                             // and in maintenance
-	checkMaySleep                          // a policy permits to put it in standby
-	checkMayWake                           // a policy permits to wake it
-	checkKeptOn                            // a policy keeps it on
+	evacHost    mark = 1 << iota // an evacuation empties it,
+	evacCluster                  // its cluster,
+	evacSite                     // its site
+	wantEmpty                    // a drain or a person wants it empty
+	wantMaint                    // and in maintenance
+	maySleep                     // a policy permits to put it in standby
+	mayWake                      // a policy permits to wake it
+	keptOn                       // a policy keeps it on
 )
 
-func newChecker(in Input, p *engine.Plan, kept *checkKept) *checker {
+func newChecker(in engine.Input, p *engine.Plan, kept *memory) *checker {
 	c := &checker{
 		kept: kept, movedBy: kept.movedBy,
 		in: &in, s: in.Snapshot, d: in.Decision, h: in.History, p: p,
-		ends: make([]checkEnds, len(p.Actions)), marks: make([]checkMark, len(in.Snapshot.Hosts)),
+		ends: make([]ends, len(p.Actions)), marks: make([]mark, len(in.Snapshot.Hosts)),
 		evac: map[engine.Subject]bool{}, unseen: map[int32]string{}, along: map[int32][]int32{},
 	}
 	if c.d == nil {
@@ -111,23 +105,23 @@ func newChecker(in Input, p *engine.Plan, kept *checkKept) *checker {
 	for i := range c.d.Drains {
 		switch d := &c.d.Drains[i]; d.Then {
 		case engine.ThenMaintenance:
-			c.marks[d.Host] |= checkEmpty | checkMaint
+			c.marks[d.Host] |= wantEmpty | wantMaint
 		case engine.ThenNothing:
-			c.marks[d.Host] |= checkEmpty
+			c.marks[d.Host] |= wantEmpty
 		case engine.ThenStandby:
-			c.marks[d.Host] |= checkMaySleep
+			c.marks[d.Host] |= maySleep
 		}
 	}
 	for _, id := range in.Drain {
 		if h, ok := c.s.FindHost(id); ok {
-			c.marks[h] |= checkEmpty | checkMaint
+			c.marks[h] |= wantEmpty | wantMaint
 		}
 	}
 	for _, w := range c.d.Wakes {
-		c.marks[w.Host] |= checkMayWake
+		c.marks[w.Host] |= mayWake
 	}
 	for i := range c.d.KeepOns {
-		c.marks[c.d.KeepOns[i].Host] |= checkKeptOn
+		c.marks[c.d.KeepOns[i].Host] |= keptOn
 	}
 	c.expected()
 	return c
@@ -139,12 +133,12 @@ func (c *checker) evacuate(place engine.Subject) {
 	switch place.Kind {
 	case "host":
 		if h, ok := c.s.FindHost(engine.HostID(place.ID)); ok {
-			c.marks[h] |= checkEvacHost
+			c.marks[h] |= evacHost
 		}
 	case "cluster":
 		if k, ok := c.s.FindCluster(engine.ClusterID(place.ID)); ok {
 			for _, h := range c.s.HostsOf(k) {
-				c.marks[h] |= checkEvacCluster
+				c.marks[h] |= evacCluster
 			}
 		}
 	case "site":
@@ -155,7 +149,7 @@ func (c *checker) evacuate(place engine.Subject) {
 		c.doomed = c.doomed.With(site)
 		for h := range c.s.Hosts {
 			if c.s.Hosts[h].Site == site {
-				c.marks[h] |= checkEvacSite
+				c.marks[h] |= evacSite
 			}
 		}
 	}
@@ -179,7 +173,7 @@ func (c *checker) whole() {
 		a := &p.Actions[i]
 		for _, j := range a.After {
 			if j < 0 || j > last || j == i {
-				c.refuse(i, checkShape, "comes after action %d of %d", j, len(p.Actions))
+				c.refuse(i, shape, "comes after action %d of %d", j, len(p.Actions))
 				c.broken = true
 			}
 		}
@@ -210,10 +204,10 @@ func (c *checker) names() {
 	for i := range int32(len(c.p.Actions)) {
 		a := &c.p.Actions[i]
 		if j, dup := ids[a.ID]; dup || a.ID == "" {
-			c.refuse(i, checkShape, "the ID %q is that of action %d too", a.ID, j)
+			c.refuse(i, shape, "the ID %q is that of action %d too", a.ID, j)
 		}
 		if j, dup := ranks[a.Rank]; dup {
-			c.refuse(i, checkShape, "the rank %d is that of action %d too", a.Rank, j)
+			c.refuse(i, shape, "the rank %d is that of action %d too", a.Rank, j)
 		}
 		ids[a.ID], ranks[a.Rank] = i, i
 	}
@@ -221,7 +215,7 @@ func (c *checker) names() {
 
 // circles finds actions that wait for one another.
 func (c *checker) circles() {
-	c.waits, c.next = checkEdges(c.p)
+	c.waits, c.next = edgesOf(c.p)
 	waits, next := slices.Clone(c.waits), c.next
 	ready := make([]int32, 0, len(waits))
 	for i, n := range waits {
@@ -240,20 +234,20 @@ func (c *checker) circles() {
 	}
 	for i, n := range waits {
 		if n > 0 {
-			c.refuse(int32(i), checkShape, "waits in a circle of %d actions", len(waits)-len(ready))
+			c.refuse(int32(i), shape, "waits in a circle of %d actions", len(waits)-len(ready))
 			c.broken = true
 			return
 		}
 	}
 }
 
-// checkEdges gives for each action how many it waits for, and which wait for it.
-func checkEdges(p *engine.Plan) (waits []int32, next [][]int32) {
+// edgesOf gives for each action how many it waits for, and which wait for it.
+func edgesOf(p *engine.Plan) (waits []int32, next [][]int32) {
 	waits = make([]int32, len(p.Actions))
 	for i := range p.Actions {
 		waits[i] = int32(len(p.Actions[i].After))
 	}
-	return waits, checkBuckets(len(p.Actions), func(put func(bucket, item int32)) {
+	return waits, buckets(len(p.Actions), func(put func(bucket, item int32)) {
 		for i := range p.Actions {
 			for _, j := range p.Actions[i].After {
 				put(j, int32(i))
@@ -278,7 +272,7 @@ func (c *checker) action(i int32) {
 
 // modes takes the weakest of kind, sites and tag. The decision has been cut to
 // the policies of this level before.
-func (c *checker) modes(i int32, a *engine.Action, e checkEnds) {
+func (c *checker) modes(i int32, a *engine.Action, e ends) {
 	allow := func(what string, m engine.Mode) {
 		if c.weak(m) {
 			c.refuse(i, engine.HoldMode, "%s allows %s, the plan is for %s", what, m, c.in.Level)
@@ -307,7 +301,7 @@ func (c *checker) weak(m engine.Mode) bool { return m < max(c.in.Level, engine.S
 func (c *checker) evacuates(a *engine.Action) bool { return a.Demand.Kind != "" && c.evac[a.Demand] }
 
 // demand compares the demand that an action claims with the decision.
-func (c *checker) demand(i int32, a *engine.Action, e checkEnds) {
+func (c *checker) demand(i int32, a *engine.Action, e ends) {
 	d := a.Demand
 	if d.Kind == "" {
 		return
@@ -384,7 +378,7 @@ func (c *checker) datastores(vm int32, a *engine.Action) []int32 {
 // drained reports whether a drain or a person wants the place, a host, empty.
 func (c *checker) drained(place engine.Subject) bool {
 	h, ok := c.s.FindHost(engine.HostID(place.ID))
-	return ok && place.Kind == "host" && c.marks[h]&checkEmpty != 0
+	return ok && place.Kind == "host" && c.marks[h]&wantEmpty != 0
 }
 
 // threatened tells which demand wants host h empty, if any.
@@ -392,12 +386,12 @@ func (c *checker) threatened(h int32) (engine.Subject, bool) {
 	host, m := &c.s.Hosts[h], c.marks[h]
 	place := engine.Subject{Kind: "host", ID: string(host.ID)}
 	switch {
-	case m&(checkEvacHost|checkEvacCluster|checkEvacSite|checkEmpty) == 0:
+	case m&(evacHost|evacCluster|evacSite|wantEmpty) == 0:
 		return place, false
-	case m&checkEvacHost != 0:
-	case m&checkEvacCluster != 0:
+	case m&evacHost != 0:
+	case m&evacCluster != 0:
 		place = engine.Subject{Kind: "cluster", ID: string(c.s.Clusters[host.Cluster].ID)}
-	case m&checkEvacSite != 0:
+	case m&evacSite != 0:
 		place = engine.Subject{Kind: "site", ID: string(c.s.Sites[host.Site].ID)}
 	}
 	return place, true

@@ -1,4 +1,4 @@
-package plan
+package check
 
 import (
 	"slices"
@@ -9,7 +9,7 @@ import (
 
 // move judges one move against the snapshot: what the VM is, what the
 // destination is, and what lies between.
-func (c *checker) move(i int32, a *engine.Action, e checkEnds) {
+func (c *checker) move(i int32, a *engine.Action, e ends) {
 	c.flags(i, a, e)
 	c.subject(i, a, e)
 	if e.from != e.to {
@@ -24,19 +24,19 @@ func (c *checker) move(i int32, a *engine.Action, e checkEnds) {
 }
 
 // flags compares what the action says of itself with what it does.
-func (c *checker) flags(i int32, a *engine.Action, e checkEnds) {
+func (c *checker) flags(i int32, a *engine.Action, e ends) {
 	v, from, to := &c.s.VMs[e.vm], &c.s.Hosts[e.from], &c.s.Hosts[e.to]
 	if a.Cold != (v.Power != engine.VMOn) {
-		c.refuse(i, checkShape, "cold is %t, the VM is %s", a.Cold, v.Power)
+		c.refuse(i, shape, "cold is %t, the VM is %s", a.Cold, v.Power)
 	}
 	if across := from.VCenter != to.VCenter; a.Across != across {
-		c.refuse(i, checkShape, "across is %t, the vCenters are %s and %s", a.Across, a.From.VCenter, a.To.VCenter)
+		c.refuse(i, shape, "across is %t, the vCenters are %s and %s", a.Across, a.From.VCenter, a.To.VCenter)
 	}
 	if a.Across && !a.Storage {
-		c.refuse(i, checkShape, "crosses vCenters without naming datastores")
+		c.refuse(i, shape, "crosses vCenters without naming datastores")
 	}
 	if e.from == e.to && !a.Storage {
-		c.refuse(i, checkShape, "goes nowhere")
+		c.refuse(i, shape, "goes nowhere")
 	}
 	cluster := &c.s.Clusters[to.Cluster]
 	if full := cluster.DRS == engine.DRSFull; e.from != e.to && a.To.DRS != full {
@@ -50,25 +50,25 @@ func (c *checker) flags(i int32, a *engine.Action, e checkEnds) {
 
 // pool checks that the VM keeps its pool and folder where it can, and that they
 // are explicit where it cannot: left out, they default to a root with other permissions.
-func (c *checker) pool(i int32, a *engine.Action, e checkEnds) {
+func (c *checker) pool(i int32, a *engine.Action, e ends) {
 	v, from, to := &c.s.VMs[e.vm], &c.s.Hosts[e.from], &c.s.Hosts[e.to]
 	cluster := &c.s.Clusters[to.Cluster]
 	switch {
 	case from.Cluster != to.Cluster && a.To.Pool == "":
-		c.refuse(i, checkShape, "names no pool in cluster %s", cluster.ID)
+		c.refuse(i, shape, "names no pool in cluster %s", cluster.ID)
 	case from.Cluster == to.Cluster && a.To.Pool != "" && a.To.Pool != v.Pool:
-		c.refuse(i, checkShape, "takes the VM from pool %s to %s", v.Pool, a.To.Pool)
+		c.refuse(i, shape, "takes the VM from pool %s to %s", v.Pool, a.To.Pool)
 	}
 	switch {
 	case a.Across && a.To.Folder == "":
-		c.refuse(i, checkShape, "names no folder in vCenter %s", a.To.VCenter)
+		c.refuse(i, shape, "names no folder in vCenter %s", a.To.VCenter)
 	case !a.Across && a.To.Folder != "" && a.To.Folder != v.Folder && (from.Cluster == to.Cluster || a.To.Folder != cluster.Folder):
-		c.refuse(i, checkShape, "takes the VM from folder %s to %s", v.Folder, a.To.Folder)
+		c.refuse(i, shape, "takes the VM from folder %s to %s", v.Folder, a.To.Folder)
 	}
 }
 
 // subject refuses VMs that cannot or must not move, or are not seen well enough.
-func (c *checker) subject(i int32, a *engine.Action, e checkEnds) {
+func (c *checker) subject(i int32, a *engine.Action, e ends) {
 	v := &c.s.VMs[e.vm]
 	if v.Template {
 		c.refuse(i, engine.HoldPoweredOff, "is a template")
@@ -90,7 +90,7 @@ func (c *checker) subject(i int32, a *engine.Action, e checkEnds) {
 }
 
 // destination refuses hosts that cannot or must not take the VM, at any time.
-func (c *checker) destination(i int32, a *engine.Action, e checkEnds) {
+func (c *checker) destination(i int32, a *engine.Action, e ends) {
 	v, to := &c.s.VMs[e.vm], &c.s.Hosts[e.to]
 	if place, yes := c.threatened(e.to); yes {
 		c.refuse(i, "doomed", "the destination is in %s, which is to be emptied", place)
@@ -134,7 +134,7 @@ func (c *checker) cpu(h int32) string {
 }
 
 // distance checks what lies between two sites.
-func (c *checker) distance(i int32, a *engine.Action, e checkEnds) {
+func (c *checker) distance(i int32, a *engine.Action, e ends) {
 	v, from, to := &c.s.VMs[e.vm], &c.s.Hosts[e.from], &c.s.Hosts[e.to]
 	limits, cost := c.in.Config.Limits, c.in.Config.Cost
 	rate := min(from.NICMbps, to.NICMbps)
@@ -165,7 +165,7 @@ func (c *checker) distance(i int32, a *engine.Action, e checkEnds) {
 }
 
 // nics checks that every card finds its L2 segment at the destination.
-func (c *checker) nics(i int32, a *engine.Action, e checkEnds) {
+func (c *checker) nics(i int32, a *engine.Action, e ends) {
 	v, to := &c.s.VMs[e.vm], &c.s.Hosts[e.to]
 	for k, t := range a.NICs {
 		known := slices.ContainsFunc(v.NICs, func(n engine.NIC) bool { return n.Key == t.Key })
@@ -213,13 +213,13 @@ func (c *checker) sameSegment(a, b int32) bool {
 	return seg != "" && seg == c.s.Networks[b].Segment
 }
 
-// checkMAC is one address on one L2 segment.
-type checkMAC struct{ segment, mac string }
+// address is one address on one L2 segment.
+type address struct{ segment, mac string }
 
 // macs refuses moves that would bring a second card with one address to an L2
 // segment, over all vCenters. A card that stays on its network brings nothing.
 func (c *checker) macs() {
-	brought, onto := map[checkMAC][]int32{}, map[string]bool{}
+	brought, onto := map[address][]int32{}, map[string]bool{}
 	for i := range c.p.Actions {
 		a, e := &c.p.Actions[i], c.ends[i]
 		if e.vm < 0 || e.from == e.to && len(a.NICs) == 0 {
@@ -227,7 +227,7 @@ func (c *checker) macs() {
 		}
 		for _, n := range c.s.VMs[e.vm].NICs {
 			if t, _ := c.nicTarget(a, n); t >= 0 && t != n.Network && n.MAC != "" {
-				k := checkMAC{c.s.Networks[t].Segment, strings.ToLower(n.MAC)}
+				k := address{c.s.Networks[t].Segment, strings.ToLower(n.MAC)}
 				brought[k], onto[k.segment] = append(brought[k], int32(i)), true
 			}
 		}
@@ -244,7 +244,7 @@ func (c *checker) macs() {
 			if n.Network < 0 || !reached[n.Network] || n.MAC == "" {
 				continue
 			}
-			for _, i := range brought[checkMAC{c.s.Networks[n.Network].Segment, strings.ToLower(n.MAC)}] {
+			for _, i := range brought[address{c.s.Networks[n.Network].Segment, strings.ToLower(n.MAC)}] {
 				if c.ends[i].vm != int32(v) {
 					c.refuse(i, engine.HoldMAC, "%s is that of %s too, on segment %q", n.MAC, c.s.VMs[v].Name, c.s.Networks[n.Network].Segment)
 				}
