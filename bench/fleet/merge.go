@@ -25,6 +25,7 @@ type merged struct {
 	ReachedPct   float64 `json:"reached_pct"`       // of the possible
 	ClusterShare float64 `json:"cluster_share_pct"` // of the saving that merging makes possible
 	SiteShare    float64 `json:"site_share_pct"`
+	FurtherPct   float64 `json:"further_pct"` // of the further saving that merging makes possible, at least
 	ClusterMoves int     `json:"cluster_moves"`
 	SiteMoves    int     `json:"site_moves"`
 	Crossing     int     `json:"crossing"` // of these, to another cluster
@@ -108,8 +109,7 @@ func measureMerging(ctx context.Context, o options) (*merged, error) {
 		return nil, err
 	}
 	in := engine.Input{Cycle: 1, Now: s.At, Seed: o.seed, Level: engine.Enforce, Snapshot: s, Decision: permitted(s), History: remembered(s), Config: unrationed()}
-	// With hosts so full a move costs more than a few hours of a host's idling.
-	in.Config.PowerHoldsS = 72 * 3600
+	in.Config.PowerHoldsS = int64(o.holds * 3600)
 	x := &merged{Clusters: len(s.Clusters)}
 	on := 0
 	for h := range s.Hosts {
@@ -154,6 +154,7 @@ func measureMerging(ctx context.Context, o options) (*merged, error) {
 	x.ReachedPct = percent(x.ClusterOn-x.SiteOn, possible)
 	cost[0].Bound = cost[1].Bound
 	x.ClusterShare, x.SiteShare = cost[0].SharePct(), cost[1].SharePct()
+	x.FurtherPct = 100 * (x.SiteShare - x.ClusterShare) / max(100-x.ClusterShare, 1e-9)
 	return x, nil
 }
 
@@ -202,7 +203,7 @@ func leastOn(s *engine.Snapshot, c *engine.Config) int {
 
 func (x *merged) text() string {
 	return fmt.Sprintf("\nmerging, %d clusters of four kinds: %d hosts stay on cluster by cluster, %d with merging, %d at least: %.2f %% fewer of %.2f %% possible, that is %.0f %%\n"+
-		"%.2f and %.2f %% of the possible saving; %d and %d moves, %d of them to other clusters; Build %.0f and %.0f ms of CPU; %d plans refused\n",
+		"%.2f and %.2f %% of the possible saving, so that merging reaches %.0f %% of what it could add; %d and %d moves, %d of them to other clusters; Build %.0f and %.0f ms of CPU; %d plans refused\n",
 		x.Clusters, x.ClusterOn, x.SiteOn, x.BoundOn, x.ExtraPct, x.PossiblePct, x.ReachedPct,
-		x.ClusterShare, x.SiteShare, x.ClusterMoves, x.SiteMoves, x.Crossing, x.ClusterCPUMS, x.SiteCPUMS, x.Failures)
+		x.ClusterShare, x.SiteShare, x.FurtherPct, x.ClusterMoves, x.SiteMoves, x.Crossing, x.ClusterCPUMS, x.SiteCPUMS, x.Failures)
 }

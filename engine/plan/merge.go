@@ -240,6 +240,12 @@ func (b *builder) crosses(v int32) bool {
 // of other VMs: other clusters to which they need not bring their disks, and others.
 type way struct{ near, far clusterSet }
 
+// each calls f for the clusters.
+func (w *way) each(f func(e int, storage bool)) {
+	w.near.each(func(e int) bool { f(e, false); return true })
+	w.far.each(func(e int) bool { f(e, true); return true })
+}
+
 func (w *way) none() bool { return w.near.empty() && w.far.empty() }
 
 // ways finds the clusters that VM v of domain i may go to.

@@ -97,9 +97,9 @@ func (m *merger) judge() {
 		}
 		return i
 	}
-	least := int64(math.MaxInt64)
-	for _, d := range m.domains {
-		least = min(least, slices.Min(d.slope))
+	slope := make([]int64, len(m.domains)) // of the host where load costs least
+	for i, d := range m.domains {
+		slope[i] = slices.Min(d.slope)
 	}
 	for i, d := range m.domains {
 		d.leaves = make([]int64, len(d.vms))
@@ -109,6 +109,8 @@ func (m *merger) judge() {
 			if w := m.ways(i, int32(v)); !w.none() {
 				links.or(w.near)
 				links.or(w.far)
+				least := int64(math.MaxInt64)
+				w.each(func(e int, _ bool) { least = min(least, slope[e]) })
 				d.leaves[v] = d.mhz[v]*(d.slope[d.home[v]]-least) - m.leastCost(i, int32(v), w)
 			}
 		}

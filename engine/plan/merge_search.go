@@ -247,8 +247,7 @@ func (m *merger) send(i int, v int32) bool {
 		}
 		stops, least = append(stops, s), min(least, s.takes)
 	}
-	w.near.each(func(e int) bool { offer(e, false); return true })
-	w.far.each(func(e int) bool { offer(e, true); return true })
+	w.each(offer)
 	m.stops = stops
 	rank := func(s stop) int {
 		switch {

@@ -34,7 +34,14 @@ func neighbours(seed uint64, cfg sim.FleetConfig) (*engine.Snapshot, *opinions) 
 func TestMergeBound(t *testing.T) {
 	worlds, found, crossed := 0, 0, 0
 	for seed := range uint64(60) {
-		s, o := neighbours(seed, sim.FleetConfig{Sites: 1, Hosts: 6, VMs: 6, HostsPerCluster: 3, RulePct: 60, ObstaclePct: 10, LoadPct: 60})
+		foreign := 2 * (1 - int(min(seed%3, 1)))
+		s, o := neighbours(seed, sim.FleetConfig{Sites: 1, Hosts: 6 + foreign, VMs: 6 + foreign/2, HostsPerCluster: 3, RulePct: 60, ObstaclePct: 10, LoadPct: 60})
+		if foreign > 0 { // where load would cost least none of the others can go
+			s.Clusters[2].EVC = "of another kind"
+			for _, h := range s.HostsOf(2) {
+				s.Hosts[h].MaxW = s.Hosts[h].IdleW + 10
+			}
+		}
 		for v := range s.VMs { // so large that two or three fill a host
 			x := &s.VMs[v]
 			s.Hosts[x.Host].UsedMiB -= x.UsedMiB
