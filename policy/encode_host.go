@@ -12,6 +12,12 @@ import (
 
 // hostDoc is all that a host's term is made of: equal docs, equal terms.
 type hostDoc struct {
+	hostConfig
+	hostLoad
+}
+
+// A hostConfig is what hardly changes of a host.
+type hostConfig struct {
 	id            engine.HostID
 	name          string
 	cluster       engine.ClusterID
@@ -29,14 +35,24 @@ type hostDoc struct {
 	cpuMHz, memMB int32
 	cores         int32
 	threads       int32
-	freeMHz       int32
-	freeMB        int32
-	cpu, mem      percents
-	lowFor        int64
-	powerW        int32
 	idleW, maxW   int32
-	vms, tasks    int32
 	changedAt     engine.Unix
+}
+
+// A hostLoad is what changes with every cycle: see loadKeys.
+type hostLoad struct {
+	freeMHz    int32
+	freeMB     int32
+	cpu, mem   percents
+	lowFor     int64
+	powerW     int32
+	vms, tasks int32
+}
+
+// loadKeys are the fields of a host that a hostLoad is shown in.
+var loadKeys = []string{
+	"free_mhz", "free_mem_mb", "cpu_pct", "cpu_pct_5m", "cpu_pct_40m", "cpu_pct_p95", "mem_pct", "mem_pct_5m", "mem_pct_40m", "mem_pct_p95",
+	"low_for_s", "power_w", "vms", "tasks",
 }
 
 // percents are one resource's loads in percent, Unknown where not seen.
@@ -44,8 +60,9 @@ type percents struct{ now, m5, m40, p95 int32 }
 
 // A hostSlot never changes: several goroutines walk along those of the view before.
 type hostSlot struct {
-	doc  hostDoc
-	term *ast.Term
+	doc    hostDoc
+	term   *ast.Term
+	config *ast.Term // the term that it had when its hostConfig last changed
 }
 
 // A load sums capacity and demand. Demands are MHz and MiB over the hosts where
@@ -56,6 +73,7 @@ type load struct {
 	cpu, mem                  int64
 	cpu5, mem5, cpu40, mem40  int64
 	cap5, cap5m, cap40, cap4m int64 // capacity of the hosts behind each mean
+	cpuMost, memMost          int32 // of a host, percent over 5 minutes
 	watts                     int64
 	metered                   bool
 }
@@ -78,6 +96,7 @@ func (l *load) add(h *engine.Host, d *hostDoc) {
 	l.memCap += int64(h.MemoryMiB)
 	l.cpu += int64(h.UsedMHz)
 	l.mem += int64(h.UsedMiB)
+	l.cpuMost, l.memMost = max(l.cpuMost, d.cpu.m5), max(l.memMost, d.mem.m5)
 	weigh(&l.cpu5, &l.cap5, d.cpu.m5, h.CPUMHz)
 	weigh(&l.mem5, &l.cap5m, d.mem.m5, h.MemoryMiB)
 	weigh(&l.cpu40, &l.cap40, d.cpu.m40, h.CPUMHz)
@@ -119,7 +138,7 @@ func (e *encoder) encodeHosts(d *document) []load {
 	e.hosts = make([]*hostSlot, len(s.Hosts))
 	inParts(len(s.Hosts), func(from, to int) { e.encodeSome(d, old, from, to) })
 	d.sites = make([]load, len(s.Sites))
-	clusters := make([]load, len(s.Clusters))
+	clusters := slices.Repeat([]load{{cpuMost: engine.Unknown, memMost: engine.Unknown}}, len(s.Clusters))
 	for i := range s.Hosts {
 		h, hd := &s.Hosts[i], &e.hosts[i].doc
 		clusters[h.Cluster].add(h, hd)
@@ -157,20 +176,22 @@ func (e *encoder) encodeSome(d *document, old []*hostSlot, from, to int) {
 		if slot.term == nil || old[kept].doc != hd {
 			slot.term = keep(slot.term, e.newHostTerm(&hd))
 		}
+		if slot.config = slot.term; kept < len(old) && old[kept].doc.hostConfig == hd.hostConfig {
+			slot.config = old[kept].config
+		}
 		e.hosts[i], d.hosts[i] = slot, slot.term
 	}
 }
 
 func hostDocOf(s *engine.Snapshot, i int32, memory *engine.HostHistory, now engine.Unix) hostDoc {
 	h := &s.Hosts[i]
-	hd := hostDoc{
+	hd := hostDoc{hostConfig: hostConfig{
 		id: h.ID, name: h.Name, cluster: s.Clusters[h.Cluster].ID, vcenter: s.VCenters[h.VCenter].ID,
 		power: h.Power, connected: h.Connected, maintenance: h.Maintenance || h.Entering,
 		ours: memory.Own != engine.OwnNothing || h.Mark != "", usable: h.Ready() && h.Seen(), canWake: h.Standby,
 		vmotion: h.VMotion, usb: h.USB, vsan: h.VSANData, cpuMHz: h.CPUMHz, memMB: h.MemoryMiB, cores: h.Cores, threads: h.Threads,
-		freeMHz: engine.Unknown, freeMB: engine.Unknown, lowFor: memory.LowFor(now),
-		powerW: h.PowerW, idleW: h.IdleW, maxW: h.MaxW, tasks: h.Tasks, changedAt: memory.ChangeAt,
-	}
+		idleW: h.IdleW, maxW: h.MaxW, changedAt: memory.ChangeAt,
+	}, hostLoad: hostLoad{freeMHz: engine.Unknown, freeMB: engine.Unknown, lowFor: memory.LowFor(now), powerW: h.PowerW, tasks: h.Tasks}}
 	if h.Site >= 0 {
 		hd.site, hd.region = s.Sites[h.Site].ID, s.Sites[h.Site].Region
 	}
@@ -262,6 +283,8 @@ func (e *encoder) encodeClusters(d *document, loads []load) {
 		o.int("cpu_mhz", l.cpuCap)
 		o.int("mem_mb", l.memCap)
 		l.put(&o)
+		o.seen("cpu_pct_5m_max", l.cpuMost)
+		o.seen("mem_pct_5m_max", l.memMost)
 		o.put("drs", e.in.str(c.DRS.String()))
 		o.bool("dpm", c.DPM)
 		o.bool("ha", c.HA.Enabled && c.HA.Admission)

@@ -63,6 +63,7 @@ type document struct {
 // inputTerms are what cluster-scope rules see of one cluster, loads of VMs apart.
 type inputTerms struct {
 	cluster, hosts *ast.Term
+	config         *ast.Term            // stays the same while no host changes but in its load; nobody looks inside
 	vms            *ast.Term            // nil until it is asked for: see encodeAll
 	marked         *ast.Term            // of marks, an object
 	marks          map[string]*ast.Term // the VMs that have a tag or attribute, by its name
@@ -103,13 +104,13 @@ func (e *encoder) encodeInputs(d *document) {
 	s := d.snap
 	d.inputs = make([]inputTerms, len(s.Clusters))
 	spread(len(s.Clusters), func(c int) {
-		var hosts []*ast.Term
+		var hosts, config []*ast.Term
 		for _, h := range s.HostsOf(int32(c)) {
-			hosts = append(hosts, d.hosts[h])
+			hosts, config = append(hosts, d.hosts[h]), append(config, e.hosts[h].config)
 		}
 		old := e.clusters[s.Clusters[c].ID]
 		d.clusters[c] = keep(old.cluster, d.clusters[c])
-		d.inputs[c] = inputTerms{cluster: d.clusters[c], hosts: keepArray(old.hosts, hosts)}
+		d.inputs[c] = inputTerms{cluster: d.clusters[c], hosts: keepArray(old.hosts, hosts), config: keepArray(old.config, config)}
 		e.mark(d, int32(c), &old)
 	})
 	e.keepInputs(d)
@@ -214,8 +215,10 @@ func keepArray(old *ast.Term, items []*ast.Term) *ast.Term {
 var everything = footprint{cluster: true, hosts: true, vms: true, loads: true, marked: true}
 
 // clusterInput is the input of a cluster-scope rule, as far as it reads it.
-func clusterInput(d *document, c int32, r *footprint) ast.Value {
-	in := &d.inputs[c]
+func clusterInput(d *document, c int32, r *footprint) ast.Value { return d.input(c, &d.inputs[c], r) }
+
+// input is that with other terms than those of the cluster.
+func (d *document) input(c int32, in *inputTerms, r *footprint) ast.Value {
 	var o doc
 	if r.cluster {
 		o.put("cluster", in.cluster)

@@ -246,7 +246,9 @@ func TestEncoderForgets(t *testing.T) {
 
 func TestWhatPoliciesSee(t *testing.T) {
 	e := &encoder{}
-	d := e.encodeAll(e.encode(smallFleet()))
+	v := smallFleet()
+	v.History.Hosts[1].CPU.Add(noon, 990)
+	d := e.encodeAll(e.encode(v))
 	find := func(v ast.Value, path ...any) string {
 		for _, p := range path {
 			var t *ast.Term
@@ -287,6 +289,8 @@ func TestWhatPoliciesSee(t *testing.T) {
 		{[]any{"windows", 2, "known"}, "false"},
 		{[]any{"clusters", 1, "site"}, "null"}, // one of its hosts stands nowhere
 		{[]any{"clusters", 0, "hosts_usable"}, "2"},
+		{[]any{"clusters", 0, "cpu_pct_5m_max"}, "71"}, // its host in standby had 99 % a moment ago
+		{[]any{"clusters", 0, "mem_pct_5m_max"}, "64"},
 		{[]any{"actions", 0, "demand", "id"}, `"hou"`},
 	} {
 		if got := find(f, c.path...); got != c.want {

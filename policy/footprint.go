@@ -43,6 +43,11 @@ func (f *fields) unite(g *fields) {
 	}
 }
 
+// any reports whether one of the names is among them.
+func (f *fields) any(names []string) bool {
+	return f.all || slices.ContainsFunc(names, func(name string) bool { return f.some[name] })
+}
+
 func (f *fields) equal(g *fields) bool { return f.all == g.all && maps.Equal(f.some, g.some) }
 
 // What a variable can stand for, as a set.

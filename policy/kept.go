@@ -92,8 +92,11 @@ func (x *cycle) dependsOn(q *query, c int32) (read, lists []*ast.Term, ok bool) 
 	if r.cluster {
 		read = append(read, in.cluster)
 	}
-	if r.hosts {
+	switch {
+	case r.hosts && r.host.any(loadKeys):
 		read = append(read, in.hosts)
+	case r.hosts:
+		read = append(read, in.config)
 	}
 	for _, key := range r.fleet {
 		read = append(read, x.d.parts[key]) // nil for a key that there is not
@@ -177,9 +180,7 @@ func (b *Bundle) askAgain(ctx context.Context, x *cycle, q *query, c int32, old 
 	few := func(list *ast.Term) *ast.Term {
 		return array(slices.DeleteFunc(elements(list), func(vm *ast.Term) bool { return !changed[idOf(vm)] }))
 	}
-	d := *x.d
-	d.inputs = slices.Clone(d.inputs)
-	in := &d.inputs[c]
+	in := x.d.inputs[c]
 	if q.footprint.vms {
 		in.vms = few(in.vms)
 	}
@@ -188,17 +189,24 @@ func (b *Bundle) askAgain(ctx context.Context, x *cycle, q *query, c int32, old 
 		o.add(ast.StringTerm(name), few(in.marks[name]))
 	}
 	in.marked = o.term()
-	items, err := b.items(ctx, x, q, clusterInput(&d, c, &q.footprint))
+	items, err := b.items(ctx, x, q, x.d.input(c, &in, &q.footprint))
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range old.items {
-		if !changed[vmOf(t)] {
-			items = append(items, t)
+	return united(items, slices.DeleteFunc(slices.Clone(old.items), func(t *ast.Term) bool { return changed[vmOf(t)] })), nil
+}
+
+// united is what is in one of two sorted lists, sorted.
+func united(a, b []*ast.Term) []*ast.Term {
+	out := make([]*ast.Term, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if ast.TermValueCompare(a[0], b[0]) <= 0 {
+			out, a = append(out, a[0]), a[1:]
+		} else {
+			out, b = append(out, b[0]), b[1:]
 		}
 	}
-	slices.SortFunc(items, ast.TermValueCompare)
-	return items, nil
+	return append(append(out, a...), b...)
 }
 
 // differing calls f for what is in one of the lists and not in the other.

@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -20,6 +22,7 @@ var readers = []string{
 	`input.hosts`,
 	`input.cluster`,
 	`[h.cpu_pct | some h in input.hosts]`,
+	`[[` + strings.Join(configKeys(), ", ") + `] | some h in input.hosts]`,
 	`[x | some v in input.vms; x := sized(v)]`,
 	`object.get(input, ["vms", 1, "tags"], {})`,
 	`[v | walk(input.cluster, [_, v])]`,
@@ -34,6 +37,24 @@ var readers = []string{
 	`[x | x := replaced with input.hosts as []]`,
 	`[every_on, data.fleet.gaps, data.fleet.windows, data.fleet.alerts, data.fleet.hazards]`,
 	`other`,
+}
+
+// configKeys are the fields of a host h that are no load.
+func configKeys() (keys []string) {
+	var schema struct {
+		Defs struct {
+			Host struct{ Properties map[string]any }
+		} `json:"$defs"`
+	}
+	if err := json.Unmarshal(InputSchema, &schema); err != nil {
+		panic(err)
+	}
+	for _, key := range slices.Sorted(maps.Keys(schema.Defs.Host.Properties)) {
+		if !slices.Contains(loadKeys, key) {
+			keys = append(keys, "h."+key)
+		}
+	}
+	return keys
 }
 
 const readersHelp = `

@@ -26,19 +26,9 @@ high_cpu_pct := params.target_pct + params.tolerance_pct
 
 # Null is less than any number: what is unknown is never above a limit, and must
 # be kept out where something is to be below one.
-strained if {
-	limit := high_cpu_pct
-	some host in input.hosts
-	host.cpu_pct_5m > limit
-	host.usable
-}
+strained if input.cluster.cpu_pct_5m_max > high_cpu_pct
 
-strained if {
-	limit := params.high_mem_pct
-	some host in input.hosts
-	host.mem_pct_5m > limit
-	host.usable
-}
+strained if input.cluster.mem_pct_5m_max > params.high_mem_pct
 
 # METADATA
 # title: Hosts that may be put in standby
@@ -88,10 +78,10 @@ drain contains {"host": host.id, "then": "standby", "reason": reason} if {
 # custom:
 #   reads: cluster
 wake contains {"host": host.id, "reason": $"a host of the cluster is above {high_cpu_pct} % CPU or {params.high_mem_pct} % memory over 5 minutes"} if {
+	strained
+	not input.cluster.dpm
 	some host in input.hosts
 	host.power == "standby"
 	host.ours
 	host.can_wake
-	strained
-	not input.cluster.dpm
 }

@@ -12,7 +12,7 @@ asleep := object.union(idle, {
 	"cpu_pct_5m": null, "mem_pct_5m": null, "cpu_pct_40m": null, "mem_pct_40m": null,
 })
 
-cluster := {"id": "c", "dpm": false}
+cluster := {"id": "c", "dpm": false, "cpu_pct_5m_max": 10, "mem_pct_5m_max": 30}
 
 test_drain[name] if {
 	some name, c in {
@@ -28,7 +28,7 @@ test_drain[name] if {
 		"cannot be woken": {"host": {"can_wake": false}, "cluster": {}, "want": set()},
 		"USB": {"host": {"usb": true}, "cluster": {}, "want": set()},
 		"vSAN": {"host": {"vsan": true}, "cluster": {}, "want": set()},
-		"getting busy": {"host": {"cpu_pct_5m": 82}, "cluster": {}, "want": set()},
+		"getting busy": {"host": {}, "cluster": {"cpu_pct_5m_max": 82}, "want": set()},
 		"vSphere does it": {"host": {}, "cluster": {"dpm": true}, "want": set()},
 	}
 	got := {x.host | some x in dpm.drain; x.then == "standby"} with input as {
@@ -40,16 +40,16 @@ test_drain[name] if {
 
 test_wake[name] if {
 	some name, c in {
-		"CPU": {"busy": {"cpu_pct_5m": 82}, "asleep": {}, "want": {"h2"}},
-		"memory": {"busy": {"mem_pct_5m": 93}, "asleep": {}, "want": {"h2"}},
-		"at the bound": {"busy": {"cpu_pct_5m": 81}, "asleep": {}, "want": set()},
-		"load unknown": {"busy": {"cpu_pct_5m": 99, "usable": false}, "asleep": {}, "want": set()},
-		"a person's": {"busy": {"cpu_pct_5m": 82}, "asleep": {"ours": false}, "want": set()},
-		"cannot be woken": {"busy": {"cpu_pct_5m": 82}, "asleep": {"can_wake": false}, "want": set()},
+		"CPU": {"cluster": {"cpu_pct_5m_max": 82}, "asleep": {}, "want": {"h2"}},
+		"memory": {"cluster": {"mem_pct_5m_max": 93}, "asleep": {}, "want": {"h2"}},
+		"at the bound": {"cluster": {"cpu_pct_5m_max": 81}, "asleep": {}, "want": set()},
+		"load unknown": {"cluster": {"cpu_pct_5m_max": null, "mem_pct_5m_max": null}, "asleep": {}, "want": set()},
+		"a person's": {"cluster": {"cpu_pct_5m_max": 82}, "asleep": {"ours": false}, "want": set()},
+		"cannot be woken": {"cluster": {"cpu_pct_5m_max": 82}, "asleep": {"can_wake": false}, "want": set()},
 	}
 	got := {x.host | some x in dpm.wake} with input as {
-		"cluster": cluster,
-		"hosts": [object.union(idle, c.busy), object.union(asleep, c.asleep)],
+		"cluster": object.union(cluster, c.cluster),
+		"hosts": [idle, object.union(asleep, c.asleep)],
 	}
 	got == c.want
 }
