@@ -83,6 +83,10 @@ const (
 	reserveShare = 16
 	// lockWait is how long Open waits for a previous owner that is just ending.
 	lockWait = 500 * time.Millisecond
+
+	// readersWait is how long a writer waits for commands that read the files: they end
+	// by themselves, and a daemon must not fail to start for one of them.
+	readersWait = 20 * time.Second
 )
 
 // The buckets of journal.db.
@@ -199,9 +203,22 @@ func (j *Journal) openDB(name string) error {
 			return err
 		}
 	}
-	var err error
+	err := j.lockDB(name, lockWait)
+	if errors.Is(err, berrors.ErrTimeout) && !j.readOnly {
+		if _, reads := lockOwner(j.root, name); reads {
+			err = j.lockDB(name, readersWait)
+		}
+	}
+	if errors.Is(err, berrors.ErrTimeout) {
+		owner, _ := lockOwner(j.root, name)
+		return fmt.Errorf("%w by %s", ErrInUse, owner)
+	}
+	return err
+}
+
+func (j *Journal) lockDB(name string, wait time.Duration) (err error) {
 	j.db, err = bbolt.Open(name, 0o600, &bbolt.Options{
-		Timeout:      lockWait,
+		Timeout:      wait,
 		ReadOnly:     j.readOnly,
 		FreelistType: bbolt.FreelistMapType,
 		// As large as the file may become: a reader that is open while the file
@@ -211,9 +228,6 @@ func (j *Journal) openDB(name string) error {
 		// starts a file of length 0 afresh.
 		OpenFile: func(_ string, flag int, perm os.FileMode) (*os.File, error) { return j.root.OpenFile(name, flag, perm) },
 	})
-	if errors.Is(err, berrors.ErrTimeout) {
-		return fmt.Errorf("%w by %s", ErrInUse, lockOwner(j.root, name))
-	}
 	return err
 }
 

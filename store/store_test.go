@@ -366,6 +366,24 @@ func testReadOnly(t *testing.T) {
 	openAt(t, dir, Options{ReadOnly: true}) // readers do not exclude one another
 }
 
+// A writer waits for who only reads, but not for another writer.
+func TestReadersAreWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		closeIt(t, openAt(t, dir, Options{}))
+		r, err := Open(dir, Options{ReadOnly: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(10*time.Second, func() { closeIt(t, r) })
+		openAt(t, dir, Options{})
+		begun := time.Now()
+		if _, err := Open(dir, Options{}); !errors.Is(err, ErrInUse) || time.Since(begun) > time.Second {
+			t.Errorf("a second owner: %v after %v", err, time.Since(begun))
+		}
+	})
+}
+
 func TestUnknownSchemaIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	j := openAt(t, dir, Options{})

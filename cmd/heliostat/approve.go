@@ -37,15 +37,18 @@ it has, or with --yes and --expect-count.`,
 			}
 			if s.Pending != nil && strings.HasPrefix(s.Pending.Hash, args[0]) {
 				in, file := cmd.InOrStdin().(*os.File)
-				if count, err = confirm(s.Pending, count, yes, cmd.InOrStdin(), file && terminal(in), cmd.OutOrStdout()); err != nil {
+				out := cmd.OutOrStdout()
+				if g.json { // a machine reads what is left there
+					out = cmd.ErrOrStderr()
+				}
+				if count, err = confirm(s.Pending, count, yes, cmd.InOrStdin(), file && terminal(in), out); err != nil {
 					return err
 				}
 			} // of any other the daemon knows better what to say
 			if err := c.Approve(cmd.Context(), args[0], count); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), "approved")
-			return err
+			return carriedOut(g, cmd, args, "approved")
 		},
 	}
 	cmd.Flags().IntVar(&count, "expect-count", 0, "how many actions the plan must have")

@@ -40,17 +40,22 @@ func order(g *globals, why, use, short, long, example, done string, args cobra.P
 			if err := give(cmd.Context(), c, args, reason); err != nil {
 				return err
 			}
-			if g.json {
-				return printJSON(cmd.OutOrStdout(), map[string]string{"done": cmd.Name(), "of": strings.Join(args, " ")})
-			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), done)
-			return err
+			return carriedOut(g, cmd, args, done)
 		},
 	}
 	if why != "" {
 		cmd.Flags().StringVar(&reason, "reason", "", why)
 	}
 	return cmd
+}
+
+// carriedOut says that the daemon has taken an order.
+func carriedOut(g *globals, cmd *cobra.Command, args []string, done string) error {
+	if g.json {
+		return printJSON(cmd.OutOrStdout(), map[string]string{"done": cmd.Name(), "of": strings.Join(args, " ")})
+	}
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), done)
+	return err
 }
 
 func newReject(g *globals) *cobra.Command {

@@ -91,6 +91,8 @@ journal keeps them. What it answers is what the planner would do. Nothing is cha
 	return cmd
 }
 
+var errNoPlan = errors.New("the journal has no plan yet")
+
 // A moment is the cycle that a command is about: given by its number or by a time.
 type moment struct {
 	number uint64
@@ -111,7 +113,7 @@ func (m *moment) cycle(j journal) (uint64, error) {
 	if m.at == "" {
 		e, ok, err := j.LastOf(engine.EntryPlan)
 		if err == nil && !ok {
-			err = errors.New("the journal has no plan yet")
+			err = errNoPlan
 		}
 		return e.Cycle, err
 	}
@@ -130,7 +132,10 @@ func (m *moment) cycle(j journal) (uint64, error) {
 		}
 	}
 	if number == 0 {
-		return 0, fmt.Errorf("the journal has no plan of %s or before", m.at)
+		if len(entries) == 0 {
+			return 0, errNoPlan
+		}
+		return 0, fmt.Errorf("--at: the journal has no plan of %s or before: its first is of %s, cycle %d", m.at, entries[0].At.UTC().Format(time.RFC3339), entries[0].Cycle)
 	}
 	return number, nil
 }
