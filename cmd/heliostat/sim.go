@@ -89,7 +89,7 @@ It exits with 1 when a rule was broken.`,
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the first ten days, or of the first plan; each next has one more")
 	fl.BoolVar(&f.faults, "faults", false, "let things break")
 	fl.BoolVar(&f.drs, "drs", false, "let every cluster's own scheduler move VMs too")
-	fl.BoolVar(&f.harm, "harm", false, "play the same load with the daemon alone and with the clusters' own schedulers alone, and compare what moves do to VMs")
+	fl.BoolVar(&f.harm, "harm", false, "play the same load with the daemon alone and with the clusters' own schedulers alone, also with the aims alone that both have, and compare what moves do to VMs")
 	fl.DurationVar(&f.until, "until", 0, "stop that long after the start, such as 53h20m (default: at the end)")
 	fl.BoolVar(&f.verbose, "verbose", false, "print every event on standard error")
 	return cmd
@@ -163,25 +163,35 @@ func runOrders(f simFlags, asJSON bool, out io.Writer) error {
 	return nil
 }
 
-// A harmReport is what the moves of one run did for each VM and day.
+// A harmReport is what the moves of one run did for each VM and day, and what for.
 type harmReport struct {
-	Who    string  `json:"who"`
-	Moves  float64 `json:"moves"`
-	StunMS float64 `json:"stun_ms"`
-	SlowS  float64 `json:"slow_s"`
+	Who       string  `json:"who"`
+	Moves     float64 `json:"moves"`
+	StunMS    float64 `json:"stun_ms"`
+	SlowS     float64 `json:"slow_s"`
+	SavedWh   float64 `json:"saved_wh"`           // that hosts in standby would have idled away
+	OverPct   float64 `json:"overloaded_percent"` // of the time of hosts that are ready: more CPU is asked for than there is
+	AsleepPct float64 `json:"asleep_percent"`     // of the time of all hosts
 }
 
-// runHarm plays one load twice, and prints the harm a VM and day of each: of the
-// daemon's moves also those that empty a place, which no scheduler has to.
+// runHarm plays one load four times, and prints the harm a VM and day of each: with all
+// aims, where moves of the daemon that empty a place stand apart, since no scheduler has
+// to make them; and with the aims that the clusters' own schedulers have too.
 func runHarm(f simFlags, asJSON bool, out io.Writer) error {
-	ours := soak.Run(soak.Options{Days: f.days, Seed: f.seed})
-	theirs := soak.Run(soak.Options{Days: f.days, Seed: f.seed, DRS: true, Alone: true})
-	per := func(who string, h soak.Harm, days int) harmReport {
-		n := float64(max(days, 1))
-		return harmReport{who, float64(h.Moves) / n, float64(h.StunMS) / n, float64(h.SlowS) / n}
+	run := func(schedulers, power bool) *soak.Result {
+		return soak.Run(soak.Options{Days: f.days, Seed: f.seed, DRS: schedulers, Alone: schedulers, Power: power})
 	}
+	per := func(who string, h soak.Harm, r *soak.Result) harmReport {
+		n := float64(max(r.VMDays, 1))
+		return harmReport{
+			who, float64(h.Moves) / n, float64(h.StunMS) / n, float64(h.SlowS) / n, float64(r.SavedWs) / 3600 / n,
+			100 * float64(r.Overloaded) / float64(max(r.Awake, 1)), 100 * float64(r.Asleep) / float64(max(r.Awake+r.Asleep, 1)),
+		}
+	}
+	ours, theirs, ourPower, theirPower := run(false, false), run(true, false), run(false, true), run(true, true)
 	for _, r := range []harmReport{
-		per("heliostat", ours.Harm, ours.VMDays), per("heliostat, to empty places", ours.Demanded, ours.VMDays), per("clusters' own schedulers", theirs.Harm, theirs.VMDays),
+		per("heliostat, all aims", ours.Harm, ours), per("heliostat, to empty places", ours.Demanded, ours), per("schedulers that balance", theirs.Harm, theirs),
+		per("heliostat, dpm and load_balance", ourPower.Harm, ourPower), per("schedulers that save power too", theirPower.Harm, theirPower),
 	} {
 		if asJSON {
 			if err := json.NewEncoder(out).Encode(r); err != nil {
@@ -189,7 +199,7 @@ func runHarm(f simFlags, asJSON bool, out io.Writer) error {
 			}
 			continue
 		}
-		if _, err := fmt.Fprintf(out, "%-28s a VM and day: %.3f moves, %.1f ms stunned, %.2f s slowed\n", r.Who, r.Moves, r.StunMS, r.SlowS); err != nil {
+		if _, err := fmt.Fprintf(out, "%-32s a VM and day: %.3f moves, %.1f ms stunned, %.2f s slowed; %.1f Wh saved, %.1f %% of hosts asleep, %.3f %% overloaded\n", r.Who, r.Moves, r.StunMS, r.SlowS, r.SavedWh, r.AsleepPct, r.OverPct); err != nil {
 			return fmt.Errorf("print: %w", err)
 		}
 	}

@@ -17,7 +17,7 @@ func (w *world) balance() {
 	for c := range w.t.Clusters {
 		full, empty, most, least := engine.None, engine.None, -1, 1<<30
 		for _, h := range w.t.HostsOf(int32(c)) {
-			if x := &w.t.Hosts[h]; !x.Ready() || w.hostJob[h] != nil {
+			if !w.open(h) {
 				continue
 			}
 			n := w.fullness(h)
@@ -35,7 +35,7 @@ func (w *world) balance() {
 			w.r.Balanced++
 			w.note("balance %s to=%s", w.t.VMs[v].Name, w.t.Hosts[empty].Name)
 			w.j.contested(v, w.t.Hosts[empty].Name)
-			w.take(v, empty, w.d.between(20, 200))
+			w.take(v, empty, w.lasting(v, empty))
 		}
 	}
 }
@@ -46,7 +46,7 @@ func (w *world) chosen(v, planned int32) int32 {
 	best, least := engine.None, 1<<30
 	for _, h := range w.t.HostsOf(w.t.Hosts[planned].Cluster) {
 		x := &w.t.Hosts[h]
-		if !x.Ready() || w.hostJob[h] != nil || w.memory(h)+w.t.VMs[v].UsedMiB > x.MemoryMiB {
+		if !w.open(h) || w.memory(h)+w.t.VMs[v].UsedMiB > x.MemoryMiB {
 			continue
 		}
 		if n := w.fullness(h); n < least {
@@ -56,10 +56,14 @@ func (w *world) chosen(v, planned int32) int32 {
 	return best
 }
 
-// fullness is how full host h is, in thousandths: of memory or of CPU, whichever is fuller.
+// fullness is how full host h is, in thousandths: of memory or of CPU, whichever is
+// fuller; where hosts are saved, of CPU alone, which the daemon balances too.
 func (w *world) fullness(h int32) int {
-	x := &w.t.Hosts[h]
-	return max(int(int64(w.memory(h))*1000/int64(x.MemoryMiB)), int(int64(x.UsedMHz)*1000/int64(x.CPUMHz)))
+	cpu, mem := w.carries(h)
+	if w.power {
+		return int(cpu)
+	}
+	return int(max(cpu, mem))
 }
 
 // fitting is the largest VM that narrows the gap between two hosts and fits, or None.

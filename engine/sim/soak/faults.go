@@ -47,6 +47,9 @@ const (
 func (w *world) live() {
 	w.breathe()
 	w.intend()
+	if w.drs && w.power {
+		w.manage()
+	}
 	if w.drs {
 		w.balance()
 	}

@@ -82,6 +82,7 @@ const (
 	byOwner
 	byKeep
 	byQuiet
+	byGap
 )
 
 var voices = []engine.Voice{
@@ -95,13 +96,18 @@ var voices = []engine.Voice{
 	{Policy: "owner", Rule: engine.RulePin, Mode: engine.Enforce, Yields: true},
 	{Policy: "owner", Rule: engine.RuleKeepOn, Mode: engine.Enforce},
 	{Policy: "quiet_hours", Rule: engine.RuleFreeze, Mode: engine.Enforce, Yields: true},
+	{Policy: "load_balance", Rule: engine.RulePrefer, Mode: engine.Enforce},
 }
 
-var reasons = []string{"the sun is up there", "its load is low", "load is high or the sun is up", "agreed", "a storm comes", "spread", "they talk", "its owner says so", "it is needed", "quiet hours"}
+var reasons = []string{"the sun is up there", "its load is low", "load is high or the sun is up", "agreed", "a storm comes", "spread", "they talk", "its owner says so", "it is needed", "quiet hours", "its host is busier than another"}
 
 // decide is what the policies say: as the bundled ones do, in short.
 func (w *world) decide(s *engine.Snapshot, h *engine.History) *engine.Decision {
 	d := &engine.Decision{Revision: "soak", Voices: voices, Reasons: reasons}
+	if w.power {
+		w.decidePower(d, s, h)
+		return d
+	}
 	by := func(k int32) engine.By { return engine.By{Voice: k, Reason: k} }
 	high := make([]bool, len(s.Sites))
 	for i := range s.Sites {

@@ -43,6 +43,9 @@ type Options struct {
 	DRS bool
 	// Alone leaves the fleet without the daemon.
 	Alone bool
+	// Power leaves the daemon, or with DRS the clusters' own schedulers, two aims alone:
+	// to save the power of idle hosts and to balance the others.
+	Power bool
 	// Until ends the run early, in seconds from its start; 0 runs all days.
 	Until int64
 	// Verbose gets every event, a line each; nil for none.
@@ -96,6 +99,10 @@ type Result struct {
 	Harm       Harm           // by moves for wishes and repair, and by the clusters' own schedulers
 	Demanded   Harm           // by moves that empty a place
 	VMDays     int            // that VMs ran
+	Asleep     int            // intervals of five minutes that hosts were in standby
+	Awake      int            // and that they were ready
+	Overloaded int            // of these, with more CPU asked for than there is
+	SavedWs    int64          // watt-seconds that hosts in standby would have idled away
 	Trace      string         // SHA-256 of everything that happened
 }
 

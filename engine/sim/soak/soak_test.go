@@ -97,3 +97,18 @@ func TestAlone(t *testing.T) {
 		t.Errorf("ours: %+v", ours.Harm)
 	}
 }
+
+// TestPower: with two aims alone both the daemon and the clusters' own schedulers put
+// hosts to sleep, and nobody is left with less CPU than asked for.
+func TestPower(t *testing.T) {
+	t.Parallel()
+	for _, theirs := range []bool{false, true} {
+		r := Run(Options{Days: 2, Seed: 2, DRS: theirs, Alone: theirs, Power: true})
+		for _, v := range r.Violations {
+			t.Error(v)
+		}
+		if r.SavedWs == 0 || r.Asleep*10 < r.Awake || r.Overloaded > 0 || r.Harm.Moves == 0 || r.Demanded.Moves > 0 || (r.Actions > 0) == theirs {
+			t.Errorf("schedulers %v: %d intervals asleep, %d awake, %d overloaded, %d Ws, %d actions, harm %+v %+v", theirs, r.Asleep, r.Awake, r.Overloaded, r.SavedWs, r.Actions, r.Harm, r.Demanded)
+		}
+	}
+}

@@ -16,6 +16,7 @@ type world struct {
 	faulty  bool
 	drs     bool
 	alone   bool
+	power   bool
 	spoilt  sabotage
 	seed    uint64
 	d       dice
@@ -42,6 +43,7 @@ type world struct {
 	taskSeq int
 
 	intents intents // what persons and forecasts want
+	m       manager
 	x       executor
 	j       judge
 	cfg     engine.Config
@@ -82,9 +84,13 @@ func newWorld(o Options, r *Result, seed uint64, sum hash.Hash) *world {
 	})
 	w.tighten(d.between(35, 70))
 	w.alone = o.Alone
-	if w.drs = o.DRS; w.drs {
-		for c := range w.t.Clusters {
+	w.drs, w.power, w.m = o.DRS, o.Power, newManager(len(w.t.Hosts))
+	for c := range w.t.Clusters {
+		switch {
+		case w.drs:
 			w.t.Clusters[c].DRS = engine.DRSFull
+		case w.power:
+			w.t.Clusters[c].DRS = engine.DRSPartial
 		}
 	}
 	// What is asleep at the start is the daemon's.
@@ -140,6 +146,7 @@ func (w *world) run(seconds int64) {
 	for at := w.now; at < end; at += every {
 		w.advance(at)
 		w.live()
+		w.tally()
 		if !w.alone {
 			w.x.cycle()
 		}
