@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"heliostat/engine"
@@ -30,6 +31,7 @@ type block struct {
 	lists   [][]sleeper // by cluster
 	domains []*domain   // likewise; nil where there is nothing to search, or was no budget left
 	m       *merger     // nil where clusters are not merged
+	affords bool        // the moves that are left could empty one of the hosts
 }
 
 // consolidateStage empties hosts that policies name and puts them in standby. In
@@ -94,7 +96,7 @@ func (b *builder) blocks(groups [][]sleeper) []block {
 // atOnce is how many clusters are searched before what they came to is planned,
 // twice as many each time up to mostAtOnce: enough for many processors, and few
 // enough that little is in vain where a budget of moves is used up by the first.
-const atOnce, mostAtOnce = 2, 256
+const atOnce, mostAtOnce = 1, 256
 
 // searchBlocks searches the clusters of some blocks, n at a time, and then what
 // merging them brings. When the clusters by themselves use up the moves that are
@@ -103,7 +105,7 @@ func (b *builder) searchBlocks(some []block, n int, evaluations int64) {
 	type place struct{ block, list int }
 	var all []place
 	for i := range some {
-		some[i].domains = make([]*domain, len(some[i].lists))
+		some[i].domains, some[i].affords = make([]*domain, len(some[i].lists)), b.affords(&some[i])
 		for k := range some[i].lists {
 			all = append(all, place{i, k})
 		}
@@ -111,7 +113,7 @@ func (b *builder) searchBlocks(some []block, n int, evaluations int64) {
 	for lo := 0; lo < len(all) && (lo == 0 || !b.used(&some[0])); lo, n = lo+n, min(2*n, mostAtOnce) {
 		part := all[lo:min(lo+n, len(all))]
 		parallel.Each(len(part), b.apart(func(n *builder, k int) {
-			if x := &some[part[k].block]; n.wishes > 0 {
+			if x := &some[part[k].block]; x.affords {
 				x.domains[part[k].list] = n.searched(x.lists[part[k].list], evaluations)
 			}
 		}))
@@ -132,6 +134,24 @@ func (b *builder) searched(list []sleeper, evaluations int64) *domain {
 	d.search(evaluations)
 	d.b = nil
 	return d
+}
+
+// least is how many moves it takes to empty any host of the list, of those with so many
+// VMs or more.
+func (b *builder) least(list []sleeper, vms int32) int32 {
+	least := int32(math.MaxInt32)
+	for i := range list {
+		if x := &list[i]; x.vms >= vms {
+			least = min(least, max(x.vms-b.sentOff[x.h], 0))
+		}
+	}
+	return least
+}
+
+// affords reports whether the moves that are left could empty any of the hosts: which
+// of those that need none go to sleep takes no search.
+func (b *builder) affords(x *block) bool {
+	return b.wishes > 0 && slices.ContainsFunc(x.lists, func(list []sleeper) bool { return b.least(list, 1) <= b.wishes })
 }
 
 // used reports whether what the clusters of a block do by themselves uses up the
@@ -172,7 +192,7 @@ func (b *builder) merge(x *block, evaluations int64) {
 func (b *builder) putToSleep(x *block) {
 	var order []*sleeper
 	for k, list := range x.lists {
-		order = append(order, b.chooseSleepers(list, x.domains[k])...)
+		order = append(order, b.chooseSleepers(list, x.domains[k], x.affords)...)
 	}
 	if x.m != nil {
 		b.followTrips(x.m, order)
@@ -216,34 +236,35 @@ func (b *builder) putToSleep(x *block) {
 	b.judgePower(x)
 }
 
-// sleepers lists the hosts that policies permit to sleep, by cluster, the
-// cheapest to empty first.
+// sleepers lists the hosts that policies permit to sleep, by cluster.
 func (b *builder) sleepers() [][]sleeper {
 	b.readTraits()
-	var named []int32
+	named := make([]int32, 0, len(b.d.Drains))
 	for i := range b.d.Drains {
 		if b.d.Drains[i].Then == engine.ThenStandby {
 			named = append(named, int32(i))
 		}
 	}
 	var out [][]sleeper
+	all := make([]sleeper, 0, len(named))
+	by, why := engine.By{Voice: engine.None}, []engine.Why(nil) // mostly one policy says one thing of all
 	for _, group := range b.byCluster(len(named), func(i int32) int32 { return b.d.Drains[named[i]].Host }) {
-		var list []sleeper
+		list := all[len(all):]
 		stays := b.staysBehind(b.s.Hosts[b.d.Drains[named[group[0]]].Host].Cluster)
 		for _, i := range group {
 			d := &b.d.Drains[named[i]]
 			if n := len(list); n > 0 && list[n-1].h == d.Host {
-				list[n-1].why = append(list[n-1].why, b.d.Why(d.By))
+				list[n-1].why = append(slices.Clip(list[n-1].why), b.d.Why(d.By))
 			} else if b.st.Power[d.Host] == engine.HostOn && !b.st.Maint[d.Host] {
-				list = append(list, b.sleeper(d.Host, b.d.Why(d.By)))
+				if d.By != by {
+					by, why = d.By, []engine.Why{b.d.Why(d.By)}
+				}
+				list = append(list, b.sleeper(d.Host, why))
 				list[len(list)-1].stays = stays
 			}
 		}
-		slices.SortStableFunc(list, func(x, y sleeper) int {
-			return cmp.Or(cmp.Compare(x.mem, y.mem), cmp.Compare(x.vms, y.vms), cmp.Compare(y.idle, x.idle))
-		})
 		if len(list) > 0 {
-			out = append(out, list)
+			all, out = all[:len(all)+len(list)], append(out, slices.Clip(list))
 		}
 	}
 	return out
@@ -252,13 +273,19 @@ func (b *builder) sleepers() [][]sleeper {
 // chooseSleepers tells which hosts of a cluster should all go in the end, and in
 // which order all are tried: none of them may take the VMs of another, or these
 // would move twice.
-func (b *builder) chooseSleepers(list []sleeper, d *domain) []*sleeper {
+func (b *builder) chooseSleepers(list []sleeper, d *domain, affords bool) []*sleeper {
+	if b.least(list, 0) <= b.wishes {
+		// The cheapest to empty first; where none can be, all are only told why.
+		slices.SortStableFunc(list, func(x, y sleeper) int {
+			return cmp.Or(cmp.Compare(x.mem, y.mem), cmp.Compare(x.vms, y.vms), cmp.Compare(y.idle, x.idle))
+		})
+	}
 	order := make([]*sleeper, len(list))
 	for i := range list {
 		order[i] = &list[i]
 	}
 	if d == nil {
-		if b.wishes > 0 { // or nothing looks for a place
+		if affords { // or nothing looks for a place
 			b.choose(list)
 		}
 		return order
@@ -335,8 +362,8 @@ func (b *builder) followTrips(m *merger, list []*sleeper) {
 	}
 }
 
-func (b *builder) sleeper(h int32, why engine.Why) sleeper {
-	x := sleeper{h: h, why: []engine.Why{why}, idle: int64(max(b.s.Hosts[h].IdleW, 0))}
+func (b *builder) sleeper(h int32, why []engine.Why) sleeper {
+	x := sleeper{h: h, why: why, idle: int64(max(b.s.Hosts[h].IdleW, 0))}
 	x.vms, x.mem = b.tenants[h].live, b.tenants[h].mib
 	return x
 }

@@ -12,6 +12,9 @@ func (b *builder) sleep(x *sleeper) reason {
 	if r := b.sleepReason(x, x.closing > 0); !r.ok() {
 		return r
 	}
+	if r := b.unaffordable(x.h); !r.ok() {
+		return r
+	}
 	c := b.s.Hosts[x.h].Cluster
 	b.drained[x.h] = true
 	b.rooms[c].fresh = false
@@ -87,9 +90,6 @@ func (b *builder) shareReason(x *sleeper, mark int) reason {
 // emptyFor plans the moves that empty the host, all or none, and returns their
 // cost. In a cluster that places VMs itself there are none to plan.
 func (b *builder) emptyFor(x *sleeper) (int64, reason) {
-	if t := &b.tenants[x.h]; t.simple && t.plain > b.wishes && b.sentOff[x.h] == 0 && b.s.Clusters[b.s.Hosts[x.h].Cluster].DRS != engine.DRSFull {
-		return 0, b.tooMany(t.plain)
-	}
 	var list []int32
 	for _, v := range b.s.VMsOn(x.h) {
 		leaves, r := b.movesOff(v, x.h)
@@ -118,6 +118,15 @@ func (b *builder) emptyFor(x *sleeper) (int64, reason) {
 		cost += once
 	}
 	return cost, reason{}
+}
+
+// unaffordable says, of a host of which that is plain without trying, that emptying it takes
+// more moves than the budget still allows.
+func (b *builder) unaffordable(h int32) reason {
+	if t := &b.tenants[h]; t.simple && t.plain > b.wishes && b.sentOff[h] == 0 && b.s.Clusters[b.s.Hosts[h].Cluster].DRS != engine.DRSFull {
+		return b.tooMany(t.plain)
+	}
+	return reason{}
 }
 
 // tooMany says that so many moves are more than the budget still allows.
