@@ -157,7 +157,7 @@ func (r *replay) byRule(random func(int64) int64) {
 	begin := func(i int32) {
 		if r.start(i) {
 			r.turns.Take(i)
-			r.ending.Push(r.now + lasts(i), i)
+			r.ending.Push(r.now+lasts(i), i)
 		}
 	}
 	r.turns.Start(begin)

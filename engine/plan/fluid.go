@@ -326,7 +326,7 @@ func (x *fluidRun) joined(i int32) {
 			}
 			n := len(x.on[p])
 			x.count[p], x.free[p] = int32(n), x.rate[p]
-			x.heap.Push(int64(math.Float64bits(x.rate[p] / float64(n))), p)
+			x.heap.Push(int64(math.Float64bits(x.rate[p]/float64(n))), p)
 			for _, j := range x.on[p] {
 				if x.seen[j] != x.stamp {
 					x.seen[j] = x.stamp
