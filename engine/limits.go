@@ -126,7 +126,8 @@ func (t *Slots) Visit(a *Action, f func(counter, cost, capacity int32)) { t.each
 
 // VisitMove is Visit for a move whose VM and hosts were looked up before.
 func (t *Slots) VisitMove(a *Action, v, from, to int32, f func(counter, cost, capacity int32)) {
-	t.eachOfMove(a, v, [2]int32{from, to}, t.s.linkIndex(t.s.Hosts[from].Site, t.s.Hosts[to].Site), f)
+	x, y := &t.s.Hosts[from], &t.s.Hosts[to]
+	t.eachOfMove(a, v, [2]int32{from, to}, [2]int32{x.VCenter, y.VCenter}, t.s.linkIndex(x.Site, y.Site), f)
 }
 
 // Counters is how many counters there are.
@@ -149,12 +150,14 @@ func (t *Slots) each(a *Action, f func(counter, cost, capacity int32)) {
 	if ok1 && ok2 {
 		link = t.s.linkIndex(x, y)
 	}
-	t.eachOfMove(a, v, [2]int32{from, to}, link, f)
+	here, _ := t.s.FindVCenter(a.From.VCenter)
+	there, _ := t.s.FindVCenter(a.To.VCenter)
+	t.eachOfMove(a, v, [2]int32{from, to}, [2]int32{here, there}, link, f)
 }
 
 // eachOfMove is each for a move whose objects were looked up; None for those that
 // are not in the snapshot.
-func (t *Slots) eachOfMove(a *Action, v int32, ends [2]int32, link int32, f func(counter, cost, capacity int32)) {
+func (t *Slots) eachOfMove(a *Action, v int32, ends, vcenters [2]int32, link int32, f func(counter, cost, capacity int32)) {
 	cost := t.l.Cost[a.Class()]
 	if ends[0] == ends[1] {
 		ends[1] = None
@@ -173,11 +176,8 @@ func (t *Slots) eachOfMove(a *Action, v int32, ends [2]int32, link int32, f func
 		}
 	}
 	t.eachDatastore(a, v, func(d int32) { f(t.ds+d, cost.Datastore, t.l.DatastoreUnits) })
-	if c, ok := t.s.FindVCenter(a.From.VCenter); ok {
-		f(t.vc+c, 1, t.l.VCenterUnits)
-	}
-	if a.Across {
-		if c, ok := t.s.FindVCenter(a.To.VCenter); ok {
+	for k, c := range vcenters {
+		if c >= 0 && (k == 0 || a.Across) {
 			f(t.vc+c, 1, t.l.VCenterUnits)
 		}
 	}

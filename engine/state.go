@@ -15,6 +15,7 @@ type Footprint struct {
 	CPUMHz int32 `json:"cpu_mhz"`
 	MiB    int32 `json:"mib"`
 	VCPUs  int32 `json:"vcpus"`
+	Counts int32 `json:"-"` // 1 where it counts among those on the host (agents do not)
 }
 
 // FootprintOf is what VM v takes wherever it runs: CPU is the larger of its
@@ -30,7 +31,11 @@ func FootprintOf(v *VM, pack int32) Footprint {
 	if mem == Unknown {
 		mem = v.MemoryMiB
 	}
-	return Footprint{CPUMHz: max(v.UsedMHz, pack, v.ReserveMHz, 0), MiB: max(mem, v.ReserveMiB), VCPUs: v.VCPUs}
+	f := Footprint{CPUMHz: max(v.UsedMHz, pack, v.ReserveMHz, 0), MiB: max(mem, v.ReserveMiB), VCPUs: v.VCPUs, Counts: 1}
+	if v.Obstacles&ObAgent != 0 {
+		f.Counts = 0
+	}
+	return f
 }
 
 // A State is what is occupied while actions come and go. Start and Finish are
@@ -165,13 +170,11 @@ func overhead(s *Snapshot, h int32) (cpu, mem int32) {
 }
 
 func (t *State) add(v, h, sign int32) {
-	f := t.Foot[v]
+	f := &t.Foot[v]
 	t.CPU[h] += sign * f.CPUMHz
 	t.Mem[h] += sign * f.MiB
 	t.VCPU[h] += sign * f.VCPUs
-	if t.S.VMs[v].Power == VMOn && t.S.VMs[v].Obstacles&ObAgent == 0 {
-		t.On[h] += sign
-	}
+	t.On[h] += sign * f.Counts
 }
 
 // Start reserves what the action needs at its destination. It changes nothing
@@ -197,13 +200,23 @@ func (t *State) StartMove(a *Action, v, to int32) error {
 	if from := t.Host[v]; from < 0 || t.S.Hosts[from].ID != a.From.Host {
 		return fmt.Errorf("start %s: %s is not on %s: %w", a.ID, a.Name, a.From.Host, ErrStale)
 	}
+	t.Arrive(v, t.Host[v], to)
+	t.space(a, -1)
+	return nil
+}
+
+// Arrive is StartMove for a move that takes no disks along and whose source was looked
+// up too. It reports whether the VM is there, and not on its way elsewhere.
+func (t *State) Arrive(v, from, to int32) bool {
+	if t.Moved[v] != 0 || t.Host[v] != from {
+		return false
+	}
 	t.Moved[v] = 1
-	if to != t.Host[v] {
+	if to != from {
 		t.add(v, to, 1)
 		t.In[to]++
 	}
-	t.space(a, -1)
-	return nil
+	return true
 }
 
 // Finish frees what the action held at its source. The action must have been
@@ -224,14 +237,24 @@ func (t *State) FinishMove(a *Action, v, to int32) error {
 	if t.Moved[v] == 0 {
 		return fmt.Errorf("finish %s: not started: %w", a.ID, ErrStale)
 	}
+	t.Depart(v, to)
+	t.freed(a, v)
+	return nil
+}
+
+// Depart is FinishMove for a move that takes no disks along. It reports whether the
+// VM was on its way.
+func (t *State) Depart(v, to int32) bool {
+	if t.Moved[v] == 0 {
+		return false
+	}
 	t.Moved[v] = 0
 	if from := t.Host[v]; from != to {
 		t.add(v, from, -1)
 		t.In[to]--
 		t.Host[v] = to
 	}
-	t.freed(a, v)
-	return nil
+	return true
 }
 
 // Abort takes back a Start: the action failed, and the VM is where it was.

@@ -29,7 +29,7 @@ func (c *checker) static() {
 	c.whole()
 	c.resolve()
 	c.eachAction(func(n *checker, i int32) {
-		if n.ends[i].from >= 0 {
+		if n.steps[i].from >= 0 {
 			n.action(i)
 		}
 	})
@@ -39,9 +39,32 @@ func (c *checker) static() {
 	c.macs()
 }
 
-// places is an action's places by index.
-type ends struct {
-	vm, from, to int32 // vm and to are None for a host action
+// A step is what is looked up of an action: it is looked at again and again, and
+// actions are large.
+type step struct {
+	vm, from, to int32 // vm and to are None for a host action, all where what it names does not exist
+	rank         int32
+	seconds      int64 // that it is estimated to last
+	kind         engine.ActionKind
+	demanded     bool // a demand asks for it
+	storage      bool
+	cards        bool // it names networks for the VM's cards
+	inside       bool // it is a move to another host of the same cluster
+	grouped      bool // it moves a VM of a group
+}
+
+// gone takes the places out of a step.
+func (e *step) gone() { e.vm, e.from, e.to = engine.None, engine.None, engine.None }
+
+// lists are lists of numbers in one slice.
+type lists struct{ start, items []int32 }
+
+// of is list i; there may be more of them than were made, which are empty.
+func (x *lists) of(i int32) []int32 {
+	if int(i)+1 >= len(x.start) {
+		return nil
+	}
+	return x.items[x.start[i]:x.start[i+1]]
 }
 
 // shape is the code of a plan that cannot be read as one.
@@ -56,7 +79,7 @@ type checker struct {
 	p  *engine.Plan
 
 	findings
-	ends    []ends                  // None throughout where what an action names does not exist
+	steps   []step                  // by action
 	movedBy []int32                 // by VM: its action, or None
 	marks   []mark                  // by host
 	evac    map[engine.Subject]bool // places to be emptied by an evacuation
@@ -65,11 +88,12 @@ type checker struct {
 	named   named                   // by host: the actions that name it
 	kept    *memory
 	along   map[int32][]int32 // by VM: the host actions whose cluster's scheduler is to move it
+	last    [2]int32          // the hosts looked up last, as a source and as a destination
 
 	order  []int32 // by action: its place in one order that the edges allow
 	waits  []int32 // by action: how many it waits for
-	next   [][]int32
-	broken bool // something does not exist or goes in circles: it cannot be replayed
+	next   lists   // by action: those that wait for it
+	broken bool    // something does not exist or goes in circles: it cannot be replayed
 }
 
 // A mark is what the decision and persons say of a host.
@@ -84,13 +108,15 @@ const (
 	maySleep                     // a policy permits to put it in standby
 	mayWake                      // a policy permits to wake it
 	keptOn                       // a policy keeps it on
+
+	leaving = evacHost | evacCluster | evacSite | wantEmpty // something wants it empty
 )
 
 func newChecker(in engine.Input, p *engine.Plan, kept *memory) *checker {
 	c := &checker{
 		kept: kept, movedBy: kept.movedBy,
 		in: &in, s: in.Snapshot, d: in.Decision, h: in.History, p: p,
-		ends: make([]ends, len(p.Actions)), marks: make([]mark, len(in.Snapshot.Hosts)),
+		steps: make([]step, len(p.Actions)), marks: make([]mark, len(in.Snapshot.Hosts)),
 		evac: map[engine.Subject]bool{}, unseen: map[int32]string{}, along: map[int32][]int32{},
 	}
 	if c.d == nil {
@@ -226,7 +252,7 @@ func (c *checker) circles() {
 	c.order = make([]int32, len(waits))
 	for k := 0; k < len(ready); k++ {
 		c.order[ready[k]] = int32(k)
-		for _, j := range next[ready[k]] {
+		for _, j := range next.of(ready[k]) {
 			if waits[j]--; waits[j] == 0 {
 				ready = append(ready, j)
 			}
@@ -242,23 +268,35 @@ func (c *checker) circles() {
 }
 
 // edgesOf gives for each action how many it waits for, and which wait for it.
-func edgesOf(p *engine.Plan) (waits []int32, next [][]int32) {
-	waits = make([]int32, len(p.Actions))
+func edgesOf(p *engine.Plan) (waits []int32, next lists) {
+	n := len(p.Actions)
+	waits, next.start = make([]int32, n), make([]int32, n+1)
 	for i := range p.Actions {
 		waits[i] = int32(len(p.Actions[i].After))
-	}
-	return waits, buckets(len(p.Actions), func(put func(bucket, item int32)) {
-		for i := range p.Actions {
-			for _, j := range p.Actions[i].After {
-				put(j, int32(i))
-			}
+		for _, j := range p.Actions[i].After {
+			next.start[j+1]++
 		}
-	})
+	}
+	for j := range n {
+		next.start[j+1] += next.start[j]
+	}
+	next.items = make([]int32, next.start[n])
+	free := slices.Clone(next.start)
+	for i, left := range waits {
+		if left == 0 {
+			continue
+		}
+		for _, j := range p.Actions[i].After {
+			next.items[free[j]] = int32(i)
+			free[j]++
+		}
+	}
+	return waits, next
 }
 
 // action judges action i by itself.
 func (c *checker) action(i int32) {
-	a, e := &c.p.Actions[i], c.ends[i]
+	a, e := &c.p.Actions[i], c.steps[i]
 	c.busy(i, a, e)
 	c.quarantine(i, a)
 	c.modes(i, a, e)
@@ -272,24 +310,24 @@ func (c *checker) action(i int32) {
 
 // modes takes the weakest of kind, sites and tag. The decision has been cut to
 // the policies of this level before.
-func (c *checker) modes(i int32, a *engine.Action, e ends) {
-	allow := func(what string, m engine.Mode) {
+func (c *checker) modes(i int32, a *engine.Action, e step) {
+	allow := func(what, name string, m engine.Mode) {
 		if c.weak(m) {
-			c.refuse(i, engine.HoldMode, "%s allows %s, the plan is for %s", what, m, c.in.Level)
+			c.refuse(i, engine.HoldMode, "%s%s allows %s, the plan is for %s", what, name, m, c.in.Level)
 		}
 	}
-	allow("the kind "+a.Kind.String(), c.in.Config.Modes.Of(a.Kind))
+	allow("the kind ", a.Kind.String(), c.in.Config.Modes.Of(a.Kind))
 	for _, h := range []int32{e.from, e.to} {
 		if h >= 0 && c.s.Hosts[h].Site >= 0 {
 			site := &c.s.Sites[c.s.Hosts[h].Site]
-			allow("site "+string(site.ID), site.Mode)
+			allow("site ", string(site.ID), site.Mode)
 			if site.Frozen {
 				c.refuse(i, engine.HoldFrozen, "an operator froze site %s", site.ID)
 			}
 		}
 	}
 	if e.vm >= 0 {
-		allow("the VM's tag", c.s.VMs[e.vm].Mode)
+		allow("the VM's tag", "", c.s.VMs[e.vm].Mode)
 	}
 }
 
@@ -301,7 +339,7 @@ func (c *checker) weak(m engine.Mode) bool { return m < max(c.in.Level, engine.S
 func (c *checker) evacuates(a *engine.Action) bool { return a.Demand.Kind != "" && c.evac[a.Demand] }
 
 // demand compares the demand that an action claims with the decision.
-func (c *checker) demand(i int32, a *engine.Action, e ends) {
+func (c *checker) demand(i int32, a *engine.Action, e step) {
 	d := a.Demand
 	if d.Kind == "" {
 		return
@@ -335,9 +373,9 @@ func (c *checker) inside(place engine.Subject, vm, h int32, a *engine.Action) bo
 			return true
 		}
 		site, ok := c.s.FindSite(engine.SiteID(place.ID))
-		return ok && slices.ContainsFunc(c.datastores(vm, a), func(d int32) bool { return c.lost(d, engine.SiteMask(0).With(site)) })
+		return ok && slices.ContainsFunc(c.datastores(nil, vm, a), func(d int32) bool { return c.lost(d, engine.SiteMask(0).With(site)) })
 	case "datastore":
-		return slices.ContainsFunc(c.datastores(vm, a), func(d int32) bool { return string(c.s.Datastores[d].ID) == place.ID })
+		return slices.ContainsFunc(c.datastores(nil, vm, a), func(d int32) bool { return string(c.s.Datastores[d].ID) == place.ID })
 	}
 	return false
 }
@@ -348,9 +386,8 @@ func (c *checker) lost(d int32, sites engine.SiteMask) bool {
 	return ds.Sites&sites != 0 && ds.Survives&^sites == 0
 }
 
-// datastores lists where the VM's files are after the move (nil: now).
-func (c *checker) datastores(vm int32, a *engine.Action) []int32 {
-	var out []int32
+// datastores adds to a list where the VM's files are after the move (nil: now).
+func (c *checker) datastores(out []int32, vm int32, a *engine.Action) []int32 {
 	add := func(d int32) {
 		if d >= 0 && !slices.Contains(out, d) {
 			out = append(out, d)
@@ -386,7 +423,7 @@ func (c *checker) threatened(h int32) (engine.Subject, bool) {
 	host, m := &c.s.Hosts[h], c.marks[h]
 	place := engine.Subject{Kind: "host", ID: string(host.ID)}
 	switch {
-	case m&(evacHost|evacCluster|evacSite|wantEmpty) == 0:
+	case m&leaving == 0:
 		return place, false
 	case m&evacHost != 0:
 	case m&evacCluster != 0:

@@ -74,7 +74,7 @@ func (x *memory) state(n int, s *engine.Snapshot) *engine.State {
 
 // clean takes away what the check of one plan has put here.
 func (x *memory) clean(c *checker) {
-	for _, e := range c.ends {
+	for _, e := range c.steps {
 		if e.vm >= 0 {
 			x.movedBy[e.vm] = engine.None
 		}

@@ -78,24 +78,24 @@ func (c *checker) resolve() {
 	c.eachAction(func(n *checker, i int32) {
 		e, ok := n.find(i, &n.p.Actions[i])
 		if !ok {
-			e = ends{vm: engine.None, from: engine.None, to: engine.None}
+			e.gone()
 		}
-		n.ends[i] = e
+		n.steps[i] = e
 	})
-	for i := range c.ends {
-		e := &c.ends[i]
+	for i := range c.steps {
+		e := &c.steps[i]
 		if e.vm >= 0 && c.movedBy[e.vm] >= 0 {
 			c.refuse(int32(i), engine.HoldBusy, "%s moves it too", c.p.Actions[c.movedBy[e.vm]].ID)
-			*e = ends{vm: engine.None, from: engine.None, to: engine.None}
+			e.gone()
 		}
 		if e.vm >= 0 {
 			c.movedBy[e.vm] = int32(i)
 		}
 		c.broken = c.broken || e.from < 0
 	}
-	c.named = named{first: make([]int32, len(c.s.Hosts)), more: make([][2]int32, len(c.ends))}
-	for i := range slices.Backward(c.ends) {
-		c.named.put(int32(i), c.ends[i])
+	c.named = named{first: make([]int32, len(c.s.Hosts)), more: make([][2]int32, len(c.steps))}
+	for i := range slices.Backward(c.steps) {
+		c.named.put(int32(i), c.steps[i])
 	}
 }
 
@@ -105,7 +105,7 @@ type named struct {
 	more  [][2]int32 // by action: the next that names its source, and its destination
 }
 
-func (x *named) put(i int32, e ends) {
+func (x *named) put(i int32, e step) {
 	if e.from >= 0 {
 		x.more[i][0], x.first[e.from] = x.first[e.from], i+1
 	}
@@ -120,7 +120,7 @@ func (c *checker) atHost(h int32) []int32 {
 	for k := c.named.first[h]; k > 0; {
 		out = append(out, k-1)
 		end := 0
-		if c.ends[k-1].from != h {
+		if c.steps[k-1].from != h {
 			end = 1
 		}
 		k = c.named.more[k-1][end]
@@ -128,23 +128,13 @@ func (c *checker) atHost(h int32) []int32 {
 	return out
 }
 
-// buckets sorts items into n lists, which keep the order in which they were put.
-func buckets[T any](n int, each func(put func(bucket int32, item T))) [][]T {
-	size, total := make([]int32, n), 0
-	each(func(k int32, _ T) { size[k]++; total++ })
-	out, all := make([][]T, n), make([]T, total)
-	for k := range out {
-		out[k], all = all[:0:size[k]], all[size[k]:]
-	}
-	each(func(k int32, x T) { out[k] = append(out[k], x) })
-	return out
-}
-
 // find resolves what the action names, and compares it with the snapshot.
-func (c *checker) find(i int32, a *engine.Action) (ends, bool) {
-	e := ends{vm: engine.None, from: engine.None, to: engine.None}
+func (c *checker) find(i int32, a *engine.Action) (step, bool) {
+	e := step{
+		vm: engine.None, to: engine.None, kind: a.Kind, rank: a.Rank, seconds: a.Estimate.Seconds, demanded: a.Demand.Kind != "", storage: a.Storage, cards: len(a.NICs) > 0,
+	}
 	var ok bool
-	if e.from, ok = c.s.FindHost(a.From.Host); !ok {
+	if e.from, ok = c.host(&c.last[0], a.From.Host); !ok {
 		c.refuse(i, shape, "there is no host %s", a.From.Host)
 		return e, false
 	}
@@ -152,7 +142,7 @@ func (c *checker) find(i int32, a *engine.Action) (ends, bool) {
 	if a.Kind != engine.Move {
 		return e, true
 	}
-	if e.vm, ok = c.s.FindVM(a.VM); !ok {
+	if e.vm, ok = c.vm(a.VM, e.from); !ok {
 		c.refuse(i, shape, "there is no VM %s", a.VM)
 		return e, false
 	}
@@ -164,12 +154,35 @@ func (c *checker) find(i int32, a *engine.Action) (ends, bool) {
 	if v.Moid != a.Moid || v.VCenter != c.s.Hosts[e.from].VCenter {
 		c.refuse(i, shape, "the VM is %s of %s, not %s of %s", v.Moid, c.vcenter(v.VCenter), a.Moid, a.From.VCenter)
 	}
-	if e.to, ok = c.s.FindHost(a.To.Host); !ok {
+	if e.to, ok = c.host(&c.last[1], a.To.Host); !ok {
 		c.refuse(i, shape, "there is no host %s", a.To.Host)
 		return e, false
 	}
 	c.place(i, "to", &a.To, e.to)
+	e.inside = e.from != e.to && c.s.Hosts[e.from].Cluster == c.s.Hosts[e.to].Cluster
 	return e, true
+}
+
+// host is the host with the ID: often that of the action before.
+func (c *checker) host(last *int32, id engine.HostID) (int32, bool) {
+	if c.s.Hosts[*last].ID == id {
+		return *last, true
+	}
+	h, ok := c.s.FindHost(id)
+	if ok {
+		*last = h
+	}
+	return h, ok
+}
+
+// vm is the VM with the ID, which should be on host h.
+func (c *checker) vm(id engine.VMID, h int32) (int32, bool) {
+	for _, v := range c.s.VMsOn(h) {
+		if c.s.VMs[v].ID == id {
+			return v, true
+		}
+	}
+	return c.s.FindVM(id)
 }
 
 // place compares a place with the host it names.

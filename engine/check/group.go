@@ -29,28 +29,29 @@ type tally struct {
 func (w *world) memberships() {
 	w.groupsOf = make([][]int32, len(w.acts))
 	arrived := map[int32]int32{}
-	for _, e := range w.ends[w.open:] {
+	for _, e := range w.steps[w.open:] {
 		if e.vm >= 0 {
 			arrived[e.vm] = e.to
 		}
 	}
 	// The mover of a VM that is under way is that move: the plan has none for it.
 	opened := map[int32]int32{}
-	for i := w.open; i < len(w.ends); i++ {
-		opened[w.ends[i].vm] = int32(i)
+	for i := w.open; i < len(w.steps); i++ {
+		opened[w.steps[i].vm] = int32(i)
 	}
 	mover := func(v int32) (int32, bool) {
 		i, ok := opened[v]
 		if !ok {
 			i = w.c.movedBy[v]
 		}
-		return i, i >= 0 && w.ends[i].from != w.ends[i].to && w.c.s.VMs[v].Power == engine.VMOn
+		return i, i >= 0 && w.steps[i].from != w.steps[i].to && w.c.s.VMs[v].Power == engine.VMOn
 	}
 	add := func(g group, vms []int32) {
 		found := false
 		for _, v := range vms {
 			if i, ok := mover(v); ok {
 				w.groupsOf[i] = append(w.groupsOf[i], int32(len(w.groups)))
+				w.steps[i].grouped = true
 				found = true
 			}
 		}
@@ -162,7 +163,7 @@ func (w *world) near(a, b, rtt int32) bool {
 
 // enter counts a VM at its destination too, where groups must be apart.
 func (r *replay) enter(i int32) {
-	e := r.ends[i]
+	e := r.steps[i]
 	for _, k := range r.groupsOf[i] {
 		g, n := &r.groups[k], &r.counts[k]
 		from, to := r.spot(g, e.from), r.spot(g, e.to)
@@ -180,7 +181,7 @@ func (r *replay) enter(i int32) {
 
 // leave counts a VM no longer where it was, or no longer where it did not get to.
 func (r *replay) leave(i int32, failed bool) {
-	e := r.ends[i]
+	e := r.steps[i]
 	for _, k := range r.groupsOf[i] {
 		g, n := &r.groups[k], &r.counts[k]
 		from, to := r.spot(g, e.from), r.spot(g, e.to)

@@ -8,7 +8,7 @@ import (
 )
 
 // power judges one host action by itself: whose host it is, and who asks.
-func (c *checker) power(i int32, a *engine.Action, e ends) {
+func (c *checker) power(i int32, a *engine.Action, e step) {
 	h, cluster := &c.s.Hosts[e.from], &c.s.Clusters[c.s.Hosts[e.from].Cluster]
 	if (a.Kind == engine.Standby || a.Kind == engine.Wakeup) && cluster.DPM {
 		c.refuse(i, engine.HoldDPM, "vSphere's own power management runs in %s", cluster.ID)
@@ -37,7 +37,7 @@ func (c *checker) power(i int32, a *engine.Action, e ends) {
 	}
 }
 
-func (c *checker) standby(i int32, a *engine.Action, e ends) {
+func (c *checker) standby(i int32, a *engine.Action, e step) {
 	h, cluster, cfg := &c.s.Hosts[e.from], &c.s.Clusters[c.s.Hosts[e.from].Cluster], &c.in.Config
 	if c.marks[e.from]&maySleep == 0 {
 		c.refuse(i, "demand", "no policy permits the host's standby")
@@ -122,7 +122,7 @@ func (c *checker) behind(cluster int32) bool {
 // goes is the host that a VM on host h is to end on.
 func (c *checker) goes(vm, h int32) int32 {
 	if i := c.movedBy[vm]; i >= 0 {
-		return c.ends[i].to
+		return c.steps[i].to
 	}
 	for k := range c.in.Open {
 		if o := &c.in.Open[k]; !o.State.Terminal() && o.Action.Kind == engine.Move && o.Action.VM == c.s.VMs[vm].ID {
@@ -136,7 +136,7 @@ func (c *checker) goes(vm, h int32) int32 {
 
 // wakeup: only a host that this daemon put to sleep. Who may ask for it is judged
 // where the fleet's loads are known: see unasked.
-func (c *checker) wakeup(i int32, e ends) {
+func (c *checker) wakeup(i int32, e step) {
 	h := &c.s.Hosts[e.from]
 	if h.Power != engine.HostStandby {
 		c.refuse(i, shape, "the host is %s", h.Power)
@@ -158,8 +158,8 @@ func (c *checker) ours(i, host int32, want engine.Owned) {
 }
 
 // delegates reports whether a cluster's own scheduler empties the host of this action.
-func (c *checker) delegates(a *engine.Action, e ends) bool {
-	return (a.Kind == engine.Standby || a.Kind == engine.EnterMaintenance) && c.s.Clusters[c.s.Hosts[e.from].Cluster].DRS == engine.DRSFull
+func (c *checker) delegates(e *step) bool {
+	return e.empties() && c.s.Clusters[c.s.Hosts[e.from].Cluster].DRS == engine.DRSFull
 }
 
 // delegated judges the moves that a cluster's own scheduler makes when a host of
@@ -167,8 +167,8 @@ func (c *checker) delegates(a *engine.Action, e ends) bool {
 // what is said about the VM is said about the action.
 func (c *checker) delegated() {
 	for k := range c.p.Actions {
-		i, a, e := int32(k), &c.p.Actions[k], c.ends[k]
-		if a.Kind == engine.Move || e.from < 0 || !c.delegates(a, e) {
+		i, e := int32(k), &c.steps[k]
+		if e.from < 0 || !c.delegates(e) {
 			continue
 		}
 		for _, vm := range c.s.VMsOn(e.from) {

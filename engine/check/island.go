@@ -47,7 +47,7 @@ func (w *world) islands() (fine, coarse []*island) {
 		u[i] = int32(i)
 	}
 	of := func(h int32) int32 { return s.Hosts[h].Cluster }
-	for i, e := range w.ends {
+	for i, e := range w.steps {
 		if e.to >= 0 {
 			u.join(of(e.from), of(e.to))
 		}
@@ -56,7 +56,7 @@ func (w *world) islands() (fine, coarse []*island) {
 		}
 		for _, j := range w.acts[i].After {
 			if i < w.open { // what is under way waits for nothing of this plan
-				u.join(of(e.from), of(w.ends[j].from))
+				u.join(of(e.from), of(w.steps[j].from))
 			}
 		}
 	}
@@ -69,9 +69,9 @@ func (w *world) islands() (fine, coarse []*island) {
 	for i, list := range w.groupsOf {
 		for _, k := range list {
 			if first[k] == 0 {
-				first[k] = of(w.ends[i].from) + 1
+				first[k] = of(w.steps[i].from) + 1
 			}
-			u.join(first[k]-1, of(w.ends[i].from))
+			u.join(first[k]-1, of(w.steps[i].from))
 		}
 	}
 	if w.stretched() { // whether a site keeps a host is then a matter of all its clusters
@@ -81,14 +81,14 @@ func (w *world) islands() (fine, coarse []*island) {
 	}
 	fine = w.collect(u)
 	for i := range w.acts {
-		w.turns.Visit(int32(i), func(counter int32) { u.join(of(w.ends[i].from), stores+counter) })
+		w.turns.Visit(int32(i), func(counter int32) { u.join(of(w.steps[i].from), stores+counter) })
 	}
 	return fine, w.collect(u)
 }
 
 // stores lists the datastores whose room an action changes.
 func (w *world) stores(i int32) []int32 {
-	a, e := w.acts[i], w.ends[i]
+	a, e := w.acts[i], w.steps[i]
 	if !a.Storage || e.vm < 0 {
 		return nil
 	}
@@ -115,7 +115,7 @@ func (w *world) collect(u union) []*island {
 	var out []*island
 	at := make([]*island, len(w.c.s.Clusters)) // by root
 	of := func(k int32) *island { return at[u.root(k)] }
-	for i, e := range w.ends {
+	for i, e := range w.steps {
 		k := w.c.s.Hosts[e.from].Cluster
 		x := of(k)
 		if x == nil {

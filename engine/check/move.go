@@ -9,7 +9,7 @@ import (
 
 // move judges one move against the snapshot: what the VM is, what the
 // destination is, and what lies between.
-func (c *checker) move(i int32, a *engine.Action, e ends) {
+func (c *checker) move(i int32, a *engine.Action, e step) {
 	c.flags(i, a, e)
 	c.subject(i, a, e)
 	if e.from != e.to {
@@ -24,7 +24,7 @@ func (c *checker) move(i int32, a *engine.Action, e ends) {
 }
 
 // flags compares what the action says of itself with what it does.
-func (c *checker) flags(i int32, a *engine.Action, e ends) {
+func (c *checker) flags(i int32, a *engine.Action, e step) {
 	v, from, to := &c.s.VMs[e.vm], &c.s.Hosts[e.from], &c.s.Hosts[e.to]
 	if a.Cold != (v.Power != engine.VMOn) {
 		c.refuse(i, shape, "cold is %t, the VM is %s", a.Cold, v.Power)
@@ -50,7 +50,7 @@ func (c *checker) flags(i int32, a *engine.Action, e ends) {
 
 // pool checks that the VM keeps its pool and folder where it can, and that they
 // are explicit where it cannot: left out, they default to a root with other permissions.
-func (c *checker) pool(i int32, a *engine.Action, e ends) {
+func (c *checker) pool(i int32, a *engine.Action, e step) {
 	v, from, to := &c.s.VMs[e.vm], &c.s.Hosts[e.from], &c.s.Hosts[e.to]
 	cluster := &c.s.Clusters[to.Cluster]
 	switch {
@@ -68,7 +68,7 @@ func (c *checker) pool(i int32, a *engine.Action, e ends) {
 }
 
 // subject refuses VMs that cannot or must not move, or are not seen well enough.
-func (c *checker) subject(i int32, a *engine.Action, e ends) {
+func (c *checker) subject(i int32, a *engine.Action, e step) {
 	v := &c.s.VMs[e.vm]
 	if v.Template {
 		c.refuse(i, engine.HoldPoweredOff, "is a template")
@@ -90,7 +90,7 @@ func (c *checker) subject(i int32, a *engine.Action, e ends) {
 }
 
 // destination refuses hosts that cannot or must not take the VM, at any time.
-func (c *checker) destination(i int32, a *engine.Action, e ends) {
+func (c *checker) destination(i int32, a *engine.Action, e step) {
 	v, to := &c.s.VMs[e.vm], &c.s.Hosts[e.to]
 	if place, yes := c.threatened(e.to); yes {
 		c.refuse(i, "doomed", "the destination is in %s, which is to be emptied", place)
@@ -134,7 +134,7 @@ func (c *checker) cpu(h int32) string {
 }
 
 // distance checks what lies between two sites.
-func (c *checker) distance(i int32, a *engine.Action, e ends) {
+func (c *checker) distance(i int32, a *engine.Action, e step) {
 	v, from, to := &c.s.VMs[e.vm], &c.s.Hosts[e.from], &c.s.Hosts[e.to]
 	limits, cost := c.in.Config.Limits, c.in.Config.Cost
 	rate := min(from.NICMbps, to.NICMbps)
@@ -165,7 +165,7 @@ func (c *checker) distance(i int32, a *engine.Action, e ends) {
 }
 
 // nics checks that every card finds its L2 segment at the destination.
-func (c *checker) nics(i int32, a *engine.Action, e ends) {
+func (c *checker) nics(i int32, a *engine.Action, e step) {
 	v, to := &c.s.VMs[e.vm], &c.s.Hosts[e.to]
 	for k, t := range a.NICs {
 		known := slices.ContainsFunc(v.NICs, func(n engine.NIC) bool { return n.Key == t.Key })
@@ -221,10 +221,11 @@ type address struct{ segment, mac string }
 func (c *checker) macs() {
 	brought, onto := map[address][]int32{}, map[string]bool{}
 	for i := range c.p.Actions {
-		a, e := &c.p.Actions[i], c.ends[i]
-		if e.vm < 0 || e.from == e.to && len(a.NICs) == 0 {
+		e := &c.steps[i]
+		if e.vm < 0 || !e.cards { // what is not named stays on its network
 			continue
 		}
+		a := &c.p.Actions[i]
 		for _, n := range c.s.VMs[e.vm].NICs {
 			if t, _ := c.nicTarget(a, n); t >= 0 && t != n.Network && n.MAC != "" {
 				k := address{c.s.Networks[t].Segment, strings.ToLower(n.MAC)}
@@ -245,7 +246,7 @@ func (c *checker) macs() {
 				continue
 			}
 			for _, i := range brought[address{c.s.Networks[n.Network].Segment, strings.ToLower(n.MAC)}] {
-				if c.ends[i].vm != int32(v) {
+				if c.steps[i].vm != int32(v) {
 					c.refuse(i, engine.HoldMAC, "%s is that of %s too, on segment %q", n.MAC, c.s.VMs[v].Name, c.s.Networks[n.Network].Segment)
 				}
 			}

@@ -25,7 +25,7 @@ func (c *checker) expected() {
 }
 
 // busy refuses what another action or a foreign task is about.
-func (c *checker) busy(i int32, a *engine.Action, e ends) {
+func (c *checker) busy(i int32, a *engine.Action, e step) {
 	for k := range c.in.Open {
 		o := &c.in.Open[k]
 		if o.State.Terminal() {
@@ -68,8 +68,7 @@ func (w *world) opens() {
 			w.written(&o.Action)
 			continue
 		}
-		w.acts, w.ends = append(w.acts, &o.Action), append(w.ends, w.c.endsOf(&o.Action))
-		w.waits, w.next = append(w.waits, 0), append(w.next, nil)
+		w.acts, w.steps, w.waits = append(w.acts, &o.Action), append(w.steps, w.c.stepOf(&o.Action)), append(w.waits, 0)
 	}
 }
 
@@ -84,14 +83,15 @@ func (c *checker) underWay() []*engine.ActionRecord {
 	return out
 }
 
-// endsOf are the places of an open action, as far as they are in the snapshot.
-func (c *checker) endsOf(a *engine.Action) ends {
-	e := ends{vm: engine.None, to: engine.None}
+// stepOf is an open action, as far as what it names is in the snapshot.
+func (c *checker) stepOf(a *engine.Action) step {
+	e := step{vm: engine.None, to: engine.None, kind: a.Kind, storage: a.Storage, seconds: a.Estimate.Seconds}
 	e.from, _ = c.s.FindHost(a.From.Host)
 	if a.Kind == engine.Move {
 		e.vm, _ = c.s.FindVM(a.VM)
 		e.to, _ = c.s.FindHost(a.To.Host)
 	}
+	e.inside = e.from >= 0 && e.to >= 0 && e.from != e.to && c.s.Hosts[e.from].Cluster == c.s.Hosts[e.to].Cluster
 	return e
 }
 

@@ -29,7 +29,7 @@ func (c *checker) about(place engine.Subject) []int32 {
 		return nil
 	}
 	var out []int32
-	for i, e := range c.ends {
+	for i, e := range c.steps {
 		if e.from >= 0 && (c.touches(place, int32(i), e.from) || (e.to >= 0 && c.touches(place, int32(i), e.to))) {
 			out = append(out, int32(i))
 		}
@@ -122,23 +122,23 @@ func (c *checker) vetoes() {
 func (c *checker) allowed() {
 	moves := func(vm int32, by engine.By) (int32, bool) {
 		i := c.movedBy[vm]
-		return i, i >= 0 && c.ends[i].to >= 0 && c.ends[i].from != c.ends[i].to && c.binds(by, &c.p.Actions[i])
+		return i, i >= 0 && c.steps[i].to >= 0 && c.steps[i].from != c.steps[i].to && c.binds(by, &c.p.Actions[i])
 	}
 	for _, x := range c.d.Pins {
 		for _, i := range c.aboutVM(x.VM) {
-			if c.ends[i].from != c.ends[i].to && c.binds(x.By, &c.p.Actions[i]) {
+			if c.steps[i].from != c.steps[i].to && c.binds(x.By, &c.p.Actions[i]) {
 				c.refuse(i, engine.HoldPinned, "VM %s: %s", c.s.VMs[x.VM].Name, c.d.Why(x.By))
 			}
 		}
 	}
 	for _, x := range c.d.AllowSites {
-		if i, ok := moves(x.VM, x.By); ok && !x.Sites.Has(c.s.Hosts[c.ends[i].to].Site) {
+		if i, ok := moves(x.VM, x.By); ok && !x.Sites.Has(c.s.Hosts[c.steps[i].to].Site) {
 			c.refuse(i, engine.HoldSites, "site %s is not allowed: %s", c.p.Actions[i].To.Site, c.d.Why(x.By))
 		}
 	}
 	for k := range c.d.AllowHosts {
 		x := &c.d.AllowHosts[k]
-		if i, ok := moves(x.VM, x.By); ok && !slices.Contains(x.Hosts, c.ends[i].to) {
+		if i, ok := moves(x.VM, x.By); ok && !slices.Contains(x.Hosts, c.steps[i].to) {
 			c.refuse(i, engine.HoldHosts, "host %s is not among the %d allowed: %s", c.p.Actions[i].To.Host, len(x.Hosts), c.d.Why(x.By))
 		}
 	}
@@ -154,14 +154,14 @@ func (c *checker) hostRules() {
 		}
 		for _, vm := range r.VMs {
 			i := c.movedBy[vm]
-			if i < 0 || c.ends[i].from == c.ends[i].to {
+			if i < 0 || c.steps[i].from == c.steps[i].to {
 				continue
 			}
-			from, to := c.s.Hosts[c.ends[i].from].Cluster, c.s.Hosts[c.ends[i].to].Cluster
+			from, to := c.s.Hosts[c.steps[i].from].Cluster, c.s.Hosts[c.steps[i].to].Cluster
 			switch {
 			case r.Cluster == from && from != to:
 				c.refuse(i, engine.HoldRule, "the mandatory rule %q does not travel to cluster %s", r.Name, c.s.Clusters[to].ID)
-			case r.Cluster == to && slices.Contains(r.Hosts, c.ends[i].to) != (r.Kind == engine.RuleOn):
+			case r.Cluster == to && slices.Contains(r.Hosts, c.steps[i].to) != (r.Kind == engine.RuleOn):
 				c.refuse(i, engine.HoldRule, "the mandatory rule %q (%s) forbids host %s", r.Name, r.Kind, c.p.Actions[i].To.Host)
 			}
 		}
@@ -169,7 +169,7 @@ func (c *checker) hostRules() {
 }
 
 // rested checks the cool-downs of a VM that moves for a wish.
-func (c *checker) rested(i int32, a *engine.Action, e ends) {
+func (c *checker) rested(i int32, a *engine.Action, e step) {
 	cfg, now := &c.in.Config, c.in.Now
 	h := c.vmPast(e.vm)
 	if since := int64(now - h.ForeignAt); h.ForeignAt != 0 && since < cfg.CooldownS {
@@ -229,8 +229,8 @@ func (c *checker) budgets() {
 	}
 	count := func(kind engine.ActionKind, what string, used, most int32) {
 		n := used
-		for i := range c.p.Actions {
-			if a := &c.p.Actions[i]; a.Kind != kind || a.Demand.Kind != "" {
+		for i := range c.steps {
+			if e := &c.steps[i]; e.kind != kind || e.demanded {
 				continue
 			}
 			if n++; n > most {

@@ -100,6 +100,11 @@ type replay struct {
 	remain []stay  // by cluster that is being emptied
 	mark   []int32 // by action: == stamp when it is in a set
 	stamp  int32
+
+	// Room for lists that are made again and again.
+	queues [3][]int32
+	past   []int32
+	key    []byte
 }
 
 // run is what the replays of one worker need; none has begun.
@@ -128,7 +133,9 @@ func (r *replay) begin(x *island) {
 	}
 	for _, i := range x.open {
 		r.turns.Take(i)
-		r.double(i, 1)
+		if e := &r.steps[i]; e.inside {
+			r.double(e, 1)
+		}
 	}
 	for _, g := range x.groups {
 		r.counts[g] = r.countOf(g)
@@ -139,7 +146,7 @@ func (r *replay) begin(x *island) {
 // durations and no failure; then every action must get its turn.
 func (r *replay) byRule(random func(int64) int64) {
 	lasts := func(i int32) int64 {
-		d := max(r.acts[i].Estimate.Seconds, 1)
+		d := max(r.steps[i].seconds, 1)
 		if random != nil {
 			d = d/10 + random(10*d)
 		}
@@ -151,7 +158,7 @@ func (r *replay) byRule(random func(int64) int64) {
 	}
 	for _, i := range r.x.acts {
 		if r.left[i] == 0 {
-			r.turns.Ready(i, r.acts[i].Rank)
+			r.turns.Ready(i, r.steps[i].rank)
 		}
 	}
 	begin := func(i int32) {
@@ -167,9 +174,9 @@ func (r *replay) byRule(random func(int64) int64) {
 		failed := random != nil && random(100) < 10
 		r.end(e.Act, failed)
 		if !failed {
-			for _, j := range r.next[e.Act] {
+			for _, j := range r.next.of(e.Act) {
 				if r.left[j]--; r.left[j] == 0 {
-					r.turns.Ready(j, r.acts[j].Rank)
+					r.turns.Ready(j, r.steps[j].rank)
 				}
 			}
 		}
@@ -187,7 +194,7 @@ func (r *replay) byRule(random func(int64) int64) {
 // byEdges replays the edges alone: all that is ready starts, then one that runs
 // ends, drawn at random; in so many of a hundred cases it fails.
 func (r *replay) byEdges(random func(int64) int64, failures int64) {
-	var ready, running []int32
+	ready, running := r.queues[0][:0], r.queues[1][:0]
 	for _, i := range r.x.acts {
 		if r.left[i] == 0 {
 			ready = append(ready, i)
@@ -213,12 +220,13 @@ func (r *replay) byEdges(random func(int64) int64, failures int64) {
 		if failed {
 			continue
 		}
-		for _, j := range r.next[i] {
+		for _, j := range r.next.of(i) {
 			if r.left[j]--; r.left[j] == 0 {
 				ready = append(ready, j)
 			}
 		}
 	}
+	r.queues[0], r.queues[1] = ready, running
 }
 
 // chance is a small source of chance (splitmix64): numbers from 0 to n-1.

@@ -9,89 +9,115 @@ import (
 // start begins action i and judges the fleet as it is then. It reports whether
 // the action could begin at all.
 func (r *replay) start(i int32) bool {
-	a, e := r.acts[i], r.ends[i]
-	ready, before := r.st.Ready(e.from), [2]int64{}
-	arrives, grows := r.where(a, e)
+	e := &r.steps[i]
+	grows, before := r.grows(e), [2]int64{}
 	if grows >= 0 {
 		before = r.lack(grows)
 	}
-	if a.Kind == engine.Move {
-		if e.from != e.to && !r.st.Ready(e.to) {
-			r.refuse(i, engine.HoldUnavailable, "starts while host %s is %s, maintenance %t", a.To.Host, r.st.Power[e.to], r.st.Maint[e.to])
+	if e.kind != engine.Move {
+		return r.startHost(i, e, grows, before)
+	}
+	if e.from != e.to && !r.st.Ready(e.to) {
+		r.refuse(i, engine.HoldUnavailable, "starts while host %s is %s, maintenance %t", r.acts[i].To.Host, r.st.Power[e.to], r.st.Maint[e.to])
+	}
+	if e.storage || !r.st.Arrive(e.vm, e.from, e.to) {
+		if err := r.st.StartMove(r.acts[i], e.vm, e.to); err != nil {
+			r.refuse(i, shape, "%v", err)
+			return false
 		}
-	} else if empties(a) && (r.st.In[e.from] > 0 || (r.st.On[e.from] > 0 && !r.c.delegates(a, e))) {
+	}
+	if e.inside {
+		r.double(e, 1)
+	}
+	if e.from != e.to {
+		r.room(i, e)
+	}
+	r.flight++
+	if e.storage {
+		r.space(i)
+	}
+	if e.grouped {
+		r.enter(i)
+	}
+	if grows >= 0 {
+		r.reserve(i, grows, before)
+	}
+	return true
+}
+
+// startHost begins an action on a host.
+func (r *replay) startHost(i int32, e *step, grows int32, before [2]int64) bool {
+	a, ready := r.acts[i], r.st.Ready(e.from)
+	if e.empties() && (r.st.In[e.from] > 0 || (r.st.On[e.from] > 0 && !r.c.delegates(e))) {
 		r.refuse(i, engine.HoldNotEmpty, "starts while %d VMs run on the host, %d of them arriving", r.st.On[e.from], r.st.In[e.from])
 	}
-	begin := r.st.Start
-	if e.vm >= 0 {
-		begin = func(a *engine.Action) error { return r.st.StartMove(a, e.vm, e.to) }
-	}
-	if err := begin(a); err != nil {
+	if err := r.st.Start(a); err != nil {
 		r.refuse(i, shape, "%v", err)
 		return false
 	}
 	r.turned(e.from, ready)
-	r.double(i, 1)
-	if arrives {
-		r.room(i, a, e)
-	}
-	if a.Kind == engine.Move {
-		r.flight++
-		r.space(i, a)
-		r.enter(i)
-	}
-	if a.Kind == engine.Standby {
+	if e.kind == engine.Standby {
 		r.last(i, a, e)
 	}
 	if grows >= 0 {
-		r.reserve(i, a, grows, before)
+		r.reserve(i, grows, before)
 	}
 	return true
 }
 
 // end finishes action i, or takes it back when it failed.
 func (r *replay) end(i int32, failed bool) {
-	a, e := r.acts[i], r.ends[i]
-	ready := r.st.Ready(e.from)
-	if err := r.finish(a, e, failed); err != nil && int(i) < r.open {
-		r.refuse(i, shape, "%v", err)
+	e := &r.steps[i]
+	if e.kind != engine.Move {
+		ready := r.st.Ready(e.from)
+		r.cannot(i, r.endHost(i, failed))
+		r.turned(e.from, ready)
+		return
 	}
-	r.turned(e.from, ready)
-	r.double(i, -1)
-	if a.Kind == engine.Move {
-		r.flight--
+	r.cannot(i, r.endMove(i, e, failed))
+	if e.inside {
+		r.double(e, -1)
+	}
+	r.flight--
+	if e.grouped {
 		r.leave(i, failed)
 	}
 }
 
-// finish ends an action on the state; what it moves was looked up before.
-func (r *replay) finish(a *engine.Action, e ends, failed bool) error {
+// endMove ends a move on the state; what it moves was looked up before.
+func (r *replay) endMove(i int32, e *step, failed bool) error {
 	switch {
-	case e.vm >= 0 && failed:
-		return r.st.AbortMove(a, e.vm, e.to)
-	case e.vm >= 0:
-		return r.st.FinishMove(a, e.vm, e.to)
 	case failed:
-		return r.st.Abort(a)
+		return r.st.AbortMove(r.acts[i], e.vm, e.to)
+	case !e.storage && r.st.Depart(e.vm, e.to):
+		return nil
 	}
-	return r.st.Finish(a)
+	return r.st.FinishMove(r.acts[i], e.vm, e.to)
 }
 
-// where tells whether the action brings a VM to another host, and which
-// cluster's reserve it draws on, if any.
-func (r *replay) where(a *engine.Action, e ends) (arrives bool, cluster int32) {
-	hosts := r.c.s.Hosts
-	switch a.Kind {
-	case engine.Move:
-		if hosts[e.from].Cluster == hosts[e.to].Cluster {
-			return e.from != e.to, engine.None
-		}
-		return true, hosts[e.to].Cluster
-	case engine.Standby, engine.EnterMaintenance:
-		return false, hosts[e.from].Cluster
-	case engine.Wakeup, engine.ExitMaintenance:
+func (r *replay) endHost(i int32, failed bool) error {
+	if failed {
+		return r.st.Abort(r.acts[i])
 	}
-	return false, engine.None
+	return r.st.Finish(r.acts[i])
+}
+
+// cannot refuses an action of the plan that cannot end.
+func (r *replay) cannot(i int32, err error) {
+	if err != nil && int(i) < r.open {
+		r.refuse(i, shape, "%v", err)
+	}
+}
+
+// grows is the cluster on whose reserve the action draws, or None.
+func (r *replay) grows(e *step) int32 {
+	switch {
+	case e.empties():
+		return r.c.s.Hosts[e.from].Cluster
+	case e.kind == engine.Move && !e.inside && e.from != e.to:
+		return r.c.s.Hosts[e.to].Cluster
+	}
+	return engine.None
 }
 
 // turned keeps count of the hosts that can take a VM.
@@ -105,22 +131,18 @@ func (r *replay) turned(h int32, before bool) {
 }
 
 // double keeps count of what moves inside a cluster occupy twice.
-func (r *replay) double(i, sign int32) {
-	e := r.ends[i]
-	if e.vm < 0 || e.from == e.to || r.c.s.Hosts[e.from].Cluster != r.c.s.Hosts[e.to].Cluster {
-		return
-	}
-	c, f := r.c.s.Hosts[e.from].Cluster, r.st.Foot[e.vm]
+func (r *replay) double(e *step, sign int32) {
+	c, f := r.c.s.Hosts[e.from].Cluster, &r.st.Foot[e.vm]
 	r.twice[c][0] += int64(sign * f.CPUMHz)
 	r.twice[c][1] += int64(sign * f.MiB)
 }
 
 // room checks that the destination host holds what it has and what arrives. An
 // arrival that needs nothing of a resource does not make it worse.
-func (r *replay) room(i int32, a *engine.Action, e ends) {
-	cfg, h, f := &r.c.in.Config, &r.c.s.Hosts[e.to], r.st.Foot[e.vm]
+func (r *replay) room(i int32, e *step) {
+	cfg, h, f := &r.c.in.Config, &r.c.s.Hosts[e.to], &r.st.Foot[e.vm]
 	cpu, mem := cfg.CPUMaxPct, cfg.MemMaxPct
-	if a.Demand.Kind != "" {
+	if e.demanded {
 		cpu, mem = max(cpu, cfg.EvacuationCPUPct), max(mem, cfg.EvacuationMemPct)
 	}
 	if used := r.st.CPU[e.to]; f.CPUMHz > 0 && int64(used)*100 > int64(h.CPUMHz)*int64(cpu) {
@@ -135,10 +157,8 @@ func (r *replay) room(i int32, a *engine.Action, e ends) {
 }
 
 // space checks that every datastore written to keeps its floor.
-func (r *replay) space(i int32, a *engine.Action) {
-	if !a.Storage {
-		return
-	}
+func (r *replay) space(i int32) {
+	a := r.acts[i]
 	check := func(id engine.DatastoreID, brings bool) {
 		d, ok := r.c.s.FindDatastore(id)
 		if !ok || !brings {
@@ -162,7 +182,7 @@ func (r *replay) space(i int32, a *engine.Action) {
 }
 
 // last checks that standby leaves its cluster and its site a host.
-func (r *replay) last(i int32, a *engine.Action, e ends) {
+func (r *replay) last(i int32, a *engine.Action, e *step) {
 	h := &r.c.s.Hosts[e.from]
 	if r.ready[0][h.Cluster] < 1 {
 		r.refuse(i, engine.HoldLast, "leaves cluster %s without a host that can take a VM", a.From.Cluster)
@@ -176,14 +196,15 @@ func (r *replay) last(i int32, a *engine.Action, e ends) {
 // no more for it than at the start. A demand may use the reserve up to its own
 // floor, which room checks host by host; it takes a host away at any price. And
 // where all that runs leaves, and nothing may come, no reserve is kept.
-func (r *replay) reserve(i int32, a *engine.Action, cluster int32, before [2]int64) {
-	if a.Kind == engine.EnterMaintenance && r.st.On[r.ends[i].from] > 0 {
+func (r *replay) reserve(i, cluster int32, before [2]int64) {
+	e := &r.steps[i]
+	if e.kind == engine.EnterMaintenance && r.st.On[e.from] > 0 {
 		r.floor(i, cluster)
 	}
-	if _, leaving := r.c.threatened(r.ends[i].from); leaving && a.Kind == engine.Standby && !r.stays(cluster) {
+	if e.kind == engine.Standby && r.c.marks[e.from]&leaving != 0 && !r.stays(cluster) {
 		return
 	}
-	if a.Demand.Kind != "" || a.Kind == engine.EnterMaintenance {
+	if e.demanded || e.kind == engine.EnterMaintenance {
 		return
 	}
 	start := r.lacked[cluster]
@@ -264,7 +285,7 @@ func (r *replay) lack(cluster int32) [2]int64 {
 // needs, unless their cluster as it stands is short of room.
 func (r *replay) unasked() {
 	for k := range r.c.p.Actions {
-		a, h := &r.c.p.Actions[k], r.c.ends[k].from
+		a, h := &r.c.p.Actions[k], r.c.steps[k].from
 		if a.Kind == engine.Wakeup && a.Demand.Kind == "" && r.c.marks[h]&mayWake == 0 && !r.short(r.c.s.Hosts[h].Cluster) {
 			r.c.refuse(int32(k), "demand", "no policy permits to wake the host, no demand needs it, and its cluster is not short of room")
 		}
@@ -333,6 +354,6 @@ func (r *replay) load(cluster int32) (load [2]int64) {
 }
 
 // empties reports whether the action is for an empty host only.
-func empties(a *engine.Action) bool {
-	return a.Kind == engine.Standby || a.Kind == engine.EnterMaintenance
+func (e *step) empties() bool {
+	return e.kind == engine.Standby || e.kind == engine.EnterMaintenance
 }

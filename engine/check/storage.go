@@ -8,12 +8,13 @@ import (
 
 // storage checks where every file of the VM is after the move: on a datastore
 // that the destination host reads and that is not to be emptied.
-func (c *checker) storage(i int32, a *engine.Action, e ends) {
+func (c *checker) storage(i int32, a *engine.Action, e step) {
 	if !a.Storage {
 		if len(a.Disks) > 0 || a.HomeTo != "" {
 			c.refuse(i, shape, "names datastores for %d disks and takes none along", len(a.Disks))
 		}
-		for _, d := range c.datastores(e.vm, nil) {
+		var room [8]int32
+		for _, d := range c.datastores(room[:0], e.vm, nil) {
 			c.readable(i, a, e, d, false)
 		}
 		if c.s.VMs[e.vm].Home < 0 {
@@ -27,7 +28,7 @@ func (c *checker) storage(i int32, a *engine.Action, e ends) {
 
 // readable checks one datastore that holds files of the VM after the move;
 // written says that the move brings them there.
-func (c *checker) readable(i int32, a *engine.Action, e ends, d int32, written bool) {
+func (c *checker) readable(i int32, a *engine.Action, e step, d int32, written bool) {
 	ds, to := &c.s.Datastores[d], &c.s.Hosts[e.to]
 	if !slices.Contains(to.Datastores, d) {
 		c.refuse(i, engine.HoldSpace, "host %s does not mount datastore %s", to.ID, ds.ID)
@@ -62,7 +63,7 @@ func (c *checker) emptiesVolume(d int32) bool {
 }
 
 // homeTarget checks where the configuration and the swap file go.
-func (c *checker) homeTarget(i int32, a *engine.Action, e ends) {
+func (c *checker) homeTarget(i int32, a *engine.Action, e step) {
 	v := &c.s.VMs[e.vm]
 	home, ok := c.s.FindDatastore(a.HomeTo)
 	if !ok {
@@ -83,7 +84,7 @@ func (c *checker) homeTarget(i int32, a *engine.Action, e ends) {
 
 // diskTargets checks that every disk is mapped once, as large and as thin as it
 // is, and under its own storage policy.
-func (c *checker) diskTargets(i int32, a *engine.Action, e ends) {
+func (c *checker) diskTargets(i int32, a *engine.Action, e step) {
 	v := &c.s.VMs[e.vm]
 	if len(a.Disks) != len(v.Disks) {
 		c.refuse(i, shape, "maps %d disks, the VM has %d", len(a.Disks), len(v.Disks))
@@ -104,7 +105,7 @@ func (c *checker) diskTargets(i int32, a *engine.Action, e ends) {
 	}
 }
 
-func (c *checker) disk(i int32, a *engine.Action, e ends, disk *engine.Disk, t *engine.DiskTarget) {
+func (c *checker) disk(i int32, a *engine.Action, e step, disk *engine.Disk, t *engine.DiskTarget) {
 	to, ok := c.s.FindDatastore(t.To)
 	if !ok {
 		c.refuse(i, engine.HoldSpace, "disk %d: there is no datastore %q", t.Key, t.To)

@@ -13,10 +13,10 @@ import (
 // the plan and what is under way are about: what no action touches can not become
 // worse, and whatever were forgotten would be on no host and be refused.
 type world struct {
-	c    *checker
-	acts []*engine.Action // the plan's, then the open ones that hold something
-	ends []ends
-	open int // index of the first open one
+	c     *checker
+	acts  []*engine.Action // the plan's, then the open ones that hold something
+	steps []step
+	open  int // index of the first open one
 
 	clusters []int32 // that are touched
 	base     *engine.State
@@ -26,7 +26,7 @@ type world struct {
 	bySize   [2][][]int32 // by cluster: its hosts, the largest first: MHz, MiB
 	lacked   [][2]int64   // by cluster: MHz and MiB that its reserve lacks at the start
 	waits    []int32
-	next     [][]int32
+	next     lists
 	turns    *turns.Table
 
 	twins    map[string][]int32 // datastores by URL, where two vCenters see one volume
@@ -36,8 +36,8 @@ type world struct {
 }
 
 func (c *checker) world() *world {
-	w := &world{c: c, ends: slices.Clone(c.ends), open: len(c.p.Actions)}
-	w.waits, w.next = slices.Clone(c.waits), slices.Clone(c.next)
+	w := &world{c: c, steps: slices.Clone(c.steps), open: len(c.p.Actions)}
+	w.waits, w.next = slices.Clone(c.waits), c.next
 	w.acts = make([]*engine.Action, len(c.p.Actions))
 	for i := range c.p.Actions {
 		w.acts[i] = &c.p.Actions[i]
@@ -76,7 +76,7 @@ func (c *checker) world() *world {
 // stretched reports whether a host is to sleep of a cluster that stands at several
 // sites: only then a site may lose its last host and the cluster not.
 func (w *world) stretched() bool {
-	for i, e := range w.ends {
+	for i, e := range w.steps {
 		if w.acts[i].Kind == engine.Standby && w.c.s.ClusterSite(w.c.s.Hosts[e.from].Cluster) < 0 {
 			return true
 		}
@@ -96,12 +96,12 @@ func (w *world) settle() {
 			w.c.kept.hosts = append(w.c.kept.hosts, s.HostsOf(s.Hosts[h].Cluster)...)
 		}
 	}
-	for _, e := range w.ends {
+	for _, e := range w.steps {
 		touch(e.from)
 		touch(e.to)
 	}
 	for _, o := range w.c.underWay() {
-		e := w.c.endsOf(&o.Action)
+		e := w.c.stepOf(&o.Action)
 		touch(e.from)
 		touch(e.to)
 		if e.vm >= 0 {
@@ -216,7 +216,7 @@ func (w *world) count(ready [2][]int32, h, n int32) {
 func (w *world) slots() {
 	slots := engine.NewSlots(w.c.in.Config.Limits, w.c.s)
 	w.turns = turns.NewTable(slots, len(w.acts), func(i int, visit func(counter, cost, capacity int32)) {
-		if e := &w.ends[i]; e.vm >= 0 {
+		if e := &w.steps[i]; e.vm >= 0 {
 			slots.VisitMove(w.acts[i], e.vm, e.from, e.to, visit)
 		} else {
 			slots.Visit(w.acts[i], visit)

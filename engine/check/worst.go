@@ -25,18 +25,26 @@ func (r *replay) put(i int32) bool {
 }
 
 // ended lists what must have ended well before action i starts, in an order that
-// the edges allow, and leaves the set of it.
+// the edges allow, and leaves the set of it. The list is good until the next.
 func (r *replay) ended(i int32) []int32 {
-	var out []int32
-	r.set()
-	for next := []int32{i}; len(next) > 0; next = next[1:] {
-		for _, j := range r.acts[next[0]].After {
+	out := r.past[:0]
+	add := func(i int32) {
+		if r.waits[i] == 0 {
+			return
+		}
+		for _, j := range r.acts[i].After {
 			if r.put(j) {
-				out, next = append(out, j), append(next, j)
+				out = append(out, j)
 			}
 		}
 	}
+	r.set()
+	add(i)
+	for k := 0; k < len(out); k++ {
+		add(out[k])
+	}
 	slices.SortFunc(out, func(x, y int32) int { return int(r.c.order[x] - r.c.order[y]) })
+	r.past = out
 	return out
 }
 
@@ -45,16 +53,16 @@ func (r *replay) ended(i int32) []int32 {
 // is up before a VM starts toward it.
 func (r *replay) edges() {
 	for _, i := range r.x.acts {
-		a, h := r.acts[i], r.ends[i].from
-		if a.Kind == engine.Move {
+		x := &r.steps[i]
+		if x.kind == engine.Move {
 			continue
 		}
-		down := empties(a)
+		a, h, down := r.acts[i], x.from, x.empties()
 		if down {
 			r.ended(i)
 		}
 		for _, j := range r.c.atHost(h) {
-			e := r.ends[j]
+			e := &r.steps[j]
 			switch {
 			case e.vm < 0 || e.from == e.to:
 			case down && e.from == h:
@@ -83,13 +91,13 @@ func (r *replay) worst() [][]int32 {
 	moments, left := map[string]bool{}, effort*n/r.open+4*n
 	for _, i := range r.x.acts {
 		done := r.ended(i)
-		key := make([]byte, 0, 4*len(done))
+		r.key = r.key[:0]
 		for _, j := range done {
-			key = binary.LittleEndian.AppendUint32(key, uint32(j))
+			r.key = binary.LittleEndian.AppendUint32(r.key, uint32(j))
 		}
-		if !moments[string(key)] {
-			moments[string(key)] = true
-			out = append(out, done)
+		if !moments[string(r.key)] {
+			moments[string(r.key)] = true
+			out = append(out, slices.Clone(done))
 			left -= n + len(done)
 		}
 		if left -= len(done); left < 0 {
@@ -113,22 +121,23 @@ func (r *replay) moment(done []int32) {
 	}
 	over := r.stamp
 	waits := func(j int32) bool { return r.mark[j] != over }
-	var queues [3][]int32
+	for q := range r.queues {
+		r.queues[q] = r.queues[q][:0]
+	}
 	for _, i := range r.x.acts {
-		a := r.acts[i]
-		if !waits(i) || slices.ContainsFunc(a.After, waits) {
+		if !waits(i) || (r.waits[i] > 0 && slices.ContainsFunc(r.acts[i].After, waits)) {
 			continue
 		}
 		q := 0
-		switch {
-		case a.Kind != engine.Move:
+		switch e := &r.steps[i]; {
+		case e.kind != engine.Move:
 			q = 2
-		case a.Demand.Kind == "":
+		case !e.demanded:
 			q = 1
 		}
-		queues[q] = append(queues[q], i)
+		r.queues[q] = append(r.queues[q], i)
 	}
-	for _, q := range queues {
+	for _, q := range r.queues {
 		for _, i := range q {
 			r.start(i)
 		}

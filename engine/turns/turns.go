@@ -19,21 +19,23 @@ type queue struct{ counter, cost int32 }
 // A Table is what each of some actions takes of the slots. It does not change: any
 // number of goroutines may use it.
 type Table struct {
-	need     [][]need // by action
-	capacity []int32  // by counter
+	start    []int32 // action i takes needs[start[i]:start[i+1]]
+	needs    []need
+	capacity []int32 // by counter
 	queues   []queue
 	of       [][]int32 // by counter: its queues
 }
+
+func (t *Table) need(i int32) []need { return t.needs[t.start[i]:t.start[i+1]] }
+
 
 // NewTable looks every action's counters up once, and numbers those that there are.
 // visit is [engine.Slots.Visit] of action i.
 func NewTable(slots *engine.Slots, n int, visit func(i int, f func(counter, cost, capacity int32))) *Table {
 	known := make([]int32, slots.Counters()) // number + 1
-	t := &Table{need: make([][]need, n)}
 	const most = 8 // two hosts, two NICs, a datastore, a vCenter and a link; with storage there may be more
-	room := make([]need, 0, most*n)
+	t := &Table{start: make([]int32, n+1), needs: make([]need, 0, most*n)}
 	for i := range n {
-		from := len(room)
 		visit(i, func(counter, cost, capacity int32) {
 			if known[counter] == 0 {
 				t.capacity, t.of = append(t.capacity, capacity), append(t.of, nil)
@@ -46,9 +48,9 @@ func NewTable(slots *engine.Slots, n int, visit func(i int, f func(counter, cost
 				t.of[id] = append(t.of[id], int32(len(t.queues)))
 				t.queues = append(t.queues, queue{id, cost})
 			}
-			room = append(room, need{id, cost, t.of[id][k]})
+			t.needs = append(t.needs, need{id, cost, t.of[id][k]})
 		})
-		t.need[i] = room[from:len(room):len(room)]
+		t.start[i+1] = int32(len(t.needs))
 	}
 	return t
 }
@@ -58,7 +60,7 @@ func (t *Table) Counters() int { return len(t.capacity) }
 
 // Visit calls f for each counter, below [Table.Counters], that action i takes from.
 func (t *Table) Visit(i int32, f func(counter int32)) {
-	for _, n := range t.need[i] {
+	for _, n := range t.need(i) {
 		f(n.counter)
 	}
 }
@@ -78,7 +80,7 @@ func (t *Table) Turns() *Turns {
 
 // Reset frees all slots that an action may hold, and forgets whoever waits for them.
 func (t *Turns) Reset(i int32) {
-	for _, n := range t.need[i] {
+	for _, n := range t.need(i) {
 		t.used[n.counter] = 0
 		t.parked[n.queue] = t.parked[n.queue][:0]
 	}
@@ -88,7 +90,7 @@ func (t *Turns) Reset(i int32) {
 func (t *Turns) Take(i int32) { t.add(i, 1) }
 
 func (t *Turns) add(i, sign int32) {
-	for _, n := range t.need[i] {
+	for _, n := range t.need(i) {
 		t.used[n.counter] += sign * n.cost
 	}
 }
@@ -103,7 +105,7 @@ func (t *Turns) Start(begin func(i int32)) { t.fill(nil, begin) }
 // End frees the slots of action i, and starts what can be started then.
 func (t *Turns) End(i int32, begin func(i int32)) {
 	t.add(i, -1)
-	t.fill(t.need[i], begin)
+	t.fill(t.need(i), begin)
 }
 
 // fill begins what can be started, the lowest rank first: of those just ready,
@@ -134,7 +136,7 @@ func (t *Turns) fill(released []need, begin func(int32)) {
 
 // lacks gives the queue of the first counter without room for the action, or -1.
 func (t *Turns) lacks(i int32) int32 {
-	for _, n := range t.need[i] {
+	for _, n := range t.need(i) {
 		if t.used[n.counter]+n.cost > t.capacity[n.counter] {
 			return n.queue
 		}
@@ -145,7 +147,7 @@ func (t *Turns) lacks(i int32) int32 {
 // Waiting calls f for each action that waits for slots, of those that take what
 // action i takes. Some are named more than once.
 func (t *Turns) Waiting(i int32, f func(waiting int32)) {
-	for _, n := range t.need[i] {
+	for _, n := range t.need(i) {
 		for _, x := range t.parked[n.queue] {
 			f(x.Act)
 		}
