@@ -27,7 +27,9 @@ const (
 	// since there are so many other places: one away for each that is at home takes a
 	// price of temperature x logarithm. Without it most would be out while it is hot,
 	// fill the capacity that they keep at home, and leave no way back.
-	homing = 1.3
+	homing = 1
+
+	errandShare = 10 // of a hundred moves that are no ruins, where homes are kept occupied
 )
 
 // goTo moves to an assignment and makes it the record.
@@ -44,7 +46,8 @@ func (s *island) goTo(at []int32) {
 // anneal descends, cools quickly to learn where the heat is worth it, and cools
 // slowly from there. Above the temperature at which the quick cooling came to be better
 // than the descent, annealing does no more than forget; a slow one gets there a
-// little earlier.
+// little earlier. A cooling too quick to be better at all says no more than where half
+// of its heat was gone.
 func (s *island) anneal(evaluations int64, gentle bool) {
 	start := s.spent
 	end := start + evaluations
@@ -68,21 +71,25 @@ func (s *island) anneal(evaluations int64, gentle bool) {
 // goes back to the best.
 func (s *island) quickly(dear float64, end int64) (worth, still float64) {
 	start, cost := s.spent, s.cost
+	peak := cost
 	worth, still = dear, dear*frozen
 	var temperatures []float64
 	var costs []int64
 	for s.spent < end {
 		temperature := dear * math.Pow(frozen, float64(s.spent-start)/float64(end-start))
 		s.stay(temperature, end)
-		if s.cost > cost {
+		temperatures, costs = append(temperatures, temperature), append(costs, s.cost)
+		peak = max(peak, s.cost)
+	}
+	if cost <= s.cost {
+		cost = s.cost + (peak-s.cost)/2
+	}
+	for i, temperature := range temperatures {
+		if costs[i] > cost {
 			worth = temperature
 		}
-		temperatures, costs = append(temperatures, temperature), append(costs, s.cost)
-	}
-	for i, temperature := range slices.Backward(temperatures) {
 		if float64(costs[i]-s.cost) > settled*float64(cost-s.cost) {
 			still = temperature
-			break
 		}
 	}
 	s.materialise()
@@ -115,6 +122,8 @@ func (s *island) move(limit int64) {
 		return
 	}
 	switch x := s.below(100); {
+	case x < errandShare && len(s.gone) > 0:
+		s.errand(limit)
 	case x < 48:
 		s.shift(limit)
 	case x < 96:

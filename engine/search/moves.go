@@ -90,17 +90,52 @@ func (s *island) swap(limit int64) bool {
 	return s.attempt(o, q, s.at[q], limit)
 }
 
+// among draws one of a list.
+func (s *island) among(list []int32) int32 { return list[s.below(len(list))] }
+
+// errand moves an object that is away from a home which it keeps occupied; there has
+// to be one. It goes home, or on to elsewhere; it changes places with another one that
+// is away; or it comes home, and one from there leaves, or one comes to where it was.
+// Once such objects have taken what room there is, few other moves are possible.
+func (s *island) errand(limit int64) bool {
+	o := s.among(s.gone)
+	home := s.home[o]
+	switch s.below(8) {
+	case 0:
+		return s.attempt(o, Nowhere, home, limit)
+	case 1, 2:
+		return s.attempt(o, Nowhere, int32(s.below(s.containers)), limit)
+	case 3:
+		q := s.among(s.gone)
+		return s.attempt(o, q, s.at[q], limit)
+	case 4:
+		if len(s.in[home]) > 0 {
+			return s.attempt(o, s.among(s.in[home]), home, limit)
+		}
+	case 5, 6:
+		return s.relay(s.pick(), s.at[o], o, home, limit)
+	default:
+		if len(s.in[home]) > 0 {
+			return s.relay(o, home, s.among(s.in[home]), int32(s.below(s.containers)), limit)
+		}
+	}
+	return false
+}
+
 // chain moves an object into a container from which another one goes on to a third.
 func (s *island) chain(limit int64) bool {
 	o, b := s.pick(), int32(s.below(s.containers))
-	a := s.at[o]
-	s.spent += 2
-	if a == b || len(s.in[b]) == 0 {
+	if len(s.in[b]) == 0 {
 		return false
 	}
-	q := s.in[b][s.below(len(s.in[b]))]
-	c := int32(s.below(s.containers))
-	if c == b || c == a {
+	return s.relay(o, b, s.among(s.in[b]), int32(s.below(s.containers)), limit)
+}
+
+// relay moves o into the container b, from which q goes on to c.
+func (s *island) relay(o, b, q, c int32, limit int64) bool {
+	a := s.at[o]
+	s.spent += 2
+	if a == b || c == b || c == a {
 		return false
 	}
 	limit -= s.exiling(o, a, b) + s.exiling(q, b, c)

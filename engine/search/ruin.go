@@ -69,7 +69,7 @@ func (s *island) ruinContainers() {
 	c := s.at[s.below(s.objects)]
 	for range 1 + s.below(3) {
 		for range min(len(s.in[c]), largest/2) {
-			s.out(s.in[c][s.below(len(s.in[c]))])
+			s.out(s.among(s.in[c]))
 		}
 		c = int32(s.below(s.containers))
 	}
@@ -82,12 +82,11 @@ func (s *island) ruinGroups() {
 		s.out(o)
 		return
 	}
-	g := s.group[o][s.below(len(s.group[o]))]
+	g := s.among(s.group[o])
 	for _, o := range s.members[g] {
 		s.out(o)
 	}
-	kin := s.kin[g]
-	for _, o := range s.members[kin[s.below(len(kin))]] {
+	for _, o := range s.members[s.among(s.kin[g])] {
 		s.out(o)
 	}
 }

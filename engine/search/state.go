@@ -12,6 +12,8 @@ type state struct {
 	hinge []int64 // by container: the cost of its hinges
 	in    [][]int32
 	slot  []int32 // by object: its index in its container's list
+	gone  []int32 // objects that are away from a home which they keep occupied
+	found []int32 // by object: its index in gone
 
 	counts   [][]int32 // by tally, by part
 	occupied []int32   // by tally: parts that hold a member
@@ -39,7 +41,7 @@ type step struct{ object, from int32 }
 func newState(w *world, at []int32) *state {
 	s := &state{
 		world: w,
-		at:    make([]int32, w.objects), slot: make([]int32, w.objects),
+		at:    make([]int32, w.objects), slot: make([]int32, w.objects), found: make([]int32, w.objects),
 		free: append([]int64(nil), w.room...), over: make([]int64, len(w.knee)),
 		hinge: make([]int64, w.containers), in: make([][]int32, w.containers),
 		occupied: make([]int32, len(w.tallies)),
@@ -291,7 +293,18 @@ func (s *state) leave(t, part int32) int64 {
 
 // turn counts an object that is put away from home, or taken from there (sign -1).
 func (s *state) turn(o, c, sign int32) {
-	if s.unrest == 0 || s.home[o] == Nowhere || s.home[o] == c {
+	if s.home[o] == Nowhere || s.home[o] == c {
+		return
+	}
+	if s.lingers[o] && sign > 0 {
+		s.found[o] = int32(len(s.gone))
+		s.gone = append(s.gone, o)
+	} else if s.lingers[o] {
+		last, i := s.gone[len(s.gone)-1], s.found[o]
+		s.gone[i], s.found[last] = last, i
+		s.gone = s.gone[:len(s.gone)-1]
+	}
+	if s.unrest == 0 {
 		return
 	}
 	before := s.awayMost

@@ -158,7 +158,8 @@ func TestMovesKeepCapacityAndTheRecord(t *testing.T) {
 		p, at := random(r, shape{3 + r.IntN(5), 10 + r.IntN(20), 1 + r.IntN(3), 1 + r.IntN(4), r.IntN(6), true})
 		s := &island{state: newState(compile(p), at), dice: dice(seed)}
 		least := Result{s.violations, s.cost}
-		moves := []func(int64) bool{s.shift, s.swap, s.chain, s.ruin}
+		errand := func(limit int64) bool { return len(s.gone) > 0 && s.errand(limit) }
+		moves := []func(int64) bool{s.shift, s.swap, s.chain, errand, s.ruin}
 		for i := range 1500 {
 			room := slices.Clone(s.free)
 			moved := moves[i%len(moves)](r.Int64N(300))
@@ -178,6 +179,12 @@ func TestMovesKeepCapacityAndTheRecord(t *testing.T) {
 				}
 				if got := Evaluate(p, s.at); got != now {
 					t.Fatalf("seed %d: the state says %+v, from scratch %+v", seed, now, got)
+				}
+				for o := range s.at {
+					away := s.lingers[o] && s.at[o] != s.home[o]
+					if slices.Contains(s.gone, int32(o)) != away {
+						t.Fatalf("seed %d: object %d is away from a home that it occupies: %v, and the state says the contrary", seed, o, away)
+					}
 				}
 			}
 		}
