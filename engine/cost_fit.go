@@ -85,12 +85,11 @@ func (h *History) Ratios() (out []int32) {
 	return out
 }
 
-// learn takes in how long a move that succeeded took. One that
-// was not timed teaches nothing, nor one of which it was not known how many others
-// would share its way.
-func (h *History) learn(r *ActionRecord) {
+// learn takes in how long a move that succeeded took at a line rate. One that was
+// not timed teaches nothing, nor one whose rate is not known.
+func (h *History) learn(r *ActionRecord, mbps float64) {
 	a, e := &r.Action, &r.Action.Estimate
-	if r.TookS <= 0 || e.Mbps <= 0 || e.ExpectS <= 0 {
+	if r.TookS <= 0 || mbps <= 0 {
 		return
 	}
 	key := NewMoveFit(DefaultCostModel())
@@ -108,7 +107,7 @@ func (h *History) learn(r *ActionRecord) {
 	if !ok {
 		h.Fits = slices.Insert(h.Fits, i, key)
 	}
-	h.Fits[i].Learn(e.LineSeconds(), float64(r.TookS))
+	h.Fits[i].Learn(e.mbit()/mbps, float64(r.TookS))
 	h.Fits[i].At = r.Ended
 }
 
@@ -118,10 +117,10 @@ func (e *Estimate) Expected() int64 { return cmp.Or(e.ExpectS, e.Seconds) }
 
 // LineSeconds is how long the bytes of a move take at the rate that it is expected
 // to get, if all of that is payload.
-func (e *Estimate) LineSeconds() float64 {
-	const mbitPerMiB = 8.388608
-	return float64(e.MemoryMiB+e.DiskMiB) * mbitPerMiB / float64(max(e.Mbps, 1))
-}
+func (e *Estimate) LineSeconds() float64 { return e.mbit() / float64(max(e.Mbps, 1)) }
+
+// mbit is what a move has to send: 1 MiB is 8.388608 Mbit.
+func (e *Estimate) mbit() float64 { return float64(e.MemoryMiB+e.DiskMiB) * 8.388608 }
 
 // NewMoveFit is a fit that has learnt nothing: the model itself.
 func NewMoveFit(m CostModel) MoveFit {
@@ -145,7 +144,7 @@ func (f *MoveFit) Learn(line, actual float64) {
 		f.Var = firstDoubt()
 	}
 	off, sd := actual-said, max(noise*said, noiseS)
-	r := float64(sd*sd) * max(1, math.Abs(off)/max(outlier*said, noiseS))
+	r := float64(sd*sd) / weight(off, max(outlier*said, noiseS))
 	p := f.Var
 	a, b := p[0]+float64(p[1]*line), p[1]+float64(p[2]*line)
 	s := a + float64(b*line) + r
@@ -156,6 +155,12 @@ func (f *MoveFit) Learn(line, actual float64) {
 	k := min(1/forget, setupDoubt*setupDoubt/max(p[0], 1e-12), slowDoubt*slowDoubt/max(p[2], 1e-12))
 	f.Var = [3]float64{max(p[0], 0) * k, p[1] * k, max(p[2], 0) * k}
 }
+
+// weight is how much a move teaches that is off by so much.
+func weight(off, least float64) float64 { return 1 / max(1, math.Abs(off)/least) }
+
+// Weight is how much a move teaches that is off by such a part of its duration.
+func Weight(off float64) float64 { return weight(off, outlier) }
 
 // elsewhere reports whether the last moves were all off to one side by more than
 // they scatter: none of them is an outlier then, what they run on has changed.

@@ -6,12 +6,28 @@ import (
 	"testing"
 )
 
-// moved is a timed move of so many MiB at 1,000 Mbit/s.
+// pair are hosts of two sites, and a link of 1,000 Mbit/s between these.
+func pair(at Unix) *Snapshot {
+	return &Snapshot{
+		At: at, Sites: []Site{{ID: "a"}, {ID: "b"}}, Hosts: []Host{{ID: "h0", Site: 0, NICMbps: 10_000}, {ID: "h1", Site: 1, NICMbps: 10_000}},
+		Links: []Link{{A: 0, B: 1, Mbps: 1000}},
+	}
+}
+
+// moved is a timed move of so many MiB that had the link for itself.
 func moved(to SiteID, mib, took int64) ActionRecord {
 	return ActionRecord{
-		Action: Action{Kind: Move, From: Place{Site: "a"}, To: Place{Site: to}, Estimate: Estimate{MemoryMiB: mib, Mbps: 1000, ExpectS: 9}},
-		State:  StateSucceeded, TookS: took, Ended: 1000,
+		Action: Action{Kind: Move, From: Place{Site: "a", Host: "h0"}, To: Place{Site: to, Host: "h1"}, Estimate: Estimate{MemoryMiB: mib, Mbps: 1000, ExpectS: 9}},
+		State:  StateSucceeded, TookS: took, Started: 1000 - Unix(took), Ended: 1000,
 	}
+}
+
+// fold carries history over moves that ended by some moment while others go on.
+func fold(h *History, at Unix, open []ActionRecord, ended ...ActionRecord) *History {
+	s := pair(at)
+	out := Fold(h, s, ended, Thresholds{})
+	NoteMoves(h, out, s, open, ended)
+	return out
 }
 
 // took is how long the world of these tests takes: 3 s, and 90 % of the rate.
@@ -28,7 +44,7 @@ func TestFitFindsWhatIsHidden(t *testing.T) {
 		if i%12 == 11 {
 			actual *= 5 // one that got stuck
 		}
-		h = Fold(h, &Snapshot{At: Unix(i)}, []ActionRecord{moved("b", mib, actual)}, Thresholds{})
+		h = fold(h, Unix(i), nil, moved("b", mib, actual))
 	}
 	f := h.Fit("a", "b", "")
 	if f == nil {
@@ -67,18 +83,18 @@ func TestFitFollowsChange(t *testing.T) {
 func TestOnlyTimedMovesTeach(t *testing.T) {
 	untimed, failed, host := moved("b", 1000, 0), moved("b", 1000, 9), moved("b", 1000, 9)
 	failed.State, host.Action.Kind = StateFailed, Standby
-	if h := Fold(&History{}, &Snapshot{}, []ActionRecord{untimed, failed, host}, Thresholds{}); len(h.Fits) != 0 {
+	if h := fold(&History{}, 0, nil, untimed, failed, host); len(h.Fits) != 0 {
 		t.Errorf("learnt: %+v", h.Fits)
 	}
 }
 
 func TestFoldLeavesFitsOfItsArgumentAlone(t *testing.T) {
-	one := Fold(&History{}, &Snapshot{}, []ActionRecord{moved("b", 1000, 20)}, Thresholds{})
+	one := fold(&History{}, 0, nil, moved("b", 1000, 20))
 	before, err := Encode(one)
 	if err != nil {
 		t.Fatal(err)
 	}
-	Fold(one, &Snapshot{}, []ActionRecord{moved("b", 1000, 90), moved("a", 1, 1)}, Thresholds{})
+	fold(one, 0, nil, moved("b", 1000, 90), moved("a", 1, 1))
 	if after, err := Encode(one); err != nil || string(after) != string(before) {
 		t.Errorf("it was\n%s, and is\n%s, %v", before, after, err)
 	}
@@ -89,7 +105,7 @@ func TestFitsAreBounded(t *testing.T) {
 	for i := range maxFits + 9 {
 		r := moved(SiteID(fmt.Sprintf("site-%d", i*7919%1000)), 1000, 20)
 		r.Ended = Unix(1000 + i)
-		h = Fold(h, &Snapshot{}, []ActionRecord{r}, Thresholds{})
+		h = fold(h, 0, nil, r)
 	}
 	if len(h.Fits) != maxFits {
 		t.Fatalf("%d fits, want %d", len(h.Fits), maxFits)

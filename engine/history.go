@@ -178,6 +178,8 @@ type History struct {
 	Rails RailState `json:"rails,omitzero"` // what the rails remember
 	// Fits are how long moves really take, sorted by what they are about.
 	Fits []MoveFit `json:"fits,omitempty"`
+	// Flows are what the moves under way have had of interfaces and links, sorted by action.
+	Flows []Flow `json:"flows,omitempty"`
 }
 
 // Host returns what is remembered of the host, or an empty memory.
@@ -229,7 +231,7 @@ type Thresholds struct {
 func Fold(h *History, s *Snapshot, ended []ActionRecord, low Thresholds) *History {
 	const day = 86_400
 	at := s.At
-	out := &History{At: at, Cycles: h.Cycles + 1, Census: h.Census, Quarantine: slices.Clone(h.Quarantine), Stops: h.Stops, Rails: h.Rails, Fits: slices.Clone(h.Fits), Hosts: make([]HostHistory, 0, len(s.Hosts)), VMs: make([]VMHistory, 0, len(s.VMs))}
+	out := &History{At: at, Cycles: h.Cycles + 1, Census: h.Census, Quarantine: slices.Clone(h.Quarantine), Stops: h.Stops, Rails: h.Rails, Fits: slices.Clone(h.Fits), Flows: h.Flows, Hosts: make([]HostHistory, 0, len(s.Hosts)), VMs: make([]VMHistory, 0, len(s.VMs))}
 	for _, sp := range h.Spent {
 		if at-sp.At < day {
 			out.Spent = append(out.Spent, sp)
@@ -367,9 +369,6 @@ func (h *History) apply(r *ActionRecord) {
 		h.Spent = append(h.Spent, Spend{At: r.Started, Kind: a.Kind, Site: a.From.Site, Demand: a.Demand.Kind != ""})
 	}
 	if a.Kind == Move {
-		if r.State == StateSucceeded {
-			h.learn(r)
-		}
 		i, ok := findPtr(h.VMs, a.VM, func(x *VMHistory) VMID { return x.ID })
 		if !ok {
 			return

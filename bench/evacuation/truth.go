@@ -215,7 +215,9 @@ func foresee(seed uint64, left int) (ends []float64, at float64, ok bool) {
 		var ended []engine.ActionRecord
 		in.Snapshot, ended = t.carry(in.Snapshot, p, some)
 		in.Now, in.Cycle, in.Open = in.Snapshot.At, in.Cycle+1, t.open()
-		in.History = engine.Fold(in.History, in.Snapshot, ended, in.Config.Low)
+		past := in.History
+		in.History = engine.Fold(past, in.Snapshot, ended, in.Config.Low)
+		engine.NoteMoves(past, in.History, in.Snapshot, in.Open, ended)
 		p = plan.Build(in)
 	}
 	ends = plan.Ends(in, p)

@@ -330,6 +330,7 @@ func (l *Loop) once(ctx context.Context, now time.Time) error {
 	l.history = engine.Fold(past, s, ended, l.Config.Low)
 	l.history.Census = census
 	engine.NoteForeign(past, l.history, s, l.Executor.Open(), ended)
+	engine.NoteMoves(past, l.history, s, l.Executor.Open(), ended)
 	l.released = nil
 	for i := range ended {
 		l.folded = append(l.folded, ended[i].Action.ID)

@@ -19,7 +19,9 @@ func (l *Loop) Dry(ctx context.Context, level engine.Mode, choose func(*engine.S
 	if err != nil {
 		return engine.Input{}, nil, fmt.Errorf("collect: %w", err)
 	}
-	l.history = engine.Fold(l.history, s, l.Executor.Ended(), l.Config.Low)
+	past, ended := l.history, l.Executor.Ended()
+	l.history = engine.Fold(past, s, ended, l.Config.Low)
+	engine.NoteMoves(past, l.history, s, l.Executor.Open(), ended)
 	w := &work{l: l, view: l.view(now, s), start: now}
 	if w.decision, err = l.Policy.Evaluate(ctx, w.view); err != nil {
 		return engine.Input{}, nil, fmt.Errorf("evaluate policies: %w", err)

@@ -176,8 +176,8 @@ func (x *certifier) makespan() {
 		for _, p := range x.f.pipes[n] {
 			least = min(least, x.f.rate[p])
 		}
-		rest := 1 - x.f.begun[n]
-		secs := rest * (x.f.fixed[n] + x.f.mbit[n]/least)
+		rest := x.f.rest(n, 1)
+		secs := x.f.fixed[n] + rest*x.f.mbit[n]/least
 		x.bindsBy(secs, x.f.acts[n].Name)
 		cost := x.in.Config.Limits.Cost[x.f.acts[n].Class()]
 		for _, p := range x.f.pipes[n] {

@@ -73,8 +73,12 @@ func (x *certifier) lasts() []float64 {
 		}
 		latest := 0.0
 		times := x.f.run(func(i int32) float64 {
-			e := &x.f.acts[i].Estimate
-			return kinds[kind[i]].ratio(e.LineSeconds(), random)
+			k, line := &kinds[kind[i]], x.f.acts[i].Estimate.LineSeconds()
+			ratio := k.ratio(line, random)
+			for n := 0; n < 8 && ratio <= x.f.begun[i]; n++ { // it is not over yet
+				ratio = k.ratio(line, random)
+			}
+			return ratio
 		})
 		for _, a := range x.act {
 			if a >= 0 {
@@ -90,22 +94,17 @@ func (x *certifier) lasts() []float64 {
 // A kindError is by how much moves of one kind last longer than expected, or
 // shorter, in a simulation. All of them share how far off the fit may be: its
 // parameters are drawn with the doubt that is left, as its errors have shown it. Each
-// has an error of its own, of a share of those that are remembered: these are but a
-// sample, and drawn in rows, since what runs beside one another errs together.
+// has an error of its own, of those that are remembered.
 type kindError struct {
-	fit    *engine.MoveFit // nil: the errors of all kinds are taken
-	seen   []float64
-	drawn  []float64
-	common bool       // all moves are off by the same: how far off the expectation is was never seen
-	width  float64    // by how much a remembered value is smoothed, since so few have gaps and ends that the truth has not
-	doubt  [3]float64 // of set-up, of both, of slowness: how far each may be off for two draws (Cholesky)
+	fit    *engine.MoveFit // nil: none has ended
+	seen   []float64       // errors of single moves
+	common []float64       // errors that all share, where how far off the expectation is was never seen
+	width  float64         // by how much a remembered value is smoothed, since so few have gaps and ends that the truth has not
+	doubt  [3]float64      // of set-up, of both, of slowness: how far each may be off for two draws (Cholesky)
+	off    float64         // drawn, as are
 	setup  float64
 	slow   float64
 }
-
-// row is how many errors are drawn in a row: those of one or two moves at a time to
-// each end of a way.
-const row = 4
 
 // kinds are the errors by kind of move, and by action which of them is its own. Of
 // a kind of which too few moves have ended the errors of all kinds are taken, and
@@ -130,36 +129,35 @@ func (x *certifier) kinds() (kinds []kindError, kind []int32) {
 }
 
 func (x *certifier) kindError(fit *engine.MoveFit) kindError {
-	var list []int32
-	e := kindError{}
+	e := kindError{fit: fit, seen: []float64{1}, off: 1}
+	list := x.in.History.Ratios()
 	if fit != nil && len(fit.Real) >= fewErrors {
 		// The newest half, at least: what came before taught the fit.
-		list, e.fit = fit.Real[:max(fewErrors, len(fit.Real)/2)], fit
-	} else {
-		list = x.in.History.Ratios()
+		list = fit.Real[:max(fewErrors, len(fit.Real)/2)]
 	}
-	if e.common = len(list) < fewErrors; e.common {
-		for i := -20; i <= 20; i++ { // evenly spread, with that mean deviation from 1
-			e.seen = append(e.seen, 1+float64(i)*publishedError/10_000)
-		}
+	if len(list) < fewErrors {
+		e.fit = nil
 	} else {
 		e.learn(list)
 	}
-	e.drawn = make([]float64, len(e.seen))
+	if e.fit == nil {
+		for i := -20; i <= 20; i++ { // evenly spread, with that mean deviation from 1
+			e.common = append(e.common, 1+float64(i)*publishedError/10_000)
+		}
+	}
 	return e
 }
 
-// learn takes in the errors of finished moves, one after another.
+// learn takes in the errors of finished moves.
 func (e *kindError) learn(list []int32) {
-	var sum, squares, next float64
-	for i, r := range list {
+	e.seen = e.seen[:0]
+	var sum, squares, taught float64
+	for _, r := range list {
 		v := float64(r) / 1000
 		e.seen = append(e.seen, v)
 		sum += v
 		squares += float64(v * v)
-		if i > 0 {
-			next += float64(v * e.seen[i-1])
-		}
+		taught += engine.Weight(v - 1)
 	}
 	n := float64(len(list))
 	mean := sum / n
@@ -168,9 +166,8 @@ func (e *kindError) learn(list []int32) {
 	if e.fit == nil {
 		return
 	}
-	// The fit takes errors to be independent and of a certain size.
-	alike := min(max((next/(n-1)-float64(mean*mean))/max(variance, 1e-9), 0), 0.8)
-	k := variance / (fitNoise * fitNoise) * (1 + alike) / (1 - alike)
+	// The fit takes errors to be of a certain size, and lets the large teach less.
+	k := math.Pi / 2 * variance / (fitNoise * fitNoise) * taught / n
 	v := e.fit.Var
 	e.doubt[0] = math.Sqrt(max(v[0]*k, 0))
 	if e.doubt[0] > 0 {
@@ -183,29 +180,20 @@ func (e *kindError) learn(list []int32) {
 const fitNoise = 0.1
 
 func (e *kindError) redraw(random func(int64) int64) {
-	for i := range e.drawn {
-		if i%row == 0 || e.common {
-			e.drawn[i] = e.seen[random(int64(len(e.seen)))]
-		} else {
-			k := slices.Index(e.seen, e.drawn[i-1]) + 1
-			e.drawn[i] = e.seen[k%len(e.seen)]
-		}
-		if e.common {
-			e.drawn[i] = e.drawn[0]
-		}
+	if e.fit == nil {
+		e.off = e.common[random(int64(len(e.common)))]
+		return
 	}
-	if e.fit != nil {
-		// Student's distribution: how large errors are was learnt from as few.
-		squares, free := 0.0, max(len(e.seen)-2, 1)
-		for range free {
-			x := normal(random)
-			squares += float64(x * x)
-		}
-		t := math.Sqrt(float64(free) / squares)
-		a, b := normal(random)*t, normal(random)*t
-		e.setup = max(e.fit.SetupS+float64(e.doubt[0]*a), 0)
-		e.slow = max(e.fit.Slow+float64(e.doubt[1]*a)+float64(e.doubt[2]*b), e.fit.Slow/4)
+	// Student's distribution: how large errors are was learnt from as few.
+	squares, free := 0.0, max(len(e.seen)-2, 1)
+	for range free {
+		x := normal(random)
+		squares += float64(x * x)
 	}
+	t := math.Sqrt(float64(free) / squares)
+	a, b := normal(random)*t, normal(random)*t
+	e.setup = max(e.fit.SetupS+float64(e.doubt[0]*a), 0)
+	e.slow = max(e.fit.Slow+float64(e.doubt[1]*a)+float64(e.doubt[2]*b), e.fit.Slow/4)
 }
 
 // normal draws from the standard normal distribution, nearly: twelve of a die that
@@ -220,8 +208,8 @@ func normal(random func(int64) int64) float64 {
 
 // ratio is for a move whose bytes take so many seconds at the line rate.
 func (e *kindError) ratio(line float64, random func(int64) int64) float64 {
-	r := e.drawn[random(int64(len(e.drawn)))]
-	r = max(r+float64(e.width*(float64(random(2001)-1000)/1000)), e.drawn[0]/10)
+	r := e.seen[random(int64(len(e.seen)))]
+	r = e.off * max(r+float64(e.width*(float64(random(2001)-1000)/1000)), r/10)
 	if e.fit != nil {
 		r *= (e.setup + float64(e.slow*line)) / max(e.fit.SetupS+float64(e.fit.Slow*line), 1)
 	}

@@ -72,12 +72,34 @@ func newFluid(in *engine.Input, actions []engine.Action) *fluid {
 		if o.State.Terminal() {
 			continue
 		}
-		if o.Started != 0 && o.Action.Estimate.Seconds > 0 {
-			f.begun[k] = min(max(float64(in.Now-o.Started)/float64(o.Action.Estimate.Seconds), 0), 1)
-		}
+		f.underway(k, o)
 		k++
 	}
 	return f
+}
+
+// overdue is the share of its bytes that a move under way is taken to have left at
+// least: what it has had says that it should be over, and it is not.
+const overdue = 0.05
+
+// underway takes off what action i, which is under way, has behind it.
+func (f *fluid) underway(i int, o *engine.ActionRecord) {
+	in := f.in
+	if had, ok := in.History.Flow(o.Action.ID); ok && f.mbit[i] > 0 {
+		f.fixed[i] = max(float64(had.Since-in.Now), 0)
+		f.begun[i] = had.Mbit * float64(in.Config.Cost.EfficiencyPct) / 100 / f.mbit[i]
+		return
+	}
+	if o.Started != 0 && o.Action.Estimate.Seconds > 0 {
+		f.begun[i] = min(max(float64(in.Now-o.Started)/float64(o.Action.Estimate.Seconds), 0), 1)
+		f.fixed[i] *= 1 - f.begun[i]
+	}
+}
+
+// rest is the share of its bytes that action i has left when it sends k times as many
+// as it should.
+func (f *fluid) rest(i int32, k float64) float64 {
+	return max(k-f.begun[i], overdue*min(f.begun[i], 1))
 }
 
 // plumb finds what action i flows through. links is the index of the first link.
@@ -204,11 +226,11 @@ type fluidRun struct {
 const grain = 1e-6
 
 func (x *fluidRun) begin(i int32) {
-	k := 1 - x.begun[i]
+	k := 1.0
 	if x.stretch != nil {
-		k *= x.stretch(i)
+		k = x.stretch(i)
 	}
-	x.starts[i], x.left[i] = x.now, x.mbit[i]*k
+	x.starts[i], x.left[i] = x.now, x.mbit[i]*x.rest(i, k)
 	x.at(i, x.now+float64(x.fixed[i]*k))
 }
 

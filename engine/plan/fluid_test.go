@@ -100,11 +100,11 @@ type dumbRun struct {
 }
 
 func (x *dumbRun) begin(i int32) {
-	k := 1 - x.begun[i]
+	k := 1.0
 	if x.stretch != nil {
-		k *= x.stretch(i)
+		k = x.stretch(i)
 	}
-	x.on = append(x.on, stream{act: i, wait: x.fixed[i] * k, left: x.mbit[i] * k})
+	x.on = append(x.on, stream{act: i, wait: x.fixed[i] * k, left: x.mbit[i] * x.rest(i, k)})
 }
 
 const (
