@@ -303,7 +303,25 @@ type Effect struct {
 	LowerBoundS   int64 `json:"lower_bound_s,omitzero"` // no schedule can be shorter
 	VMsAtDeadline int64 `json:"vms_at_deadline,omitzero"`
 
-	Power PowerCost `json:"power,omitzero"`
+	Power  PowerCost `json:"power,omitzero"`
+	Wishes WishGain  `json:"wishes,omitzero"`
+}
+
+// A WishGain is what wishes for places are worth while their choices are expected to
+// hold, the cost of the moves deducted, micro-euros, as foreseen before hosts are
+// chosen: those that the plan grants, and no more than the bound could be granted by any
+// plan for the same moment, whose moves wait for nobody to leave.
+type WishGain struct {
+	Granted int64 `json:"granted"`
+	Bound   int64 `json:"bound"`
+}
+
+// SharePct is how much of what is possible the plan grants.
+func (g WishGain) SharePct() float64 {
+	if g.Bound <= 0 {
+		return 100
+	}
+	return float64(g.Granted) * 100 / float64(g.Bound)
 }
 
 // A PowerCost is what the power of the clusters costs in which hosts may sleep,

@@ -190,6 +190,9 @@ func printPlan(w io.Writer, in engine.Input, p *engine.Plan) error {
 		line("power where hosts may sleep: %.4f EUR/h now, %.4f with this plan, at least %.4f: %.1f %% of the possible saving, cost at most %.2f %% above the least",
 			float64(x.Start)/1e6, float64(x.Planned)/1e6, float64(x.Bound)/1e6, x.SharePct(), x.GapPct())
 	}
+	if x := p.Effect.Wishes; x.Bound > 0 {
+		line("wishes for places: %.4f EUR while they are expected to hold, of at most %.4f that any plan could grant now: %.1f %%", float64(x.Granted)/1e6, float64(x.Bound)/1e6, x.SharePct())
+	}
 	for _, c := range plan.Certify(in, p) {
 		b.WriteString("\n")
 		writeCertificate(&b, &c)

@@ -102,6 +102,7 @@ type builder struct {
 	goneBy  [][]int32   // by host: the actions that do so
 	ejected [][]int32   // by host that stays on: VMs that the search sends away to make room
 	power   engine.PowerCost
+	granted engine.WishGain
 	stuck   []int32 // VMs of overloaded hosts that no host has room for as things stand
 	left    engine.BudgetLeft
 	wishes  int32 // moves outside demands still allowed in this cycle

@@ -40,6 +40,9 @@ func (b *builder) compileOpen() {
 			b.dest[v] = to
 			b.soonOn[to] += b.soon(v)
 			b.arrive(v, to)
+			if k := b.linkIndex(b.s.VMSite(v), b.s.Hosts[to].Site); k >= 0 && b.s.VMSite(v) != b.s.Hosts[to].Site {
+				b.queue[k] += a.Estimate.MemoryMiB + a.Estimate.DiskMiB
+			}
 		}
 	}
 	b.left.MovesHour, b.left.MovesDay = max(b.left.MovesHour, 0), max(b.left.MovesDay, 0)

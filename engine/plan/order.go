@@ -177,7 +177,7 @@ func (k *clock) wan(link int32) lanes {
 // effect sums up what the plan achieves, and names the demands that will be late.
 func (b *builder) effect(p *engine.Plan, ends []int64) {
 	e := &p.Effect
-	e.Power = b.power
+	e.Power, e.Wishes = b.power, b.granted
 	host, link := make([]int64, len(b.s.Hosts)), make([]int64, len(b.s.Links))
 	for i := range p.Actions {
 		a, x := &p.Actions[i], &b.acts[i]

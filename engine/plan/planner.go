@@ -329,7 +329,7 @@ func (b *builder) start(x *news) {
 	b.stirred, b.wide, b.stuck = b.stirred[:0], false, b.stuck[:0]
 	b.unseen, b.demands, b.doomedSite, b.order, b.asleep = nil, nil, 0, nil, nil
 	b.said = map[reason]string{}
-	b.astir, b.evaluated, b.power, b.wishes, b.budgetName = false, 0, engine.PowerCost{}, 0, ""
+	b.astir, b.evaluated, b.power, b.granted, b.wishes, b.budgetName = false, 0, engine.PowerCost{}, engine.WishGain{}, 0, ""
 	b.actions, b.acts, b.holds = nil, b.acts[:0], make([]engine.Hold, 0, b.heldBefore)
 }
 

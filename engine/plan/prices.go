@@ -13,6 +13,7 @@ import "math"
 type market struct {
 	capacity []float64 // by row; less than 0 where at least so much must be used
 	items    []item
+	work     int // bounds the ascent; 0: a second for the largest sites
 }
 
 // An item is VMs that are worth something only together.
@@ -39,16 +40,19 @@ type use struct {
 	amount float64
 }
 
-// rounds bounds the ascent: prices hardly move after some hundred steps, and the
-// time for the largest sites stays below a second.
+// rounds bounds the ascent: prices hardly move after some hundred steps, and what
+// it takes stays below the market's work.
 func (m *market) rounds() int {
-	work := 0
+	work, most := 0, m.work
+	if most == 0 {
+		most = 60_000_000
+	}
 	for i := range m.items {
 		for k := range m.items[i].members {
 			work += 4 * len(m.items[i].members[k].options)
 		}
 	}
-	return min(max(60_000_000/max(work, 1), 80), 600)
+	return min(max(most/max(work, 1), 80), 600)
 }
 
 // bound raises prices from zero by subgradient steps toward the target, a value
@@ -85,26 +89,29 @@ func (m *market) bound(target float64) (float64, []float64) {
 	return least, best
 }
 
-// step moves the prices along the deflected subgradient, scaled by capacity.
+// step moves the prices along the deflected subgradient, scaled by capacity: along
+// the plain one where the other leads to prices below zero alone.
 func (m *market) step(price, dir, used []float64, gap float64) bool {
-	const deflect = 0.3
-	norm := 0.0
-	for r := range price {
-		scale := max(math.Abs(m.capacity[r]), 1e-9)
-		g := (used[r] - m.capacity[r]) / scale
-		dir[r] = float64(deflect*g) + float64((1-deflect)*dir[r])
-		if price[r] > 0 || dir[r] > 0 {
-			norm += float64(dir[r] * dir[r])
+	for _, deflect := range [2]float64{0.3, 1} {
+		norm := 0.0
+		for r := range price {
+			scale := max(math.Abs(m.capacity[r]), 1e-9)
+			g := (used[r] - m.capacity[r]) / scale
+			dir[r] = float64(deflect*g) + float64((1-deflect)*dir[r])
+			if price[r] > 0 || dir[r] > 0 {
+				norm += float64(dir[r] * dir[r])
+			}
 		}
+		if norm == 0 {
+			continue
+		}
+		for r := range price {
+			scale := max(math.Abs(m.capacity[r]), 1e-9)
+			price[r] = max(0, price[r]+float64(gap/norm*dir[r])/scale)
+		}
+		return true
 	}
-	if norm == 0 {
-		return false
-	}
-	for r := range price {
-		scale := max(math.Abs(m.capacity[r]), 1e-9)
-		price[r] = max(0, price[r]+float64(gap/norm*dir[r])/scale)
-	}
-	return true
+	return false
 }
 
 // dual is the bound at the prices, and what the items would then use of each row.

@@ -22,6 +22,7 @@ func TestProperty05Bounds(t *testing.T) {
 	t.Run("saving by simplex", savingBySimplex)
 	t.Run("rescues by simplex", rescuesBySimplex)
 	t.Run("markets by simplex", marketsBySimplex)
+	t.Run("every grant", everyGrant)
 }
 
 // A program is a linear one: the most that value x comes to, where every row holds

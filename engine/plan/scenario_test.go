@@ -528,5 +528,8 @@ func renderPlan(p *engine.Plan) string {
 	}
 	e := p.Effect
 	fmt.Fprintf(&b, "effect %d W, %d micro-EUR/h, once %d, makespan %d s >= %d s, %d VMs by their deadline\n", e.PowerW, e.MicroEURPerH, e.CostMicroEUR, e.MakespanS, e.LowerBoundS, e.VMsAtDeadline)
+	if e.Wishes.Bound > 0 {
+		fmt.Fprintf(&b, "wishes granted %d of at most %d\n", e.Wishes.Granted, e.Wishes.Bound)
+	}
 	return b.String()
 }

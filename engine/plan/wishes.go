@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"cmp"
 	"slices"
 
 	"heliostat/engine"
@@ -58,12 +57,33 @@ func (b *builder) siteView() siteView {
 }
 
 // wishStage moves VMs to where policies would rather have them, as far as it is
-// worth it, the best gain for the bytes first.
+// worth it.
 func (b *builder) wishStage() {
 	view := b.siteView()
 	if !view.any && len(b.d.Prefers) == 0 {
 		return
 	}
+	m, bids := b.compete(b.wishList(&view))
+	for i := range bids {
+		if r := b.spent(); !r.ok() {
+			b.tooLate(bids[i:], r, m.aMove(b.c.HoldsS), &view)
+			return
+		}
+		x := &bids[i].wish
+		r := b.grant(x, &view)
+		if r.ok() {
+			b.granted.Granted += x.net
+			continue
+		}
+		b.holdVM(x.v, r, b.wishText(x), engine.Subject{}, b.wishWhy(x, &view))
+		if r.code == engine.HoldReserve || r.code == engine.HoldCapacity || r.code == engine.HoldBandwidth {
+			b.holds[len(b.holds)-1].Worth = m.scarce(b, x)
+		}
+	}
+}
+
+// wishList lists the wishes that are worth it, the best gain for the bytes first.
+func (b *builder) wishList(view *siteView) []wish {
 	b.readTraits()
 	b.wide = true
 	type part struct {
@@ -74,7 +94,7 @@ func (b *builder) wishStage() {
 	parallel.Each(len(out), b.apart(func(n *builder, k int) {
 		p := &out[k]
 		for v := k * partSize; v < min((k+1)*partSize, len(b.s.VMs)); v++ {
-			if w, ok := n.wishOf(int32(v), &view); ok {
+			if w, ok := n.wishOf(int32(v), view); ok {
 				p.wishes = append(p.wishes, w)
 			}
 		}
@@ -84,48 +104,18 @@ func (b *builder) wishStage() {
 	for i := range out {
 		wishes, b.holds = append(wishes, out[i].wishes...), append(b.holds, out[i].holds...)
 	}
-	slices.SortFunc(wishes, func(x, y wish) int { return cmp.Or(cmp.Compare(y.density, x.density), cmp.Compare(x.v, y.v)) })
-	var crowded []roomless
-	for i := range wishes {
-		if r := b.spent(); !r.ok() {
-			b.tooLate(wishes[i:], r, &view)
-			break
-		}
-		if r := b.grant(&wishes[i], &view); r.code == engine.HoldReserve || r.code == engine.HoldCapacity {
-			crowded = append(crowded, roomless{&wishes[i], len(b.holds) - 1})
-		}
-	}
-	b.priceRoom(crowded)
-}
-
-// A roomless wish is held, at that place in the holds, since there is no room for it.
-type roomless struct {
-	*wish
-	hold int
-}
-
-// priceRoom says what a GiB more at a site would save, had the one of those held for
-// it got it that saves most for what it takes.
-func (b *builder) priceRoom(list []roomless) {
-	perGiB := make([]int64, len(b.s.Sites))
-	for _, x := range list {
-		perGiB[x.site] = max(perGiB[x.site], x.saves*1024/int64(max(b.st.Foot[x.v].MiB, 1)))
-	}
-	for _, x := range list {
-		b.holds[x.hold].Worth = engine.Scarcity{What: "a GiB at site " + string(b.s.Sites[x.site].ID), MicroEURPerH: perGiB[x.site]}
-	}
+	slices.SortFunc(wishes, byDensity)
+	return wishes
 }
 
 // tooLate holds the wishes that came when the budget was used up, for the same reason.
-func (b *builder) tooLate(wishes []wish, r reason, view *siteView) {
+func (b *builder) tooLate(wishes []bid, r reason, worth engine.Scarcity, view *siteView) {
 	held := make([]engine.Hold, len(wishes))
-	best := slices.MaxFunc(wishes, func(x, y wish) int { return cmp.Compare(x.saves, y.saves) })
-	worth := engine.Scarcity{What: "a move", MicroEURPerH: best.saves}
 	parallel.Each(parts(len(wishes)), b.apart(func(n *builder, k int) {
 		lo, hi := k*partSize, min((k+1)*partSize, len(wishes))
 		n.holds = held[lo:lo:hi]
 		for i := lo; i < hi; i++ {
-			n.holdVM(wishes[i].v, r, n.wishText(&wishes[i]), engine.Subject{}, n.wishWhy(&wishes[i], view))
+			n.holdVM(wishes[i].v, r, n.wishText(&wishes[i].wish), engine.Subject{}, n.wishWhy(&wishes[i].wish, view))
 			n.holds[i-lo].Worth = worth
 		}
 	}))
@@ -387,31 +377,43 @@ func (b *builder) anyHost(w *wish) int32 {
 	return engine.None
 }
 
-// grant plans a wish, or holds it and says why.
+// grant plans a wish, or says what binds.
 func (b *builder) grant(x *wish, view *siteView) reason {
-	hold := func(r reason) reason {
-		b.holdVM(x.v, r, b.wishText(x), engine.Subject{}, b.wishWhy(x, view))
-		return r
-	}
 	w := want{v: x.v, demand: engine.None, cluster: x.cluster, host: x.host, avoid: b.leftRecently(x.v)}
 	w.sites = w.sites.With(x.site)
+	if r := b.queueReason(x); !r.ok() {
+		return r
+	}
 	h, r := b.find(&w)
 	if !r.ok() {
 		if r.code == engine.HoldReserve || r.code == engine.HoldCapacity || r.code == engine.HoldUnavailable {
 			b.missed(x)
 		}
-		return hold(r)
+		return r
 	}
 	vm := &b.s.VMs[x.v]
 	storage := b.storageNeeded(&w, h)
 	e := b.estimate(x.v, h, storage, b.diskCopy(&w, h))
 	ledger := account(x.saves, b.moveCost(x.v, vm.Host, h, &e, b.rate(vm.Host, h, storage, false)), b.c.HoldsS)
 	if !worth(ledger, b.c.PaybackS) {
-		return hold(reason{code: engine.HoldWorth, form: ledger.String()})
+		return reason{code: engine.HoldWorth, form: ledger.String()}
 	}
 	b.commit(&w, h, b.wishWhy(x, view), ledger)
 	b.wishes--
 	return reason{}
+}
+
+// queueReason says that a wish would come too late over its link.
+func (b *builder) queueReason(x *wish) reason {
+	k := b.linkIndex(b.s.VMSite(x.v), x.site)
+	if k < 0 || b.s.VMSite(x.v) == x.site || b.s.Links[k].Mbps <= 0 || b.queue[k]+x.mib <= b.linkHolds(k) {
+		return reason{}
+	}
+	l := &b.s.Links[k]
+	return reason{
+		code: engine.HoldBandwidth, stage: stLink, form: "the link %[1]s-%[2]s would have %[3]d GiB to carry with it, and carries %[4]d in the %[5]d s for which a choice is expected to hold",
+		where: string(b.s.Sites[l.A].ID), other: string(b.s.Sites[l.B].ID), a: (b.queue[k] + x.mib) / 1024, b: b.linkHolds(k) / 1024, c: b.c.HoldsS,
+	}
 }
 
 // missed remembers that a wish found no room: a host may be woken for it.
