@@ -43,6 +43,7 @@ func (b *builder) compete(wishes []wish) (*wishMarket, []bid) {
 		m.least += max(0, float64(bids[n+i].net)-m.price[0])
 	}
 	b.granted.Bound = whole(m.least)
+	m.cap(bids[:n])
 	slices.SortStableFunc(bids[:n], func(x, y bid) int {
 		switch {
 		case x.chosen != y.chosen && x.chosen:
@@ -183,6 +184,24 @@ func (m *wishMarket) choose(bids []bid) float64 {
 		}
 	}
 	return value
+}
+
+// cap lowers each price to what the best of those not chosen would pay: where nothing
+// is left to be had, any price above that bounds as well, and says less.
+func (m *wishMarket) cap(bids []bid) {
+	most := make([]float64, len(m.price))
+	for i := range bids {
+		for _, o := range m.items[i].members[0].options {
+			for _, u := range o.uses {
+				if !bids[i].chosen {
+					most[u.row] = max(most[u.row], m.items[i].worth/max(u.amount, 1))
+				}
+			}
+		}
+	}
+	for r := range m.price {
+		m.price[r] = min(m.price[r], most[r])
+	}
 }
 
 // scarce is the dearest of what wish x takes at a place that has none left.

@@ -381,14 +381,14 @@ func (b *builder) anyHost(w *wish) int32 {
 func (b *builder) grant(x *wish, view *siteView) reason {
 	w := want{v: x.v, demand: engine.None, cluster: x.cluster, host: x.host, avoid: b.leftRecently(x.v)}
 	w.sites = w.sites.With(x.site)
-	if r := b.queueReason(x); !r.ok() {
-		return r
-	}
 	h, r := b.find(&w)
 	if !r.ok() {
 		if r.code == engine.HoldReserve || r.code == engine.HoldCapacity || r.code == engine.HoldUnavailable {
 			b.missed(x)
 		}
+		return r
+	}
+	if r = b.queueReason(x); !r.ok() {
 		return r
 	}
 	vm := &b.s.VMs[x.v]
