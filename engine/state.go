@@ -177,6 +177,21 @@ func (t *State) add(v, h, sign int32) {
 	t.On[h] += sign * f.Counts
 }
 
+// Leave is Start for a VM that is not under way and goes to another host without its
+// disks: a planner knows all that.
+func (t *State) Leave(v, to int32) {
+	t.Moved[v] = 1
+	t.add(v, to, 1)
+	t.In[to]++
+}
+
+// Remain takes back a Leave.
+func (t *State) Remain(v, to int32) {
+	t.Moved[v] = 0
+	t.add(v, to, -1)
+	t.In[to]--
+}
+
 // Start reserves what the action needs at its destination. It changes nothing
 // when it returns an error, which wraps [ErrStale] where the fleet is not as
 // the action says. It does not ask whether the destination has room: that is

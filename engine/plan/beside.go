@@ -10,7 +10,6 @@ import (
 // slept is what consolidation planned in one block by itself. Indices of actions
 // count from what was planned before all of them.
 type slept struct {
-	actions   []engine.Action
 	acts      []act
 	holds     []engine.Hold
 	power     engine.PowerCost
@@ -25,7 +24,7 @@ type slept struct {
 // two sites or by room on a datastore, is done after those that have not, in its turn.
 func (b *builder) sleepBeside(blocks []block, evaluations int64) {
 	b.wide = true
-	out, base := make([]slept, len(blocks)), len(b.actions)
+	out, base := make([]slept, len(blocks)), len(b.acts)
 	tied := b.tied(blocks)
 	parallel.Each(len(blocks), func() func(int) {
 		n := b.another()
@@ -68,7 +67,7 @@ func (b *builder) another() *builder {
 	n := *b
 	n.last, n.said, n.mark = lastText{}, map[reason]string{}, scratch{}
 	n.mark.init(b.s)
-	n.actions, n.acts = slices.Clip(b.actions), slices.Clip(b.acts)
+	n.acts = slices.Clip(b.acts)
 	return &n
 }
 
@@ -102,13 +101,13 @@ func (b *builder) tied(blocks []block) []bool {
 
 // sleepOne plans one block on a builder that starts from b.
 func (b *builder) sleepOne(from *builder, x *block) slept {
-	base := len(from.actions)
-	b.actions, b.acts, b.holds = b.actions[:base], b.acts[:base], nil
+	base := len(from.acts)
+	b.acts, b.holds = b.acts[:base], nil
 	b.power, b.evaluated, b.wishes, b.left = engine.PowerCost{}, from.evaluated, from.wishes, from.left
 	b.strayed = false
 	b.putToSleep(x)
 	return slept{
-		actions: slices.Clone(b.actions[base:]), acts: slices.Clone(b.acts[base:]), holds: b.holds, power: b.power,
+		acts: slices.Clone(b.acts[base:]), holds: b.holds, power: b.power,
 		evaluated: b.evaluated - from.evaluated, moves: from.wishes - b.wishes, standbys: from.left.PowerHour - b.left.PowerHour,
 	}
 }
@@ -138,7 +137,7 @@ func (b *builder) join(blocks []block, out []slept, base int) {
 	at, holds := make([]int, len(out)+1), make([]int, len(out)+1)
 	for k := range out {
 		x := &out[k]
-		at[k+1], holds[k+1] = at[k]+len(x.actions), holds[k]+len(x.holds)
+		at[k+1], holds[k+1] = at[k]+len(x.acts), holds[k]+len(x.holds)
 		b.power.Start += x.power.Start
 		b.power.Planned += x.power.Planned
 		b.power.Bound += x.power.Bound
@@ -147,7 +146,7 @@ func (b *builder) join(blocks []block, out []slept, base int) {
 		b.left.PowerHour, b.left.PowerDay = b.left.PowerHour-x.standbys, b.left.PowerDay-x.standbys
 	}
 	first := len(b.holds)
-	b.actions, b.acts = slices.Grow(b.actions, at[len(out)])[:base+at[len(out)]], slices.Grow(b.acts, at[len(out)])[:base+at[len(out)]]
+	b.acts = slices.Grow(b.acts, at[len(out)])[:base+at[len(out)]]
 	b.holds = slices.Grow(b.holds, holds[len(out)])[:first+holds[len(out)]]
 	shift := func(list []int32, by int) {
 		for i := range list {
@@ -159,8 +158,8 @@ func (b *builder) join(blocks []block, out []slept, base int) {
 	parallel.Each(len(out), func() func(int) {
 		return func(k int) {
 			x := &out[k]
-			for i := range x.actions {
-				shift(x.actions[i].After, at[k])
+			for i := range x.acts {
+				shift(x.acts[i].after, at[k])
 				if v := x.acts[i].vm; v >= 0 {
 					b.moved[v] += int32(at[k])
 				}
@@ -170,7 +169,6 @@ func (b *builder) join(blocks []block, out []slept, base int) {
 					shift(b.goneBy[h], at[k])
 				}
 			}
-			copy(b.actions[base+at[k]:], x.actions)
 			copy(b.acts[base+at[k]:], x.acts)
 			copy(b.holds[first+holds[k]:], x.holds)
 		}

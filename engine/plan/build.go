@@ -53,6 +53,7 @@ func (b *builder) stages() {
 	b.wakeStage()
 	b.balanceStage()
 	b.consolidateStage()
+	b.write()
 }
 
 // stopped handles what stops everything. It reports whether nothing may be planned at all.

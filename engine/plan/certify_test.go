@@ -115,6 +115,7 @@ func everyRescue(t *testing.T, seed uint64, in engine.Input, c *engine.Certifica
 	best, most, leave := int64(0), 0, 0
 	var dfs func()
 	dfs = func() {
+		b.write()
 		f := newFluid(&in, b.actions)
 		out, act := r.out(f, f.run(nil))
 		work, value := r.tally(r.works(out))
@@ -154,7 +155,7 @@ func everyRescue(t *testing.T, seed uint64, in engine.Input, c *engine.Certifica
 				if _, x := b.find(&w); !x.ok() {
 					continue
 				}
-				mark := len(b.actions)
+				mark := len(b.acts)
 				b.commit(&w, int32(h), []engine.Why{}, engine.Ledger{})
 				dfs()
 				b.undo(mark)

@@ -109,8 +109,8 @@ type builder struct {
 	// budgetName is which budget ended the wishes.
 	budgetName string
 
-	actions []engine.Action
 	acts    []act
+	actions []engine.Action // the same for others, once all stages are through
 	holds   []engine.Hold
 
 	// A confined builder plans one block of clusters while others do theirs: it may not
@@ -125,12 +125,32 @@ type builder struct {
 	said map[reason]string // what was put into words of budgets, which many hosts share
 }
 
-// An act is what the planner remembers of an action by index.
+// An act is an action by index.
 type act struct {
 	vm, from, to int32 // hosts
 	link         int32
 	demand       int32
-	watts        int64 // change of power
+	mw           int64   // change of power, milliwatts
+	after        []int32 // by index
+	action       *engine.Action
+
+	// Without an action it is a live move inside a cluster, of which there may be very
+	// many: this is all that they do not have in common.
+	pace pace
+	once int64 // micro-euros
+	why  []engine.Why
+}
+
+// A pace is what matters of the estimate of a live move without disks.
+type pace struct {
+	secs, mib  int64
+	stun, mbps int32
+}
+
+func paceOf(e *engine.Estimate) pace { return pace{e.Seconds, e.MemoryMiB, int32(e.StunMS), e.Mbps} }
+
+func (p *pace) estimate() engine.Estimate {
+	return engine.Estimate{Seconds: p.secs, MemoryMiB: p.mib, StunMS: int64(p.stun), Mbps: p.mbps}
 }
 
 // A freezeMark holds indices + 1 of freezes: one that yields to nothing and one

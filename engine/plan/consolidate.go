@@ -18,6 +18,9 @@ type sleeper struct {
 	idle  int64
 	stays bool // it is being evacuated, and VMs stay behind in its cluster
 
+	d  *domain // of its cluster; nil where nothing was searched
+	at int     // which host it is there
+
 	// What the search came to.
 	goes    bool   // it should go to sleep
 	gain    int64  // what that saves for each move
@@ -319,11 +322,11 @@ func (b *builder) choose(list []sleeper) {
 // follow takes what the search of a domain proposes, and notes where it sends the
 // VMs and what each host that goes off saves for each move.
 func (b *builder) follow(list []sleeper, d *domain) {
-	gain := make(map[int32]int64, len(d.hosts))
+	var gain [mostHosts]int64
 	for i, h := range d.hosts {
 		if !d.on.has(i) {
 			b.going[h] = true
-			gain[h] = d.idle[i]
+			gain[i] = d.idle[i]
 		}
 	}
 	for i, v := range d.vms {
@@ -331,15 +334,17 @@ func (b *builder) follow(list []sleeper, d *domain) {
 			continue
 		}
 		b.aim[v], b.stirred = d.hosts[d.at[i]], append(b.stirred, v)
-		if from := d.hosts[d.home[i]]; b.going[from] {
-			gain[from] += d.gain(int32(i), int(d.home[i]), int(d.at[i]))
+		if from := d.home[i]; !d.on.has(int(from)) {
+			gain[from] += d.gain(int32(i), int(from), int(d.at[i]))
 		} else {
-			b.ejected[from] = append(b.ejected[from], v)
+			b.ejected[d.hosts[from]] = append(b.ejected[d.hosts[from]], v)
 		}
 	}
 	for i := range list {
-		if s := &list[i]; b.going[s.h] {
-			s.goes, s.gain = true, max(gain[s.h]/int64(s.vms+1), 1)
+		s := &list[i]
+		k, ok := slices.BinarySearch(d.hosts, s.h)
+		if ok && !d.on.has(k) {
+			s.goes, s.gain, s.d, s.at = true, max(gain[k]/int64(s.vms+1), 1), d, k
 		}
 	}
 }

@@ -75,14 +75,20 @@ type domain struct {
 	surge   int64    // MHz that its VMs may soon ask for
 	net     []int64  // MHz that a host leaves to VMs
 
-	vms   []int32 // that can move; what follows is by index in it
-	size4 []load
-	heavy []int64 // see weight
-	mhz   []int64
-	cost  []int64 // of a move
-	masks []hostSet
-	home  []int16
-	at    []int16 // abroad in another cluster
+	vms     []int32 // that can move; what follows is by index in it
+	size4   []load
+	heavy   []int64 // see weight
+	mhz     []int64
+	cost    []int64 // of a move
+	masks   []hostSet
+	home    []int16
+	at      []int16 // abroad in another cluster
+	first   []int32 // by host, and after the last: the first VM whose home it is
+	limit   []load  // by host: what it may be filled to
+	rate    []int32 // by host: Mbit/s of a move to another that is as fast
+	mw      []int64 // by host: milliwatts of its full load, beyond idling
+	unruled []bool  // by VM: no rule binds it
+	pace    []pace  // by VM: of a move to a host that is as fast as its own
 	// leaves is what the move of a VM to another cluster brings at most, math.MinInt64
 	// for those that can go to none; nil where that is not looked at.
 	leaves []int64
@@ -181,10 +187,18 @@ func (d *domain) readTerms() {
 
 func (d *domain) readHost(h int32) {
 	b, x := d.b, &d.b.s.Hosts[h]
-	d.free = append(d.free, load{
-		int32(int64(x.CPUMHz)*d.pct[0]/100) - b.st.CPU[h], int32(int64(x.MemoryMiB)*d.pct[1]/100) - b.st.Mem[h],
-		int32(int64(x.Cores)*int64(b.c.VCPUPerCoreX10)/10) - b.st.VCPU[h], int32(b.netMHz(h)) - b.soonOn[h],
-	})
+	limit := load{
+		int32(int64(x.CPUMHz) * d.pct[0] / 100), int32(int64(x.MemoryMiB) * d.pct[1] / 100),
+		int32(int64(x.Cores) * int64(b.c.VCPUPerCoreX10) / 10), int32(b.netMHz(h)),
+	}
+	d.limit, d.free = append(d.limit, limit), append(d.free, limit)
+	d.free[len(d.free)-1].take(&load{b.st.CPU[h], b.st.Mem[h], b.st.VCPU[h], b.soonOn[h]}, -1)
+	d.rate = append(d.rate, b.rate(h, h, false, false))
+	mw := int64(0)
+	if x.MaxW > 0 && x.IdleW >= 0 && x.CPUMHz > 0 {
+		mw = int64(x.MaxW-x.IdleW) * 1000
+	}
+	d.mw = append(d.mw, mw)
 	d.net = append(d.net, b.netMHz(h))
 	d.size[0], d.size[1] = append(d.size[0], int64(x.CPUMHz)), append(d.size[1], int64(x.MemoryMiB))
 	cpu, mem := b.itself(h)
@@ -215,7 +229,8 @@ func (d *domain) readVMs() {
 	b := d.b
 	m, kins := masks{d: d, ways: make([]hostSet, len(d.hosts))}, map[kin]int32{}
 	for i, h := range d.hosts {
-		rate := b.rate(h, h, false, false)
+		rate := d.rate[i]
+		d.first = append(d.first, int32(len(d.vms)))
 		fixed, lone := false, false
 		for _, v := range b.s.VMsOn(h) {
 			leave, r := b.movesOff(v, h)
@@ -234,6 +249,7 @@ func (d *domain) readVMs() {
 			n := int32(len(d.vms))
 			d.vms, d.size4 = append(d.vms, v), append(d.size4, load{f.CPUMHz, f.MiB, f.VCPUs, b.soon(v)})
 			d.heavy = append(d.heavy, max(int64(f.CPUMHz)*1_000_000/max(d.size[0][0], 1), int64(f.MiB)*1_000_000/max(d.size[1][0], 1)))
+			d.unruled, d.pace = append(d.unruled, len(b.consOf(v)) == 0), append(d.pace, paceOf(&e))
 			d.mhz, d.cost = append(d.mhz, int64(max(b.s.VMs[v].UsedMHz, 0))), append(d.cost, b.moveCost(v, h, h, &e, rate)*1000)
 			if b.c.Consolidate != engine.ReachCluster {
 				d.kin, d.far = append(d.kin, d.kinOf(v, i, kins)), append(d.far, b.farCost(v, h, b.s.VMs[v].DiskMiB()))
@@ -249,6 +265,7 @@ func (d *domain) readVMs() {
 			d.may.drop(i)
 		}
 	}
+	d.first = append(d.first, int32(len(d.vms)))
 	d.readMates()
 }
 

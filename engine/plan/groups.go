@@ -104,6 +104,7 @@ type scratch struct {
 	cpus     []int64 // of the hosts of one cluster
 	mems     []int64
 	order    []int32
+	leave    []int32
 	siteKeys []siteKey
 }
 

@@ -71,7 +71,7 @@ func (b *builder) wake(h int32, why []engine.Why, demand int32) {
 		a.Demand, a.Deadline = b.demands[demand].subject, b.demands[demand].deadline
 	}
 	b.addHostAction(a, h, demand, int64(max(b.s.Hosts[h].IdleW, 0)))
-	b.waking[h] = int32(len(b.actions))
+	b.waking[h] = int32(len(b.acts))
 	b.rooms[b.s.Hosts[h].Cluster].fresh = false
 }
 
@@ -80,10 +80,10 @@ func (b *builder) wake(h int32, why []engine.Why, demand int32) {
 // Concepts and Use", which measured three to five minutes for a wake.
 const hostActionSeconds = 180
 
-func (b *builder) hostAction(kind engine.ActionKind, h int32, why []engine.Why) engine.Action {
+func (b *builder) hostAction(kind engine.ActionKind, h int32, why []engine.Why) *engine.Action {
 	host := &b.s.Hosts[h]
 	_, moid := engine.SplitRef(host.ID)
-	a := engine.Action{Kind: kind, Name: host.Name, Moid: moid, From: b.place(h), Why: why, Estimate: engine.Estimate{Seconds: hostActionSeconds}}
+	a := &engine.Action{Kind: kind, Name: host.Name, Moid: moid, From: b.place(h), Why: why, Estimate: engine.Estimate{Seconds: hostActionSeconds}}
 	if kind == engine.EnterMaintenance || kind == engine.ExitMaintenance {
 		a.Estimate.Seconds = int64(b.c.Cost.SetupS)
 	}
@@ -109,9 +109,8 @@ func (b *builder) delegate(h int32) (secs, cost int64) {
 }
 
 // addHostAction plans an action on host h that changes its power by so much.
-func (b *builder) addHostAction(a engine.Action, h, demand int32, watts int64) {
-	b.actions = append(b.actions, a)
-	b.acts = append(b.acts, act{vm: engine.None, from: h, to: engine.None, link: engine.None, demand: demand, watts: watts})
+func (b *builder) addHostAction(a *engine.Action, h, demand int32, watts int64) {
+	b.acts = append(b.acts, act{vm: engine.None, from: h, to: engine.None, link: engine.None, demand: demand, mw: watts * 1000, after: a.After, action: a})
 }
 
 // marginal is what the CPU load of VM v costs host h, in milliwatts.
@@ -121,11 +120,6 @@ func (b *builder) marginal(v, h int32) int64 {
 		return 0
 	}
 	return int64(max(b.s.VMs[v].UsedMHz, 0)) * int64(host.MaxW-host.IdleW) * 1000 / int64(host.CPUMHz)
-}
-
-// shiftWatts is by how much the move of v changes the power of both hosts.
-func (b *builder) shiftWatts(v, from, to int32) int64 {
-	return (b.marginal(v, to) - b.marginal(v, from)) / 1000
 }
 
 // energyPerH is what milliwatts cost at a site, in micro-euros an hour; unknown

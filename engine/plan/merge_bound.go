@@ -45,7 +45,7 @@ func (b *builder) value(d *domain) int64 {
 			value += d.gain(int32(i), int(d.home[i]), to)
 			continue
 		}
-		value += d.mhz[i]*(d.slope[d.home[i]]-b.slope(b.dest[v])) - b.actions[b.moved[v]-1].Ledger.CostOnce*1000
+		value += d.mhz[i]*(d.slope[d.home[i]]-b.slope(b.dest[v])) - b.acts[b.moved[v]-1].action.Ledger.CostOnce*1000
 	}
 	return value
 }

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 
 	"heliostat/engine"
+	"heliostat/internal/parallel"
 )
 
 // finish ranks the actions, estimates when each ends, and sums the effect up.
@@ -17,10 +19,7 @@ func (b *builder) finish() *engine.Plan {
 	case b.in.Level < engine.Advise:
 		prefix += "s-" + b.in.Shadow
 	}
-	for i := range b.actions {
-		b.actions[i].ID = fmt.Sprintf("%s-%d", prefix, i+1)
-		b.actions[i].Rank = int32(i)
-	}
+	b.number(prefix)
 	p := &engine.Plan{
 		Cycle: b.in.Cycle, Level: b.in.Level, Shadow: b.in.Shadow, At: b.in.Now, Actions: b.actions, Holds: b.holds, Evaluated: b.evaluated,
 	}
@@ -35,6 +34,46 @@ func (b *builder) finish() *engine.Plan {
 		p.Holds = []engine.Hold{}
 	}
 	return p
+}
+
+// write makes actions of all that was decided.
+func (b *builder) write() {
+	b.actions = make([]engine.Action, len(b.acts))
+	parallel.Each(parts(len(b.acts)), func() func(int) {
+		return func(part int) {
+			for i := part * partSize; i < min((part+1)*partSize, len(b.acts)); i++ {
+				x := &b.acts[i]
+				if x.action != nil {
+					b.actions[i] = *x.action
+				} else {
+					b.describe(&b.actions[i], x)
+				}
+				b.actions[i].After, b.actions[i].Rank = x.after, int32(i)
+			}
+		}
+	})
+}
+
+// describe puts a plain move into words.
+func (b *builder) describe(a *engine.Action, x *act) {
+	vm := &b.s.VMs[x.vm]
+	a.Kind, a.VM, a.Name, a.Moid = engine.Move, vm.ID, vm.Name, vm.Moid
+	a.From, a.To = b.place(x.from), b.place(x.to)
+	a.From.Pool, a.From.Folder, a.To.Pool, a.To.Folder = vm.Pool, vm.Folder, vm.Pool, vm.Folder
+	a.Why, a.Estimate, a.Ledger.CostOnce = x.why, x.pace.estimate(), x.once
+}
+
+// number gives the actions their IDs, which share one text.
+func (b *builder) number(prefix string) {
+	text, at := make([]byte, 0, len(b.actions)*(len(prefix)+8)), make([]int, 1, len(b.actions)+1)
+	for i := range b.actions {
+		text = strconv.AppendInt(append(append(text, prefix...), '-'), int64(i)+1, 10)
+		at = append(at, len(text))
+	}
+	all := string(text)
+	for i := range b.actions {
+		b.actions[i].ID = all[at[i]:at[i+1]]
+	}
 }
 
 // expectMost is the largest plan whose moves are simulated beside one another,
@@ -182,7 +221,7 @@ func (b *builder) effect(p *engine.Plan, ends []int64) {
 	for i := range p.Actions {
 		a, x := &p.Actions[i], &b.acts[i]
 		e.MakespanS = max(e.MakespanS, ends[i])
-		e.PowerW += x.watts
+		e.PowerW += x.mw / 1000
 		e.CostMicroEUR += a.Ledger.CostOnce
 		e.MicroEURPerH += a.Ledger.SavesPerH
 		e.LowerBoundS = max(e.LowerBoundS, a.Estimate.Seconds)

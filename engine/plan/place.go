@@ -239,6 +239,7 @@ func (b *builder) fill(h int32) int64 {
 func (b *builder) commit(w *want, h int32, why []engine.Why, ledger engine.Ledger) {
 	a := b.action(w, h)
 	a.Why, a.Ledger = why, ledger
+	var after []int32
 	from := b.st.Host[w.v]
 	if w.demand >= 0 {
 		dm := &b.demands[w.demand]
@@ -246,37 +247,44 @@ func (b *builder) commit(w *want, h int32, why []engine.Why, ledger engine.Ledge
 		a.Ledger.CostOnce = b.moveCost(w.v, from, h, &a.Estimate, a.Estimate.Mbps)
 	}
 	if b.waking[h] > 0 {
-		a.After = append(a.After, b.waking[h]-1)
+		after = append(after, b.waking[h]-1)
 	}
 	if w.after {
-		a.After = append(a.After, b.goneBy[h]...)
+		after = append(after, b.goneBy[h]...)
 		if x := *w; b.s.Hosts[h].Cluster != b.s.VMCluster(w.v) {
 			x.after = false
 			if r := b.comeReason(&x, b.s.Hosts[h].Cluster); !r.ok() {
-				a.After = append(a.After, b.rooms[b.s.Hosts[h].Cluster].relief.by...)
+				after = append(after, b.rooms[b.s.Hosts[h].Cluster].relief.by...)
 			}
 		}
 	}
 	// The action was made from this very state: Start can not refuse it.
-	if err := b.st.StartMove(&a, w.v, h); err != nil {
+	if err := b.st.StartMove(a, w.v, h); err != nil {
 		panic("plan: " + err.Error())
 	}
-	b.dest[w.v], b.stirred = h, append(b.stirred, w.v)
-	b.soonOn[h] += b.soon(w.v)
 	b.arrive(w.v, h)
-	cost := int64(b.c.Limits.Cost[a.Class()].Host)
-	b.work[h] += a.Estimate.Seconds * cost
+	b.work[h] += b.slotSeconds(a)
 	link := b.linkIndex(b.s.Hosts[from].Site, b.s.Hosts[h].Site)
 	if link >= 0 {
 		b.queue[link] += a.Estimate.MemoryMiB + a.Estimate.DiskMiB
 	}
-	b.actions = append(b.actions, a)
-	b.acts = append(b.acts, act{vm: w.v, from: from, to: h, link: link, demand: w.demand, watts: b.shiftWatts(w.v, from, h)})
-	b.moved[w.v] = int32(len(b.actions))
-	b.sentOff[from]++
+	b.goes(act{vm: w.v, from: from, to: h, link: link, demand: w.demand, mw: b.marginal(w.v, h) - b.marginal(w.v, from), after: after, action: a}, b.soon(w.v))
 	if w.room {
 		b.leaves(w.v, from, 1)
 	}
+}
+
+// goes notes a move of a VM that may soon ask for so many MHz.
+func (b *builder) goes(x act, soon int32) {
+	b.acts = append(b.acts, x)
+	b.dest[x.vm], b.moved[x.vm], b.stirred = x.to, int32(len(b.acts)), append(b.stirred, x.vm)
+	b.soonOn[x.to] += soon
+	b.sentOff[x.from]++
+}
+
+// slotSeconds is how long an action is to keep slots of a host, by their number.
+func (b *builder) slotSeconds(a *engine.Action) int64 {
+	return a.Estimate.Seconds * int64(b.c.Limits.Cost[a.Class()].Host)
 }
 
 // leaves credits a departure (sign 1) to what may come after it, or no longer.
@@ -292,15 +300,24 @@ func (b *builder) leaves(v, from, sign int32) {
 
 // undo takes back the moves planned since mark.
 func (b *builder) undo(mark int) {
-	for i := len(b.actions) - 1; i >= mark; i-- {
+	for i := len(b.acts) - 1; i >= mark; i-- {
 		b.takeBack(i)
 	}
-	b.actions, b.acts = b.actions[:mark], b.acts[:mark]
+	b.acts = b.acts[:mark]
 }
 
 // takeBack frees all that planned move i reserved.
 func (b *builder) takeBack(i int) {
-	a, x := &b.actions[i], &b.acts[i]
+	x := &b.acts[i]
+	b.soonOn[x.to] -= b.soon(x.vm)
+	b.dest[x.vm], b.moved[x.vm] = engine.None, 0
+	b.sentOff[x.from]--
+	a := x.action
+	if a == nil {
+		b.st.Remain(x.vm, x.to)
+		b.work[x.to] -= x.pace.secs * int64(b.c.Limits.Cost[engine.ClassVMotion].Host)
+		return
+	}
 	if err := b.st.AbortMove(a, x.vm, x.to); err != nil {
 		panic("plan: " + err.Error())
 	}
@@ -311,19 +328,16 @@ func (b *builder) takeBack(i int) {
 		b.rooms[c].usedCPU -= int64(b.st.Foot[x.vm].CPUMHz)
 		b.rooms[c].usedMem -= int64(b.st.Foot[x.vm].MiB)
 	}
-	b.work[x.to] -= a.Estimate.Seconds * int64(b.c.Limits.Cost[a.Class()].Host)
+	b.work[x.to] -= b.slotSeconds(a)
 	if x.link >= 0 {
 		b.queue[x.link] -= a.Estimate.MemoryMiB + a.Estimate.DiskMiB
 	}
-	b.soonOn[x.to] -= b.soon(x.vm)
-	b.dest[x.vm], b.moved[x.vm] = engine.None, 0
-	b.sentOff[x.from]--
 }
 
 // action describes the move of w to host h.
-func (b *builder) action(w *want, h int32) engine.Action {
+func (b *builder) action(w *want, h int32) *engine.Action {
 	vm := &b.s.VMs[w.v]
-	a := engine.Action{
+	a := &engine.Action{
 		Kind: engine.Move, VM: vm.ID, Name: vm.Name, Moid: vm.Moid, Cold: vm.Power != engine.VMOn,
 		From: b.place(vm.Host), To: b.place(h), Across: b.s.Hosts[h].VCenter != vm.VCenter, Storage: b.storageNeeded(w, h),
 	}
@@ -337,7 +351,7 @@ func (b *builder) action(w *want, h int32) engine.Action {
 		a.To.Folder = vm.Folder
 	}
 	if a.Storage {
-		b.fillStorage(&a, w, h)
+		b.fillStorage(a, w, h)
 	}
 	if h != vm.Host {
 		a.NICs = b.nics(w.v, h)

@@ -330,7 +330,7 @@ func (b *builder) start(x *news) {
 	b.unseen, b.demands, b.doomedSite, b.order, b.asleep = nil, nil, 0, nil, nil
 	b.said = map[reason]string{}
 	b.astir, b.evaluated, b.power, b.granted, b.wishes, b.budgetName = false, 0, engine.PowerCost{}, engine.WishGain{}, 0, ""
-	b.actions, b.acts, b.holds = nil, b.acts[:0], make([]engine.Hold, 0, b.heldBefore)
+	b.acts, b.actions, b.holds = b.acts[:0], nil, make([]engine.Hold, 0, b.heldBefore)
 }
 
 // readHosts looks over the hosts that may differ.

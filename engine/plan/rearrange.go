@@ -175,7 +175,7 @@ func (d *domain) problem() *search.Problem {
 
 // unload carries out what was found for host h, if that relieves it.
 func (b *builder) unload(h int32) {
-	mark, wishes := len(b.actions), b.wishes
+	mark, wishes := len(b.acts), b.wishes
 	for _, v := range b.byBytes(b.s.VMsOn(h)) {
 		if b.aim[v] >= 0 && b.dest[v] < 0 && !b.bring(v, h, deepest) {
 			break

@@ -14,7 +14,7 @@ import (
 // moves come before all others and fit the slots at once, so that they start
 // together, and the split is the difference of their durations.
 func (b *builder) rejoin() {
-	gone, first := make([]bool, len(b.actions)), make([]bool, len(b.actions))
+	gone, first := make([]bool, len(b.acts)), make([]bool, len(b.acts))
 	for again := true; again; {
 		again = false
 		slots := engine.NewSlots(b.c.Limits, b.s)
@@ -77,9 +77,9 @@ func (b *builder) swift(k *con, slots *engine.Slots, first []bool) bool {
 		if j < 0 || b.s.Hosts[b.acts[j].from].Site == b.s.Hosts[b.acts[j].to].Site {
 			continue
 		}
-		a := &b.actions[j]
+		a := b.acts[j].action
 		if !first[j] {
-			if len(a.After) > 0 || !slots.Fits(a) {
+			if len(b.acts[j].after) > 0 || !slots.Fits(a) {
 				return false
 			}
 			slots.Take(a)
@@ -116,24 +116,24 @@ func (b *builder) compact(gone, first []bool) {
 		return
 	}
 	at := make([]int32, len(gone))
-	actions, acts := make([]engine.Action, 0, len(gone)), make([]act, 0, len(gone))
+	acts := make([]act, 0, len(gone))
 	for _, want := range [2]bool{true, false} {
 		for i := range gone {
 			if gone[i] || first[i] != want {
 				continue
 			}
-			at[i] = int32(len(actions))
-			actions, acts = append(actions, b.actions[i]), append(acts, b.acts[i])
+			at[i] = int32(len(acts))
+			acts = append(acts, b.acts[i])
 		}
 	}
-	b.actions, b.acts = actions, acts
-	for i := range actions {
-		for j := range actions[i].After {
-			actions[i].After[j] = at[actions[i].After[j]]
+	b.acts = acts
+	for i := range acts {
+		for j := range acts[i].after {
+			acts[i].after[j] = at[acts[i].after[j]]
 		}
 		if v := acts[i].vm; v >= 0 {
 			b.moved[v] = int32(i) + 1
-		} else if actions[i].Kind == engine.Wakeup {
+		} else if acts[i].action.Kind == engine.Wakeup {
 			b.waking[acts[i].from] = int32(i) + 1
 		}
 	}

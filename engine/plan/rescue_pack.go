@@ -168,7 +168,7 @@ func (p *pack) actions() ([]engine.Action, []int32) {
 	out := make([]engine.Action, len(vms))
 	for k, i := range vms {
 		p.turn[i] = int32(k)
-		out[k] = p.b.actions[p.b.moved[r.vms[i]]-1]
+		out[k] = *p.b.acts[p.b.moved[r.vms[i]]-1].action
 		out[k].Rank, out[k].After = int32(k), nil
 	}
 	return out, vms
@@ -184,7 +184,7 @@ func (p *pack) before(a, b int32) int {
 
 // mib is what the move of VM i has to copy.
 func (p *pack) mib(i int32) int64 {
-	e := &p.b.actions[p.b.moved[p.r.vms[i]]-1].Estimate
+	e := &p.b.acts[p.b.moved[p.r.vms[i]]-1].action.Estimate
 	return e.MemoryMiB + e.DiskMiB
 }
 

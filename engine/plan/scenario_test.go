@@ -459,10 +459,10 @@ func (x *scenario) open(l *line) {
 	b.hostBars()
 	var a engine.Action
 	if k, ok := map[string]engine.ActionKind{"standby": engine.Standby, "wake": engine.Wakeup, "enter_maintenance": engine.EnterMaintenance}[l.args[0]]; ok {
-		a = b.hostAction(k, x.find("host", l.args[1]), nil)
+		a = *b.hostAction(k, x.find("host", l.args[1]), nil)
 	} else {
 		w := want{v: x.find("vm", l.args[0]), demand: engine.None, cluster: engine.None, host: engine.None, avoid: engine.None}
-		a = b.action(&w, x.find("host", l.args[1]))
+		a = *b.action(&w, x.find("host", l.args[1]))
 	}
 	a.ID = "c0-1"
 	if l.has("unseen") {

@@ -18,7 +18,7 @@ func (b *builder) sleep(x *sleeper) reason {
 	c := b.s.Hosts[x.h].Cluster
 	b.drained[x.h] = true
 	b.rooms[c].fresh = false
-	mark, wishes, holds, relief := len(b.actions), b.wishes, len(b.holds), b.rooms[c].relief
+	mark, wishes, holds, relief := len(b.acts), b.wishes, len(b.holds), b.rooms[c].relief
 	cost, r := b.emptyFor(x)
 	leave := b.lighten(x.h, mark)
 	if r.ok() && !b.doomed[x.h] {
@@ -57,9 +57,9 @@ func (b *builder) sleep(x *sleeper) reason {
 	b.addHostAction(a, x.h, engine.None, -x.idle)
 	b.rooms[c].others.known = false
 	if k := &b.rooms[c].relief; leave {
-		k.out = int32(len(b.actions))
+		k.out = int32(len(b.acts))
 	}
-	b.rooms[c].relief.by = append(relief.by, int32(len(b.actions)-1))
+	b.rooms[c].relief.by = append(relief.by, int32(len(b.acts)-1))
 	b.left.PowerHour, b.left.PowerDay = b.left.PowerHour-1, b.left.PowerDay-1
 	return reason{}
 }
@@ -90,6 +90,9 @@ func (b *builder) shareReason(x *sleeper, mark int) reason {
 // emptyFor plans the moves that empty the host, all or none, and returns their
 // cost. In a cluster that places VMs itself there are none to plan.
 func (b *builder) emptyFor(x *sleeper) (int64, reason) {
+	if x.d != nil {
+		return b.vacate(x)
+	}
 	var list []int32
 	for _, v := range b.s.VMsOn(x.h) {
 		leaves, r := b.movesOff(v, x.h)
@@ -113,7 +116,7 @@ func (b *builder) emptyFor(x *sleeper) (int64, reason) {
 	for _, v := range list {
 		once, r := b.sendOff(x, v, 2)
 		if !r.ok() {
-			return 0, reason{code: cmp.Or(notEmptyCode(r.code), engine.HoldNotEmpty), form: "%[1]s cannot leave it: %[2]s", where: b.s.VMs[v].Name, other: b.text(&r)}
+			return 0, b.keptBy(v, &r)
 		}
 		cost += once
 	}
@@ -127,6 +130,74 @@ func (b *builder) unaffordable(h int32) reason {
 		return b.tooMany(t.plain)
 	}
 	return reason{}
+}
+
+// keptBy says that VM v keeps its host on.
+func (b *builder) keptBy(v int32, r *reason) reason {
+	return reason{code: cmp.Or(notEmptyCode(r.code), engine.HoldNotEmpty), form: "%[1]s cannot leave it: %[2]s", where: b.s.VMs[v].Name, other: b.text(r)}
+}
+
+// vacate plans the moves that empty a host that the search of its cluster proposes,
+// all or none, and returns their cost. What the search knows is not asked again.
+func (b *builder) vacate(x *sleeper) (int64, reason) {
+	d := x.d
+	list := b.mark.leave[:0]
+	for i := d.first[x.at]; i < d.first[x.at+1]; i++ {
+		if b.moved[d.vms[i]] == 0 { // else it has made room
+			list = append(list, i)
+		}
+	}
+	b.mark.leave = list
+	if int32(len(list)) > b.wishes {
+		return 0, b.tooMany(int32(len(list)))
+	}
+	// The largest first: they fit in the fewest places.
+	for i := range list {
+		for k := i; k > 0 && d.size4[list[k]][1] > d.size4[list[k-1]][1]; k-- {
+			list[k], list[k-1] = list[k-1], list[k]
+		}
+	}
+	var cost int64
+	for _, i := range list {
+		if b.slip(x, i) {
+			cost += d.cost[i] / 1000
+			continue
+		}
+		once, r := b.sendOff(x, d.vms[i], 2)
+		if !r.ok() {
+			return 0, b.keptBy(d.vms[i], &r)
+		}
+		cost += once
+	}
+	return cost, reason{}
+}
+
+// slip plans the move of VM i of a domain to where the search sends it in its cluster,
+// if there is room: it may go there, as far as that does not depend on where others
+// go. It reports whether it does.
+func (b *builder) slip(x *sleeper, i int32) bool {
+	d, from := x.d, x.at
+	to := int(d.at[i])
+	if to == abroad || !d.unruled[i] || d.rate[to] < d.rate[from] || b.drained[d.hosts[to]] || b.wishes <= 0 {
+		return false
+	}
+	v, h, f := d.vms[i], d.hosts[to], &d.size4[i]
+	taken, gone := load{b.st.CPU[h], b.st.Mem[h], b.st.VCPU[h], b.soonOn[h]}, &b.gone[h]
+	for k := range taken {
+		if taken[k]-gone[k]+f[k] > d.limit[to][k] && (k < 3 || f[k] > 0) {
+			return false
+		}
+	}
+	b.evaluated += 2 // the cluster and the host
+	b.st.Leave(v, h)
+	b.work[h] += d.pace[i].secs * int64(b.c.Limits.Cost[engine.ClassVMotion].Host)
+	mw := d.mhz[i]*d.mw[to]/max(d.size[0][to], 1) - d.mhz[i]*d.mw[from]/max(d.size[0][from], 1)
+	b.goes(act{
+		vm: v, from: x.h, to: h, link: engine.None, demand: engine.None, mw: mw,
+		after: append([]int32(nil), b.goneBy[h]...), why: x.why, pace: d.pace[i], once: d.cost[i] / 1000,
+	}, f[3])
+	b.wishes--
+	return true
 }
 
 // tooMany says that so many moves are more than the budget still allows.
@@ -217,9 +288,7 @@ func (b *builder) makeRoom(x *sleeper, h int32, depth int) int64 {
 func (b *builder) shifted(mark int) int64 {
 	var sum int64
 	for i := mark; i < len(b.acts); i++ {
-		if x := &b.acts[i]; x.vm >= 0 {
-			sum += b.marginal(x.vm, x.from) - b.marginal(x.vm, x.to)
-		}
+		sum -= b.acts[i].mw
 	}
 	return sum
 }
@@ -236,8 +305,8 @@ func notEmptyCode(c engine.HoldCode) engine.HoldCode {
 // hypervisors take, and what leaves it before.
 type relief struct {
 	cpu, mem int64
-	by       []int32 // these standbys, by index in actions
-	out      int32   // the last of them before which VMs leave, index in actions + 1: the next one waits for it
+	by       []int32 // these standbys, by index in acts
+	out      int32   // the last of them before which VMs leave, index in acts + 1: the next one waits for it
 }
 
 // lighten counts what host h and the moves off it since mark take from its cluster.
