@@ -142,7 +142,7 @@ func (d *daemon) once(ctx context.Context) (*oneCycle, error) {
 	if err := errors.Join(d.keep(ctx, c, w, "input", &in), d.keep(ctx, c, w, "plan", p)); err != nil {
 		return nil, err
 	}
-	c.Actions, c.Holds, c.Evaluated = len(p.Actions), len(p.Holds), p.Evaluated
+	c.Actions, c.Holds, c.Evaluated, c.Wishes = len(p.Actions), len(p.Holds), p.Evaluated, p.Effect.Wishes.SharePct()
 	return c, nil
 }
 

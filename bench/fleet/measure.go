@@ -32,6 +32,7 @@ type oneCycle struct {
 	Holds     int     `json:"holds"`
 	Evaluated int64   `json:"evaluated"` // candidates that the planner looked at
 	Rounds    int     `json:"rounds"`    // of vetoes
+	Wishes    float64 `json:"wishes"`    // granted, percent of what any plan could grant
 }
 
 // A stage is one step of a cycle. CPU is that of all threads, user and system,

@@ -67,7 +67,7 @@ func (r *run) table(b *bytes.Buffer) {
 	_ = w.Flush() // to a buffer
 	for i := range r.Cycles {
 		c := &r.Cycles[i]
-		fmt.Fprintf(b, "cycle %d: %d actions, %d holds, %d candidates evaluated, %d rounds;", i+1, c.Actions, c.Holds, c.Evaluated, c.Rounds)
+		fmt.Fprintf(b, "cycle %d: %d actions, %d holds, %d candidates evaluated, %d rounds, %.2f %% of the wishes that could be granted;", i+1, c.Actions, c.Holds, c.Evaluated, c.Rounds, c.Wishes)
 		for _, x := range c.Blobs {
 			fmt.Fprintf(b, " %s %.1f -> %.1f MB", x.Part, float64(x.RawBytes)/1e6, float64(x.StoredBytes)/1e6)
 		}
