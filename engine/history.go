@@ -184,7 +184,7 @@ type History struct {
 
 // Host returns what is remembered of the host, or an empty memory.
 func (h *History) Host(id HostID) HostHistory {
-	if i, ok := findPtr(h.Hosts, id, func(x *HostHistory) HostID { return x.ID }); ok {
+	if i, ok := find(h.Hosts, id, func(x *HostHistory) HostID { return x.ID }); ok {
 		return h.Hosts[i]
 	}
 	return HostHistory{ID: id}
@@ -192,7 +192,7 @@ func (h *History) Host(id HostID) HostHistory {
 
 // VM returns what is remembered of the VM, or an empty memory.
 func (h *History) VM(id VMID) VMHistory {
-	if i, ok := findPtr(h.VMs, id, func(x *VMHistory) VMID { return x.ID }); ok {
+	if i, ok := find(h.VMs, id, func(x *VMHistory) VMID { return x.ID }); ok {
 		return h.VMs[i]
 	}
 	return VMHistory{ID: id}
@@ -369,7 +369,7 @@ func (h *History) apply(r *ActionRecord) {
 		h.Spent = append(h.Spent, Spend{At: r.Started, Kind: a.Kind, Site: a.From.Site, Demand: a.Demand.Kind != ""})
 	}
 	if a.Kind == Move {
-		i, ok := findPtr(h.VMs, a.VM, func(x *VMHistory) VMID { return x.ID })
+		i, ok := find(h.VMs, a.VM, func(x *VMHistory) VMID { return x.ID })
 		if !ok {
 			return
 		}
@@ -385,7 +385,7 @@ func (h *History) apply(r *ActionRecord) {
 		}
 		return
 	}
-	i, ok := findPtr(h.Hosts, a.From.Host, func(x *HostHistory) HostID { return x.ID })
+	i, ok := find(h.Hosts, a.From.Host, func(x *HostHistory) HostID { return x.ID })
 	if !ok {
 		return
 	}

@@ -175,7 +175,12 @@ func (t *Slots) eachOfMove(a *Action, v int32, ends, vcenters [2]int32, link int
 			f(t.nic+h, cost.NIC, units)
 		}
 	}
-	t.eachDatastore(a, v, func(d int32) { f(t.ds+d, cost.Datastore, t.l.DatastoreUnits) })
+	switch {
+	case a.Storage:
+		t.eachDatastore(a, func(d int32) { f(t.ds+d, cost.Datastore, t.l.DatastoreUnits) })
+	case v >= 0 && t.s.VMs[v].Home >= 0:
+		f(t.ds+t.s.VMs[v].Home, cost.Datastore, t.l.DatastoreUnits)
+	}
 	for k, c := range vcenters {
 		if c >= 0 && (k == 0 || a.Across) {
 			f(t.vc+c, 1, t.l.VCenterUnits)
@@ -186,14 +191,8 @@ func (t *Slots) eachOfMove(a *Action, v int32, ends, vcenters [2]int32, link int
 	}
 }
 
-// eachDatastore visits each datastore that the move of VM v touches, once.
-func (t *Slots) eachDatastore(a *Action, v int32, f func(int32)) {
-	if !a.Storage {
-		if v >= 0 && t.s.VMs[v].Home >= 0 {
-			f(t.s.VMs[v].Home)
-		}
-		return
-	}
+// eachDatastore visits each datastore that a move with storage touches, once.
+func (t *Slots) eachDatastore(a *Action, f func(int32)) {
 	var seen [16]int32
 	n := 0
 	visit := func(id DatastoreID) {

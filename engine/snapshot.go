@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -145,14 +144,6 @@ func (s *Snapshot) ClusterSite(c int32) int32 {
 	return site
 }
 
-func find[T any, K ~string](items []T, id K, key func(*T) K) (int32, bool) {
-	i, ok := slices.BinarySearchFunc(items, id, func(t T, id K) int { return cmp.Compare(key(&t), id) })
-	if !ok {
-		return None, false
-	}
-	return int32(i), true
-}
-
 // FindSite returns the index of the site with the ID.
 func (s *Snapshot) FindSite(id SiteID) (int32, bool) {
 	return find(s.Sites, id, func(t *Site) SiteID { return t.ID })
@@ -169,26 +160,26 @@ func (s *Snapshot) FindCluster(id ClusterID) (int32, bool) {
 }
 
 // FindHost returns the index of the host with the ID.
-func (s *Snapshot) FindHost(id HostID) (int32, bool) { return findPtr(s.Hosts, id, hostID) }
+func (s *Snapshot) FindHost(id HostID) (int32, bool) { return find(s.Hosts, id, hostID) }
 
 // FindVM returns the index of the VM with the ID.
-func (s *Snapshot) FindVM(id VMID) (int32, bool) { return findPtr(s.VMs, id, vmID) }
+func (s *Snapshot) FindVM(id VMID) (int32, bool) { return find(s.VMs, id, vmID) }
 
 // FindDatastore returns the index of the datastore with the ID.
 func (s *Snapshot) FindDatastore(id DatastoreID) (int32, bool) {
-	return findPtr(s.Datastores, id, func(t *Datastore) DatastoreID { return t.ID })
+	return find(s.Datastores, id, func(t *Datastore) DatastoreID { return t.ID })
 }
 
 // FindNetwork returns the index of the network with the ID.
 func (s *Snapshot) FindNetwork(id NetworkID) (int32, bool) {
-	return findPtr(s.Networks, id, func(t *Network) NetworkID { return t.ID })
+	return find(s.Networks, id, func(t *Network) NetworkID { return t.ID })
 }
 
 func hostID(h *Host) HostID { return h.ID }
 func vmID(v *VM) VMID       { return v.ID }
 
-// findPtr is find without copying the (large) elements.
-func findPtr[T any, K ~string](items []T, id K, key func(*T) K) (int32, bool) {
+// find looks an ID up, and copies no element: they are large.
+func find[T any, K ~string](items []T, id K, key func(*T) K) (int32, bool) {
 	lo, hi := 0, len(items)
 	for lo < hi {
 		m := int(uint(lo+hi) >> 1)

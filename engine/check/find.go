@@ -3,6 +3,7 @@ package check
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 
 	"heliostat/engine"
@@ -115,17 +116,16 @@ func (x *named) put(i int32, e step) {
 }
 
 // atHost lists the actions that name host h, ascending.
-func (c *checker) atHost(h int32) []int32 {
-	var out []int32
-	for k := c.named.first[h]; k > 0; {
-		out = append(out, k-1)
-		end := 0
-		if c.steps[k-1].from != h {
-			end = 1
+func (c *checker) atHost(h int32) iter.Seq[int32] {
+	return func(yield func(int32) bool) {
+		for k := c.named.first[h]; k > 0 && yield(k-1); {
+			end := 0
+			if c.steps[k-1].from != h {
+				end = 1
+			}
+			k = c.named.more[k-1][end]
 		}
-		k = c.named.more[k-1][end]
 	}
-	return out
 }
 
 // find resolves what the action names, and compares it with the snapshot.

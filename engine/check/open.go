@@ -52,7 +52,7 @@ func (c *checker) busy(i int32, a *engine.Action, e step) {
 	if n := c.s.Hosts[e.from].Tasks; n > 0 {
 		c.refuse(i, engine.HoldBusy, "%d tasks run on it", n)
 	}
-	for _, j := range c.atHost(e.from) {
+	for j := range c.atHost(e.from) {
 		if j < i && c.p.Actions[j].Kind != engine.Move {
 			c.refuse(i, engine.HoldBusy, "%s is about the host too", c.p.Actions[j].ID)
 		}

@@ -24,7 +24,7 @@ func (c *checker) about(place engine.Subject) []int32 {
 		return c.aboutVM(v)
 	case "host":
 		if h, ok := c.s.FindHost(engine.HostID(place.ID)); ok {
-			return c.atHost(h)
+			return slices.Collect(c.atHost(h))
 		}
 		return nil
 	}

@@ -117,7 +117,7 @@ func (w *world) run(worker int) *replay {
 	}
 }
 
-// begin puts the island back to the start, with what is under way holding its slots.
+// begin puts the island back to the start.
 func (r *replay) begin(x *island) {
 	r.x, r.now, r.timed, r.flight, r.ending = x, 0, false, 0, r.ending[:0]
 	r.st.Restore(r.base, x.hosts, x.vms, x.stores)
@@ -125,14 +125,10 @@ func (r *replay) begin(x *island) {
 	for _, k := range x.clusters {
 		r.ready[0][k], r.twice[k] = r.readyAt[0][k], [2]int64{}
 	}
-	for _, acts := range [2][]int32{x.acts, x.open} {
-		for _, i := range acts {
-			r.left[i] = r.waits[i]
-			r.turns.Reset(i)
-		}
+	for _, i := range x.acts {
+		r.left[i] = r.waits[i]
 	}
 	for _, i := range x.open {
-		r.turns.Take(i)
 		if e := &r.steps[i]; e.inside {
 			r.double(e, 1)
 		}
@@ -153,7 +149,13 @@ func (r *replay) byRule(random func(int64) int64) {
 		return max(d, 1)
 	}
 	r.timed = random == nil
+	for _, acts := range [2][]int32{r.x.acts, r.x.open} {
+		for _, i := range acts {
+			r.turns.Reset(i)
+		}
+	}
 	for _, i := range r.x.open {
+		r.turns.Take(i)
 		r.ending.Push(lasts(i), i)
 	}
 	for _, i := range r.x.acts {

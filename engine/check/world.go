@@ -36,7 +36,7 @@ type world struct {
 }
 
 func (c *checker) world() *world {
-	w := &world{c: c, steps: slices.Clone(c.steps), open: len(c.p.Actions)}
+	w := &world{c: c, steps: c.steps, open: len(c.p.Actions)}
 	w.waits, w.next = slices.Clone(c.waits), c.next
 	w.acts = make([]*engine.Action, len(c.p.Actions))
 	for i := range c.p.Actions {

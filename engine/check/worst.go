@@ -61,7 +61,7 @@ func (r *replay) edges() {
 		if down {
 			r.ended(i)
 		}
-		for _, j := range r.c.atHost(h) {
+		for j := range r.c.atHost(h) {
 			e := &r.steps[j]
 			switch {
 			case e.vm < 0 || e.from == e.to:
