@@ -9,6 +9,7 @@ import (
 
 // An offer is what going off takes from a cluster and brings.
 type offer struct {
+	h    int
 	size [2]int64 // MHz and MiB
 	own  [2]int64 // of them, what its hypervisor takes
 	gain int64    // at most: every VM of the host moves at its price to where its load costs least
@@ -25,7 +26,7 @@ func (d *domain) offers() (list []offer, beside int64) {
 		}
 	}
 	for h := d.may.next(0); h >= 0; h = d.may.next(h + 1) {
-		list = append(list, offer{[2]int64{d.size[0][h], d.size[1][h]}, [2]int64{d.own[0][h], d.own[1][h]}, d.idle[h] + gain[h]})
+		list = append(list, offer{h, [2]int64{d.size[0][h], d.size[1][h]}, [2]int64{d.own[0][h], d.own[1][h]}, d.idle[h] + gain[h]})
 	}
 	return list, beside
 }
@@ -33,28 +34,34 @@ func (d *domain) offers() (list []offer, beside int64) {
 // best is the most that a move of VM v brings by itself, in its cluster or beyond;
 // of one that can go nowhere, [math.MinInt64].
 func (d *domain) best(v int) int64 {
-	h, least := int(d.home[v]), int64(math.MaxInt64)
-	for to := d.masks[v].next(0); to >= 0; to = d.masks[v].next(to + 1) {
-		if to != h {
-			least = min(least, d.slope[to])
-		}
-	}
-	best := int64(math.MinInt64)
-	if least != math.MaxInt64 {
-		best = d.mhz[v]*(d.slope[h]-least) - d.cost[v]
-	}
+	best := d.inside(v)
 	if d.leaves != nil {
 		best = max(best, d.leaves[v])
 	}
 	return best
 }
 
+// inside is the same in its cluster.
+func (d *domain) inside(v int) int64 {
+	h, least := int(d.home[v]), int64(math.MaxInt64)
+	for to := d.masks[v].next(0); to >= 0; to = d.masks[v].next(to + 1) {
+		if to != h {
+			least = min(least, d.slope[to])
+		}
+	}
+	if least == math.MaxInt64 {
+		return math.MinInt64
+	}
+	return d.mhz[v]*(d.slope[h]-least) - d.cost[v]
+}
+
 // A kind is hosts of one size.
 type kind struct {
-	size [2]int64
-	all  int      // that are on
-	best []int64  // by number of them that go off: the most that it brings
-	own  [2]int64 // the most that the hypervisor of one takes that may
+	size  [2]int64
+	all   int      // that are on
+	hosts []int    // that bring something by going off
+	best  []int64  // by number of them that go off: the most that it brings
+	own   [2]int64 // the most that the hypervisor of one takes that may
 }
 
 // A census is the kinds of a domain, and their order by MHz and by MiB, the
@@ -139,7 +146,7 @@ func (d *domain) kinds(list []offer) census {
 	})
 	for _, o := range list {
 		if k := at(o.size); o.gain > 0 {
-			k.best = append(k.best, o.gain)
+			k.best, k.hosts = append(k.best, o.gain), append(k.hosts, o.h)
 			k.own = [2]int64{max(k.own[0], o.own[0]), max(k.own[1], o.own[1])}
 		}
 	}

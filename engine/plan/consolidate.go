@@ -22,10 +22,11 @@ type sleeper struct {
 	at int     // which host it is there
 
 	// What the search came to.
-	goes    bool   // it should go to sleep
-	gain    int64  // what that saves for each move
-	kept    reason // why it stays on
-	closing int    // for the how manieth host that only the merging closes VMs leave it for another cluster; 0: none does
+	goes    bool    // it should go to sleep
+	gain    int64   // what that saves for each move
+	kept    reason  // why it stays on
+	gives   []int32 // VMs of hosts that stay on which leave the cluster before it goes
+	closing int     // for the how manieth host that only the merging closes VMs leave it for another cluster; 0: none does
 }
 
 // A block is what is searched together: the clusters of one site, or a cluster by
@@ -351,7 +352,7 @@ func (b *builder) follow(list []sleeper, d *domain) {
 
 // followTrips notes where VMs go that leave their cluster, and for which hosts.
 func (b *builder) followTrips(m *merger, list []*sleeper) {
-	last := make(map[int32]int, len(m.closed))
+	last, gives := make(map[int32]int, len(m.closed)), map[int32][]int32{}
 	for i, h := range m.closed {
 		last[h] = i + 1
 	}
@@ -360,10 +361,16 @@ func (b *builder) followTrips(m *merger, list []*sleeper) {
 		d := m.domains[t.d]
 		b.aim[d.vms[t.v]], b.stirred = m.domains[t.to].hosts[t.on], append(b.stirred, d.vms[t.v])
 		from := d.hosts[d.home[t.v]]
-		last[from] = max(last[from], t.closing)
+		if b.going[from] {
+			last[from] = max(last[from], t.closing)
+			continue
+		}
+		b.ejected[from] = append(b.ejected[from], d.vms[t.v])
+		h := m.closed[t.closing-1]
+		gives[h] = append(gives[h], d.vms[t.v])
 	}
 	for _, s := range list {
-		s.closing = last[s.h]
+		s.closing, s.gives = last[s.h], gives[s.h]
 	}
 }
 

@@ -156,7 +156,16 @@ func (b *builder) domainOf(c int32, list []sleeper) *domain {
 		slices.SortStableFunc(d.largest[k], func(x, y int) int { return cmp.Compare(d.size[k][y], d.size[k][x]) })
 	}
 	d.readVMs()
-	for i := range d.hosts {
+	idle := b.mayIdle(c)
+	for i, h := range d.hosts {
+		var mib int64
+		for _, v := range d.list[i] {
+			mib += int64(d.size4[v][1])
+		}
+		if !b.shares(h, mib, idle) {
+			d.may.drop(i)
+			d.beyond.drop(i)
+		}
 		d.start += d.idle[i] + d.b.c.PowerCycleMicro*1000
 	}
 	for v := range d.vms {

@@ -50,28 +50,14 @@ func (b *builder) value(d *domain) int64 {
 	return value
 }
 
-// An export is what VMs that may leave a cluster carry away of one resource, and
-// what they cost beyond moves inside it, the cheapest for what they carry first:
-// sums over the first of them.
-type export struct{ size, cost []int64 }
-
-// least is the least that carrying so much away costs, part of the last VM's cost
-// for a part of it; not ok when there is not as much.
-func (x *export) least(size int64) (int64, bool) {
-	if size <= 0 {
-		return 0, true
-	}
-	n := len(x.size)
-	if n == 0 || x.size[n-1] < size {
-		return 0, false
-	}
-	i, _ := slices.BinarySearch(x.size, size)
-	var before, cost int64
-	if i > 0 {
-		before, cost = x.size[i-1], x.cost[i-1]
-	}
-	hi := product(size-before, x.cost[i]-cost)
-	return cost + hi.over(x.size[i]-before), true
+// A toll is a price on each MHz or MiB that leaves a cluster for others, paid by what
+// it lacks: with any, no plan brings more than base, and what is best for each host
+// that goes off.
+type toll struct {
+	k     int // MHz or MiB
+	price int64
+	base  int64     // moves that empty no host
+	best  [][]int64 // by kind, and number of its hosts that go off: the most that these bring
 }
 
 // A choice is one way to choose how many hosts of each size of a cluster go off.
@@ -86,7 +72,6 @@ type choice struct {
 // asks, but not that it carries what it carries now: what it lacks leaves, as far
 // as VMs can, at the least that this costs. It is called before the search.
 func (m *merger) judge() {
-	exports := make([][2]export, len(m.domains))
 	group := make([]int, len(m.domains))
 	for i := range group {
 		group[i] = i
@@ -120,7 +105,6 @@ func (m *merger) judge() {
 			group[max(x, y)] = min(x, y)
 			return true
 		})
-		exports[i] = d.exports()
 	}
 	for i := range m.domains {
 		if root(i) != i {
@@ -137,7 +121,7 @@ func (m *merger) judge() {
 			m.bound += m.domains[i].gainBound()
 			continue
 		}
-		m.bound += m.groupBound(members, exports)
+		m.bound += m.groupBound(members)
 	}
 }
 
@@ -171,42 +155,56 @@ func (b *builder) farCost(v, h int32, diskMiB int64) int64 {
 	return b.moveCost(v, h, h, &e, rate) * 1000
 }
 
-// exports sorts the VMs that may leave by what they cost for what they carry.
-func (d *domain) exports() [2]export {
-	type part struct{ size, cost, unit int64 }
-	var out [2]export
-	best := make([]int64, len(d.vms))
-	for v := range best {
-		best[v] = d.best(v)
+// tolls are those at which VMs leave from none to most, and none at all. A whole host
+// that leaves costs no more than it saves, or it stays on: prices are around that.
+func (d *domain) tolls(x *census) []toll {
+	const steps = 16
+	list := []toll{{}}
+	for k := range d.size {
+		most := int64(0)
+		for h := d.may.next(0); h >= 0; h = d.may.next(h + 1) {
+			most = max(most, d.idle[h]/max(d.size[k][h], 1))
+		}
+		for n, price := 0, most/16; n < steps; n, price = n+1, price*13/10+1 {
+			list = append(list, toll{k: k, price: price})
+		}
 	}
-	for k := range out {
-		list := make([]part, 0, len(d.vms))
-		for v := range d.vms {
-			if d.leaves[v] != math.MinInt64 && d.size4[v][k] > 0 {
-				// The cost of a MHz or MiB is rounded down, so that their order is exact.
-				size, cost := int64(d.size4[v][k]), max(best[v]-d.leaves[v], 0)
-				list = append(list, part{size, cost / size * size, cost / size})
+	own, lost := make([]int64, len(d.vms)), make([]int64, len(d.hosts))
+	for v := range own {
+		own[v] = d.inside(v)
+	}
+	for i := range list {
+		t := &list[i]
+		clear(lost)
+		for v, best := range own {
+			if out := d.leaves[v]; out != math.MinInt64 {
+				best = max(best, out+t.price*int64(d.size4[v][t.k]))
+			}
+			if best != math.MinInt64 {
+				t.base += max(best, 0)
+				lost[d.home[v]] += min(best, 0)
 			}
 		}
-		if slices.ContainsFunc(list, func(p part) bool { return p.cost > 0 }) {
-			slices.SortFunc(list, func(x, y part) int { return cmp.Compare(x.unit, y.unit) })
+		for k := range x.kinds {
+			sums := make([]int64, 1, len(x.kinds[k].hosts)+1)
+			for _, h := range x.kinds[k].hosts {
+				sums = append(sums, d.idle[h]+lost[h])
+			}
+			slices.SortFunc(sums[1:], func(x, y int64) int { return cmp.Compare(y, x) })
+			for n := 1; n < len(sums); n++ {
+				sums[n] += sums[n-1]
+			}
+			t.best = append(t.best, sums)
 		}
-		x := export{make([]int64, len(list)), make([]int64, len(list))}
-		var size, cost int64
-		for i, p := range list {
-			size, cost = size+p.size, cost+p.cost
-			x.size[i], x.cost[i] = size, cost
-		}
-		out[k] = x
 	}
-	return out
+	return list
 }
 
 // mostChoices bounds the choices of all clusters of a group together.
 const mostChoices = 1_000_000
 
 // groupBound is what no plan for the members exceeds.
-func (m *merger) groupBound(members []int, exports [][2]export) int64 {
+func (m *merger) groupBound(members []int) int64 {
 	var beside, used0, used1 int64
 	var all []offer
 	var slack [2]int64
@@ -226,36 +224,42 @@ func (m *merger) groupBound(members []int, exports [][2]export) int64 {
 			count = mostChoices + 1
 			continue
 		}
-		cs := d.choices(&x, &exports[i])
+		cs := d.choices(&x)
 		choices, count = append(choices, cs), count+len(cs)
 	}
 	if count > mostChoices {
 		return beside + min(fractional(all, 0, slack[0]), fractional(all, 1, slack[1]))
 	}
-	return beside + priced(choices, [2]int64{used0, used1})
+	return priced(choices, [2]int64{used0, used1})
 }
 
 // choices lists what a cluster may do: how many hosts of each size go off, what
 // that brings at most, with the cost of what must leave, and what it carries then.
-func (d *domain) choices(x *census, out *[2]export) []choice {
+func (d *domain) choices(x *census) []choice {
 	var list []choice
+	var leave [2]int64
+	for v, best := range d.leaves {
+		if best != math.MinInt64 {
+			leave[0], leave[1] = leave[0]+int64(d.size4[v][0]), leave[1]+int64(d.size4[v][1])
+		}
+	}
+	tolls := d.tolls(x)
 	x.each(func(off []int) {
-		c := choice{most: d.carriesMost(x, off)}
+		c := choice{gain: math.MaxInt64, most: d.carriesMost(x, off)}
 		if len(list) == 0 { // all stay on, and what they carry now may stay
 			c.most = [2]int64{max(c.most[0], d.used[0]), max(c.most[1], d.used[1])}
 		}
-		for i, n := range off {
-			c.gain += x.kinds[i].best[n]
+		if d.used[0]-c.most[0] > leave[0] || d.used[1]-c.most[1] > leave[1] {
+			return
 		}
-		cost := int64(0)
-		for k := range out {
-			least, ok := out[k].least(d.used[k] - c.most[k])
-			if !ok {
-				return
+		for i := range tolls {
+			t := &tolls[i]
+			gain := t.base - t.price*(d.used[t.k]-c.most[t.k])
+			for k, n := range off {
+				gain += t.best[k][n]
 			}
-			cost = max(cost, least)
+			c.gain = min(c.gain, gain)
 		}
-		c.gain -= cost
 		list = append(list, c)
 	})
 	// What brings less than another and carries no more of anything is never chosen.

@@ -117,7 +117,7 @@ func (m *merger) close(x closing) bool {
 	d.value += d.idle[h]
 	m.closed = append(m.closed, d.hosts[h])
 	if lack != [2]int64{} {
-		all := slices.Clone(d.list[h])
+		all := slices.Clone(d.list[h]) // what is on the other hosts can make room as well
 		for g := d.on.next(0); g >= 0; g = d.on.next(g + 1) {
 			all = append(all, d.list[g]...)
 		}
@@ -162,58 +162,74 @@ type giver struct {
 	extra int64 // what its leaving costs beyond a move inside the cluster
 }
 
-// relief chooses VMs of domain i that together give what is lacking without host h: what
-// costs least for what it gives, and of equals what has most of what is lacking for
-// what it has of the rest; without those that the others make needless. After them
-// come the others, in the same order. What those cost that are chosen, beyond moves
-// inside the cluster, is extra.
+func (x *giver) compare(y *giver) int {
+	return cmp.Or(product(x.extra, y.gives).compare(product(y.extra, x.gives)), cmp.Compare(y.skew, x.skew), cmp.Compare(x.v, y.v))
+}
+
+// relief chooses VMs of domain i that together give what is lacking without host h: one
+// after the other what costs least for what it gives, and of equals what has most of
+// what is lacking for what it has of the rest; without those that the others make
+// needless. After them come the others, in a like order. What those cost that are
+// chosen, beyond moves inside the cluster, is extra.
 func (m *merger) relief(i, h int, lack [2]int64, vms []int32) (order []int32, extra int64) {
 	d := m.domains[i]
-	var list []giver
+	list := make([]giver, 0, len(vms))
 	for _, v := range vms {
-		w := m.ways(i, v)
-		if d.on.has(int(d.home[v])) || w.none() {
-			continue // only a host that goes off waits for what leaves it
+		if w := m.ways(i, v); !w.none() {
+			x := m.leastCost(i, v, w)
+			if at := int(d.at[v]); at == h || at != int(d.home[v]) {
+				x -= d.cost[v] // it moves anyway
+			}
+			list = append(list, giver{v: v, extra: max(x, 0)})
 		}
-		p := giver{v: v, extra: max(m.leastCost(i, v, w)-d.cost[v], 0)}
-		for k := range lack {
-			share := int64(d.size4[v][k]) * 1_000_000 / max(d.size[k][h], 1)
-			if lack[k] > 0 {
-				p.gives += min(int64(d.size4[v][k])*1_000_000/lack[k], 1_000_000)
+	}
+	rate := func(p *giver, left [2]int64) {
+		p.gives, p.skew = 0, 0
+		for k := range left {
+			size := int64(d.size4[p.v][k])
+			if share := size * 1_000_000 / max(d.size[k][h], 1); left[k] > 0 {
+				p.gives += min(size*1_000_000/left[k], 1_000_000)
 				p.skew += share
 			} else {
 				p.skew -= share
 			}
 		}
-		list = append(list, p)
 	}
-	slices.SortFunc(list, func(x, y giver) int {
-		return cmp.Or(product(x.extra, y.gives).compare(product(y.extra, x.gives)), cmp.Compare(y.skew, x.skew), cmp.Compare(x.v, y.v))
-	})
-	n := 0
-	left := lack
-	take := func(v int32, sign int64) {
+	n, left := 0, lack
+	take := func(p *giver, sign int64) {
 		for k := range left {
-			left[k] -= sign * int64(d.size4[v][k])
+			left[k] -= sign * int64(d.size4[p.v][k])
 		}
+		extra += sign * p.extra
 	}
 	for ; n < len(list) && (left[0] > 0 || left[1] > 0); n++ {
-		take(list[n].v, 1)
-	}
-	out, rest := make([]int32, 0, len(list)), make([]int32, 0, len(list))
-	for k := range list {
-		v := list[k].v
-		if k < n {
-			take(v, -1)
-			if left[0] > 0 || left[1] > 0 {
-				take(v, 1)
-				out, extra = append(out, v), extra+list[k].extra
-				continue
+		best := n
+		for k := n; k < len(list); k++ {
+			if rate(&list[k], left); list[k].compare(&list[best]) < 0 {
+				best = k
 			}
 		}
-		rest = append(rest, v)
+		list[n], list[best] = list[best], list[n]
+		take(&list[n], 1)
 	}
-	return append(out, rest...), extra
+	for k := n - 1; k >= 0; k-- {
+		take(&list[k], -1)
+		if left[0] > 0 || left[1] > 0 {
+			take(&list[k], 1)
+			continue
+		}
+		n--
+		list[k], list[n] = list[n], list[k]
+	}
+	rest := list[n:]
+	for k := range rest {
+		rate(&rest[k], lack)
+	}
+	slices.SortFunc(rest, func(x, y giver) int { return x.compare(&y) })
+	for k := range list {
+		order = append(order, list[k].v)
+	}
+	return order, extra
 }
 
 // A stop is a cluster that has room for a VM.
@@ -225,13 +241,10 @@ type stop struct {
 }
 
 // send lets VM v of domain i leave for another cluster: one that gives little of
-// what it has least of and, of those, one that has the least. Only a VM whose host
-// goes off leaves: the host waits for it.
+// what it has least of and, of those, one that has the least. The host that is closed
+// waits for it.
 func (m *merger) send(i int, v int32) bool {
 	d := m.domains[i]
-	if d.on.has(int(d.home[v])) {
-		return false
-	}
 	w := m.ways(i, v)
 	x := &d.size4[v]
 	stops := m.stops[:0]

@@ -20,6 +20,13 @@ func (b *builder) sleep(x *sleeper) reason {
 	b.rooms[c].fresh = false
 	mark, wishes, holds, relief := len(b.acts), b.wishes, len(b.holds), b.rooms[c].relief
 	cost, r := b.emptyFor(x)
+	for _, v := range x.gives {
+		if r.ok() && b.moved[v] == 0 {
+			var once int64
+			once, r = b.sendOff(x, v, 2)
+			cost += once
+		}
+	}
 	leave := b.lighten(x.h, mark)
 	if r.ok() && !b.doomed[x.h] {
 		r = b.roomReason(c, false)
@@ -47,6 +54,11 @@ func (b *builder) sleep(x *sleeper) reason {
 	}
 	a := b.hostAction(engine.Standby, x.h, x.why)
 	a.After, a.Ledger = b.movesFrom(x.h), ledger
+	for _, i := range leave {
+		if b.acts[i].from != x.h {
+			a.After = append(a.After, i)
+		}
+	}
 	if b.s.Clusters[c].DRS == engine.DRSFull {
 		secs, _ := b.delegate(x.h)
 		a.Estimate.Seconds += secs
@@ -56,7 +68,7 @@ func (b *builder) sleep(x *sleeper) reason {
 	}
 	b.addHostAction(a, x.h, engine.None, -x.idle)
 	b.rooms[c].others.known = false
-	if k := &b.rooms[c].relief; leave {
+	if k := &b.rooms[c].relief; len(leave) > 0 {
 		k.out = int32(len(b.acts))
 	}
 	b.rooms[c].relief.by = append(relief.by, int32(len(b.acts)-1))
@@ -69,22 +81,38 @@ func (b *builder) sleep(x *sleeper) reason {
 // policies permit to save: others are emptied for less.
 func (b *builder) shareReason(x *sleeper, mark int) reason {
 	c := b.s.Hosts[x.h].Cluster
-	var moved, idle int64
+	var moved int64
+	for _, i := range b.movesFrom(x.h) { // also what made room for others before
+		moved += int64(b.st.Foot[b.acts[i].vm].MiB)
+	}
 	for i := mark; i < len(b.acts); i++ {
-		if v := b.acts[i].vm; v >= 0 {
-			moved += int64(b.st.Foot[v].MiB)
+		if a := &b.acts[i]; a.vm >= 0 && a.from != x.h {
+			moved += int64(b.st.Foot[a.vm].MiB)
 		}
 	}
+	idle := b.mayIdle(c)
+	if b.shares(x.h, moved, idle) {
+		return reason{}
+	}
+	return reason{code: engine.HoldWorth, form: "it is %[3]d %% of the idle power that could be saved in cluster %[1]s, and %[4]d %% of the memory would have to move", where: b.s.Clusters[c].Name, a: 100 * x.idle / idle, b: 100 * moved / b.rooms[c].usedMem}
+}
+
+// mayIdle is what idle hosts of cluster c draw that policies permit to sleep, watts.
+func (b *builder) mayIdle(c int32) int64 {
+	var idle int64
 	for _, h := range b.s.HostsOf(c) {
 		if b.sleepy[h] {
 			idle += int64(max(b.s.Hosts[h].IdleW, 0))
 		}
 	}
-	all := b.rooms[c].usedMem
-	if 2*x.idle*all >= moved*idle {
-		return reason{}
-	}
-	return reason{code: engine.HoldWorth, form: "it is %[3]d %% of the idle power that could be saved in cluster %[1]s, and %[4]d %% of the memory would have to move", where: b.s.Clusters[c].Name, a: 100 * x.idle / idle, b: 100 * moved / all}
+	return idle
+}
+
+// shares reports whether host h is worth that so many MiB move, where so many watts
+// could be saved in its cluster.
+func (b *builder) shares(h int32, mib, idle int64) bool {
+	x := &b.s.Hosts[h]
+	return 2*int64(max(x.IdleW, 0))*b.rooms[x.Cluster].usedMem >= mib*idle
 }
 
 // emptyFor plans the moves that empty the host, all or none, and returns their
@@ -309,17 +337,17 @@ type relief struct {
 	out      int32   // the last of them before which VMs leave, index in acts + 1: the next one waits for it
 }
 
-// lighten counts what host h and the moves off it since mark take from its cluster.
-// It reports whether VMs leave.
-func (b *builder) lighten(h int32, mark int) bool {
-	x := &b.rooms[b.s.Hosts[h].Cluster].relief
+// lighten counts what host h and the moves since mark take from its cluster. It lists
+// the moves of VMs that leave the cluster.
+func (b *builder) lighten(h int32, mark int) (leave []int32) {
+	c := b.s.Hosts[h].Cluster
+	x := &b.rooms[c].relief
 	cpu, mem := b.itself(h)
 	x.cpu, x.mem = x.cpu+cpu, x.mem+mem
-	leave := false
 	for i := mark; i < len(b.acts); i++ {
-		if a := &b.acts[i]; a.vm >= 0 && a.from == h && b.s.Hosts[a.to].Cluster != b.s.Hosts[h].Cluster {
+		if a := &b.acts[i]; a.vm >= 0 && b.s.Hosts[a.from].Cluster == c && b.s.Hosts[a.to].Cluster != c {
 			x.cpu, x.mem = x.cpu+int64(b.st.Foot[a.vm].CPUMHz), x.mem+int64(b.st.Foot[a.vm].MiB)
-			leave = true
+			leave = append(leave, int32(i))
 		}
 	}
 	return leave
