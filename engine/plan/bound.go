@@ -244,9 +244,3 @@ func product(x, y int64) wide {
 }
 
 func (x wide) compare(y wide) int { return cmp.Or(cmp.Compare(x.hi, y.hi), cmp.Compare(x.lo, y.lo)) }
-
-// over divides by y, rounded down.
-func (x wide) over(y int64) int64 {
-	q, _ := bits.Div64(x.hi, x.lo, uint64(y))
-	return int64(q)
-}

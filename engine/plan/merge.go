@@ -31,6 +31,7 @@ type merger struct {
 	stores map[int32]*spots
 	at     map[int32]clusterSet // by vCenter
 
+	misses  [][]miss // by domain: what found no room
 	kins    [][]*way // by domain and kin, once asked for
 	nowhere way
 	links   []clusterSet // by domain: where any VM of it may go
@@ -45,6 +46,14 @@ type trip struct {
 	saves   int64
 	mark    int // what its destination had undone before room was made for it
 	closing int // for the how manieth host that is closed
+}
+
+// A miss is a VM for which no host of a domain had room, nor could be made to, when
+// so many trips were decided: it may be on these hosts.
+type miss struct {
+	size  load
+	to    hostSet
+	trips int
 }
 
 // A clusterSet is domains of one merger.
@@ -100,7 +109,7 @@ func (b *builder) merging(domains []*domain) *merger {
 	if len(domains) < 2 {
 		return nil
 	}
-	m := &merger{b: b, domains: domains, cpus: map[string]*spots{}, nets: map[int32]*spots{}, stores: map[int32]*spots{}, at: map[int32]clusterSet{}, kins: make([][]*way, len(domains))}
+	m := &merger{b: b, domains: domains, cpus: map[string]*spots{}, nets: map[int32]*spots{}, stores: map[int32]*spots{}, at: map[int32]clusterSet{}, kins: make([][]*way, len(domains)), misses: make([][]miss, len(domains))}
 	m.nowhere = way{m.set(), m.set()}
 	for i, d := range domains {
 		vc := b.s.Clusters[d.c].VCenter

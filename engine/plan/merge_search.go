@@ -142,6 +142,7 @@ func (m *merger) close(x closing) bool {
 	m.evals += d.evals - evals
 	if ok && d.value > value {
 		most, _ := d.most(d.on)
+		m.misses[i] = m.misses[i][:0]
 		m.spare[i] = [2]int64{most[0] + d.gone[0] - d.used[0], most[1] + d.gone[1] - d.used[1]}
 		return true
 	}
@@ -280,10 +281,14 @@ func (m *merger) send(i int, v int32) bool {
 			}
 		}
 		s := stops[best]
-		to, mark := m.hosts(i, v, s.d, s.storage), len(m.domains[s.d].undone)
-		h := m.fit(d, v, s.d, to)
-		if tries--; h < 0 && tries >= 0 {
-			h = m.shove(d, v, s.d, to)
+		to, mark, h := m.hosts(i, v, s.d, s.storage), len(m.domains[s.d].undone), -1
+		if !m.missed(s.d, x, to) {
+			h = m.fit(d, v, s.d, to)
+			if tries--; h < 0 && tries >= 0 {
+				if h = m.shove(d, v, s.d, to); h < 0 {
+					m.misses[s.d] = append(m.misses[s.d], miss{*x, to, len(m.trips)})
+				}
+			}
 		}
 		if h >= 0 {
 			m.leave(i, v, s.d, h, s.storage)
@@ -294,6 +299,11 @@ func (m *merger) send(i int, v int32) bool {
 		stops = stops[:len(stops)-1]
 	}
 	return false
+}
+
+// missed reports whether something of which no more would do found no room in domain e.
+func (m *merger) missed(e int, x *load, to hostSet) bool {
+	return slices.ContainsFunc(m.misses[e], func(p miss) bool { return x.fits(&p.size) && p.to.and(to) == to })
 }
 
 // fit is the host of domain e where VM v of domain d costs least, of equals one
@@ -390,4 +400,9 @@ func (m *merger) back() {
 	m.domains[t.to].free[t.on].take(&m.domains[t.d].size4[t.v], 1)
 	m.domains[t.d].put(t.v, int(t.from))
 	m.domains[t.to].rollback(t.mark)
+	known := m.misses[t.to]
+	for len(known) > 0 && known[len(known)-1].trips > len(m.trips) {
+		known = known[:len(known)-1]
+	}
+	m.misses[t.to] = known
 }
