@@ -165,8 +165,7 @@ func (b *builder) demandStage() {
 	}
 	leavers := b.leavers()
 	slices.SortFunc(leavers, func(x, y leaver) int {
-		dx, dy := &b.demands[x.demand], &b.demands[y.demand]
-		return cmp.Or(dx.sooner(dy), cmp.Compare(evacIndex(x.cold), evacIndex(y.cold)), cmp.Compare(b.tierKey(x.tier), b.tierKey(y.tier)), b.order.compare(x.v, y.v), cmp.Compare(x.mib, y.mib), cmp.Compare(x.v, y.v))
+		return cmp.Or(b.sooner(&x, &y), b.order.compare(x.v, y.v), cmp.Compare(x.mib, y.mib), cmp.Compare(x.v, y.v))
 	})
 	for i := range leavers {
 		b.leaving[leavers[i].v] = true
@@ -174,9 +173,17 @@ func (b *builder) demandStage() {
 	for i := range leavers {
 		b.leave(&leavers[i])
 	}
-	b.rejoin()
+	held := slices.DeleteFunc(leavers, func(x leaver) bool { return !b.held[x.v] })
+	for b.rejoin() && len(held) > 0 {
+		held = b.again(held)
+	}
 	b.maintain()
 	b.exitMaintenance()
+}
+
+// sooner orders who leaves first, whatever the order of VMs that are alike.
+func (b *builder) sooner(x, y *leaver) int {
+	return cmp.Or(b.demands[x.demand].sooner(&b.demands[y.demand]), cmp.Compare(evacIndex(x.cold), evacIndex(y.cold)), cmp.Compare(b.tierKey(x.tier), b.tierKey(y.tier)))
 }
 
 // leavers lists the VMs that demands want away.

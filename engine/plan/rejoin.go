@@ -12,8 +12,9 @@ import (
 //
 // A group that may be split only for so long must be known to keep that: its
 // moves come before all others and fit the slots at once, so that they start
-// together, and the split is the difference of their durations.
-func (b *builder) rejoin() {
+// together, and the split is the difference of their durations. It reports whether
+// any was taken back.
+func (b *builder) rejoin() bool {
 	gone, first := make([]bool, len(b.acts)), make([]bool, len(b.acts))
 	for again := true; again; {
 		again = false
@@ -30,7 +31,60 @@ func (b *builder) rejoin() {
 			again = b.stay(k, gone) || again
 		}
 	}
-	b.compact(gone, first)
+	var order []int32
+	for _, want := range [2]bool{true, false} {
+		for i := range gone {
+			if !gone[i] && first[i] == want {
+				order = append(order, int32(i))
+			}
+		}
+	}
+	b.reorder(order)
+	return slices.Contains(gone, true)
+}
+
+// again tries those who were held once more: what was taken back has freed room, and
+// may have been what they had to be kept apart from. Whoever finds a way now takes the
+// place in the order that is its own. It returns those who are held still.
+func (b *builder) again(held []leaver) (still []leaver) {
+	anew := make(map[string]bool, len(held))
+	for i := range held {
+		b.held[held[i].v] = false
+		anew[string(b.s.VMs[held[i].v].ID)] = true
+	}
+	b.holds = slices.DeleteFunc(b.holds, func(h engine.Hold) bool { return h.Subject.Kind == "vm" && anew[h.Subject.ID] })
+	mark, tier := len(b.acts), b.tierOf()
+	order := make([]int32, 0, mark+len(held))
+	for i := range mark {
+		order = append(order, int32(i))
+	}
+	for i := range held {
+		x := &held[i]
+		if b.leave(x); b.moved[x.v] == 0 {
+			still = append(still, *x)
+			continue
+		}
+		for len(order) < len(b.acts) {
+			order = append(order, int32(len(order)))
+		}
+		n := len(order) - 1
+		for k := n; k > 0; k-- {
+			p := &b.acts[order[k-1]]
+			if slices.Contains(b.acts[order[n]].after, order[k-1]) {
+				break
+			}
+			if p.vm >= 0 && b.leaving[p.vm] {
+				if y := (leaver{demand: p.demand, cold: b.s.VMs[p.vm].Power != engine.VMOn, tier: tier[p.vm]}); b.sooner(&y, x) <= 0 {
+					break
+				}
+				last := order[n]
+				copy(order[k:n+1], order[k-1:n])
+				order[k-1], n = last, k-1
+			}
+		}
+	}
+	b.reorder(order)
+	return still
 }
 
 // stay takes back the moves of a group's members. It reports whether there were any.
@@ -109,22 +163,16 @@ func (b *builder) final(v int32) int32 {
 	return b.st.Host[v]
 }
 
-// compact drops the moves that were taken back, puts those that must be first
-// there, and renumbers the rest.
-func (b *builder) compact(gone, first []bool) {
-	if !slices.Contains(gone, true) && !slices.Contains(first, true) {
+// reorder keeps the actions listed, in that order, and renumbers what refers to them.
+func (b *builder) reorder(order []int32) {
+	if len(order) == len(b.acts) && slices.IsSorted(order) {
 		return
 	}
-	at := make([]int32, len(gone))
-	acts := make([]act, 0, len(gone))
-	for _, want := range [2]bool{true, false} {
-		for i := range gone {
-			if gone[i] || first[i] != want {
-				continue
-			}
-			at[i] = int32(len(acts))
-			acts = append(acts, b.acts[i])
-		}
+	at := make([]int32, len(b.acts))
+	acts := make([]act, 0, len(order))
+	for _, i := range order {
+		at[i] = int32(len(acts))
+		acts = append(acts, b.acts[i])
 	}
 	b.acts = acts
 	for i := range acts {
