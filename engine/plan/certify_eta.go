@@ -98,6 +98,7 @@ func (x *certifier) lasts() []float64 {
 type kindError struct {
 	fit    *engine.MoveFit // nil: none has ended
 	seen   []float64       // errors of single moves
+	drawn  []float64       // as many of them, drawn: they are but a sample, and so is their mean
 	common []float64       // errors that all share, where how far off the expectation is was never seen
 	width  float64         // by how much a remembered value is smoothed, since so few have gaps and ends that the truth has not
 	doubt  [3]float64      // of set-up, of both, of slowness: how far each may be off for two draws (Cholesky)
@@ -180,6 +181,10 @@ func (e *kindError) learn(list []int32) {
 const fitNoise = 0.1
 
 func (e *kindError) redraw(random func(int64) int64) {
+	e.drawn = e.drawn[:0]
+	for range e.seen {
+		e.drawn = append(e.drawn, e.seen[random(int64(len(e.seen)))])
+	}
 	if e.fit == nil {
 		e.off = e.common[random(int64(len(e.common)))]
 		return
@@ -208,7 +213,7 @@ func normal(random func(int64) int64) float64 {
 
 // ratio is for a move whose bytes take so many seconds at the line rate.
 func (e *kindError) ratio(line float64, random func(int64) int64) float64 {
-	r := e.seen[random(int64(len(e.seen)))]
+	r := e.drawn[random(int64(len(e.drawn)))]
 	r = e.off * max(r+float64(e.width*(float64(random(2001)-1000)/1000)), r/10)
 	if e.fit != nil {
 		r *= (e.setup + float64(e.slow*line)) / max(e.fit.SetupS+float64(e.fit.Slow*line), 1)
