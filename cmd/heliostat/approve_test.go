@@ -63,9 +63,7 @@ func TestApproval(t *testing.T) {
 		return q != nil
 	})
 	p = r.advised(t)
-	if out := r.ask(t, "approve", p.Hash[:8]); !strings.Contains(out, "approved") {
-		t.Errorf("approve says %q", out)
-	}
+	r.orders(t, "approve", p.Hash[:8])
 	eventually(t, "the approved plan is carried out", func() bool { return len(r.ended(t)) >= len(p.Plan.Actions) })
 	for _, rec := range r.ended(t) {
 		if rec.State != engine.StateSucceeded || rec.Plan != p.Hash {
@@ -87,6 +85,16 @@ func TestApproval(t *testing.T) {
 		t.Errorf("approvals in the journal: %v", said)
 	}
 	r.daemon.interrupt(t)
+}
+
+// orders gives the daemon an order, and has it confirmed to a machine.
+func (r *rig) orders(t *testing.T, args ...string) {
+	t.Helper()
+	var got struct{ Done, Of string }
+	out := r.ask(t, append(args, "--json")...)
+	if err := json.Unmarshal([]byte(out), &got); err != nil || args[len(args)-2] != got.Done || args[len(args)-1] != got.Of {
+		t.Errorf("%v: %v: %s", args, err, out)
+	}
 }
 
 // names are the VMs that a plan moves.

@@ -102,11 +102,11 @@ func TestPolicyRevisions(t *testing.T) {
 	if out := r.ask(t, "status"); !strings.Contains(out, "'heliostat policy approve "+waits.Newest[:8]) {
 		t.Errorf("status says:\n%s", out)
 	}
-	r.ask(t, "policy", "approve", waits.Newest[:8])
+	r.orders(t, "policy", "approve", waits.Newest[:8])
 	if s := r.status(t); s.Revision != waits.Newest || s.Waits != "" {
 		t.Errorf("after the approval: %s, %s", s.Revision, s.Waits)
 	}
-	r.ask(t, "policy", "rollback", before.Revision[:8])
+	r.orders(t, "policy", "rollback", before.Revision[:8])
 	r.daemon.interrupt(t)
 	r.run(t)
 	if s := r.status(t); s.Revision != before.Revision || !s.Held {
