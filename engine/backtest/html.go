@@ -26,7 +26,7 @@ func (r *Report) HTML(w io.Writer) error {
 		}
 	}
 	return t.Execute(w, map[string]any{
-		"R": r, "Figures": r.figures(), "Rules": rules, "Revisions": revisions(r.Revisions), "Note": r.Note(), "Summary": r.Summary(),
+		"R": r, "Figures": r.figures(), "Rules": rules, "Revisions": revisions(r.Revisions), "Note": r.Note(), "Summary": r.Summary(), "Basis": basis,
 		"Charts": []chart{
 			r.chart("Power at the meter", "W", func(p *Point) float64 { return float64(p.Watts) }),
 			r.chart("Moves so far", "", func(p *Point) float64 { return float64(p.Moves) }),

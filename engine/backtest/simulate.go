@@ -92,7 +92,7 @@ func (x *simulation) cycle(ctx context.Context, m *moment, p Policy) error {
 	if x.history == nil {
 		x.history = m.history
 		for _, o := range m.view.Open {
-			x.open = append(x.open, &flight{rec: o, ends: max(x.now+1, o.Started+engine.Unix(o.Action.Estimate.Seconds))})
+			x.open = append(x.open, &flight{rec: o, ends: max(x.now+1, o.Started+engine.Unix(o.Action.Estimate.Expected()))})
 		}
 	} else {
 		past := x.history
@@ -189,7 +189,7 @@ func (x *simulation) start() {
 			x.slots.Take(a)
 			x.open = append(x.open, &flight{
 				rec:  engine.ActionRecord{Action: *a, State: engine.StateStarted, Started: x.now, Plan: q.hash},
-				ends: x.now + engine.Unix(max(a.Estimate.Seconds, 1)), program: q, index: i,
+				ends: x.now + engine.Unix(max(a.Estimate.Expected(), 1)), program: q, index: i,
 			})
 		}
 	}

@@ -56,6 +56,9 @@ func (r *Report) figures() []row {
 	return out
 }
 
+// basis is where the first two columns of a report part.
+const basis = "Simulated, actions take as long as was expected of them and end well; recorded, as they did."
+
 // Note says what a reader must know before comparing, "" for nothing.
 func (r *Report) Note() string {
 	if slices.Contains(r.Revisions, r.Base.Revision) {
@@ -100,6 +103,7 @@ func (r *Report) Text(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	line(basis)
 	WriteRules(&b, r.Replayed.Rules, "recorded", "new")
 	for _, x := range []struct {
 		title string
