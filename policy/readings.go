@@ -256,8 +256,11 @@ func (v *held) expr(e *ast.Expr) {
 	}
 	ast.NewGenericVisitor(func(x any) bool {
 		switch x := x.(type) {
-		case *ast.ArrayComprehension, *ast.SetComprehension, *ast.ObjectComprehension:
+		case *ast.ArrayComprehension, *ast.ObjectComprehension:
 			return true // has variables of its own
+		case *ast.SetComprehension:
+			_, named := v.named(x.Term)
+			return named || len(x.Body) != 1 // one is what the compiler makes of each {value} in a text
 		case ast.Ref:
 			if op := e.Operator(); op == nil || !op.Equal(x) {
 				v.ref(x, missing(e))
@@ -265,7 +268,7 @@ func (v *held) expr(e *ast.Expr) {
 			return true
 		}
 		return false
-	}).Walk(e.Terms)
+	}).Walk(e)
 }
 
 // named is what the author called a variable; not ok for those of the compiler.

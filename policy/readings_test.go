@@ -47,9 +47,10 @@ weekday := "Monday" if data.fleet.now > 0
 # METADATA
 # entrypoint: true
 # custom: {reads: move}
-deny contains {"code": "far", "reason": "too far"} if {
+deny contains {"code": "far", "reason": $"too far for {input.vm.folder}"} if {
 	input.from.site != input.to.site
 	input.vm.vcpus > 0
+	input.why[0].rule == "prefer"
 }
 `)
 	write("params/data.json", `{"far": {"limit": 0}}`)
@@ -84,8 +85,8 @@ deny contains {"code": "far", "reason": "too far"} if {
 		want         string
 	}{
 		{"far", "prefer", About{Cluster: 0}, string(view.Snapshot.VMs[0].ID), "placement/far.rego:8 above 0: vm.disk_gb=40 params.limit=0 limit=0 data.fleet.now=1782043200 weekday=\"Monday\" vm.tags.calm=undefined vm.vcpus=4 worth=8\n"},
-		{"far", "deny", About{Cluster: engine.None, Move: &move}, "", "placement/far.rego:25 too far: input.from.site=\"fra\" input.to.site=\"tyo\" input.vm.vcpus=4\n"},
-		{"hurricane", "evacuate", About{Cluster: engine.None}, "hou", "placement/hurricane.rego:60 hurricane AL09 threatens hou: at.site=\"hou\" known={\"fra\", \"hou\", \"tyo\"} at.severity=\"extreme\" params.severities=[\"severe\", \"extreme\"] at.p=0.8 params.min_p=0.1 at.onset=1782133200 threat.arrival=1782133200 params.lead_s=172800 data.fleet.now=1782043200 params.margin_s=14400 threat.site=\"hou\"\n"},
+		{"far", "deny", About{Cluster: engine.None, Move: &move}, "", "placement/far.rego:25 too far for group-v3: input.from.site=\"fra\" input.to.site=\"tyo\" input.vm.vcpus=4 input.why[0].rule=\"prefer\" input.vm.folder=\"group-v3\"\n"},
+		{"hurricane", "evacuate", About{Cluster: engine.None}, "hou", "placement/hurricane.rego:60 hurricane AL09 threatens hou: at.site=\"hou\" known={\"fra\", \"hou\", \"tyo\"} at.severity=\"extreme\" params.severities=[\"severe\", \"extreme\"] at.p=0.8 params.min_p=0.1 at.onset=1782133200 hazard.kind=\"hurricane\" hazard.id=\"AL09\" threat.arrival=1782133200 params.lead_s=172800 data.fleet.now=1782043200 params.margin_s=14400 threat.name=\"hurricane AL09\" threat.site=\"hou\"\n"},
 		{"dpm", "drain", About{Cluster: 1}, "", "placement/dpm.rego:38 CPU below 45 % and memory below 80 % over 40 minutes: input.cluster.dpm=false strained=undefined params.target_pct=63 params.tolerance_pct=18 low_cpu_pct=45 params.low_mem_pct=80 host.cpu_pct_40m=7 low_cpu=45 host.mem_pct_40m=46 low_mem=80 host.usable=true host.can_wake=true host.usb=false host.vsan=false\n"},
 		{"dpm", "evacuate", About{Cluster: 1}, "", ""},
 	} {

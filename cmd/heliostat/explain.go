@@ -143,9 +143,6 @@ func (e *explanation) fill(ctx context.Context, in *engine.Input, d *engine.Deci
 		return err
 	}
 	e.opinions(in, d, o)
-	if err := e.Policies.read(ctx, in, o, e.Said); err != nil {
-		return err
-	}
 	for i := range p.Actions {
 		a := &p.Actions[i]
 		if e.concerns(string(a.VM), string(a.From.Host), string(a.To.Host), string(a.From.Site), string(a.To.Site)) {
@@ -162,11 +159,34 @@ func (e *explanation) fill(ctx context.Context, in *engine.Input, d *engine.Deci
 			around = append(around, x)
 		}
 	}
+	wanted := e.wanted()
 	e.Holds = append(e.Holds, around...)
+	if err := e.Policies.read(ctx, in, o, wanted, e.Said); err != nil {
+		return err
+	}
 	if e.Kind == "vm" && len(e.Actions) == 0 {
 		e.Nearest = nearest(in, o.vm, e.Policies.deny(ctx, in.Level))
 	}
 	return nil
+}
+
+// wanted is who wanted the actions on the object, held ones included: it is what rules
+// about moves were told.
+func (e *explanation) wanted() (all []engine.Why) {
+	add := func(whys []engine.Why) {
+		for _, w := range whys {
+			if !slices.Contains(all, w) {
+				all = append(all, w)
+			}
+		}
+	}
+	for i := range e.Actions {
+		add(e.Actions[i].Why)
+	}
+	for _, h := range e.Holds {
+		add(h.Why)
+	}
+	return all
 }
 
 // railsOf are what was held back at the end of the cycle beside the plans' holds.

@@ -109,7 +109,8 @@ func (f *force) deny(ctx context.Context, level engine.Mode) whatif.Deny {
 }
 
 // read adds to what was said where it is written, and which values were read for it.
-func (f *force) read(ctx context.Context, in *engine.Input, o object, all []said) error {
+// A VM's moves were wanted by those in wanted.
+func (f *force) read(ctx context.Context, in *engine.Input, o object, wanted []engine.Why, all []said) error {
 	s := in.Snapshot
 	asked := map[string][]policy.Reading{}
 	var last engine.HostID // that a rule refused; a move that is refused everywhere was to some host
@@ -125,6 +126,7 @@ func (f *force) read(ctx context.Context, in *engine.Input, o object, all []said
 				continue
 			}
 			a := moveOf(s, o.vm, to)
+			a.Why = wanted
 			about.Move, key = &a, key+" "+string(last)
 		case o.host >= 0:
 			about.Cluster = s.Hosts[o.host].Cluster

@@ -49,7 +49,11 @@ allow_hosts contains {"vm": vm.id, "hosts": [vm.host], "reason": "its tag keeps 
 # METADATA
 # entrypoint: true
 # custom: {reads: move}
-deny contains {"code": "tagged", "reason": "its tag forbids moves"} if input.vm.tags.deny == "yes"
+deny contains {"code": "tagged", "reason": "its tag forbids moves"} if {
+	input.vm.tags.deny == "yes"
+	some why in input.why
+	why.policy == "scene"
+}
 
 # METADATA
 # entrypoint: true
