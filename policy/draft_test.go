@@ -41,6 +41,7 @@ func TestLints(t *testing.T) {
 	}{
 		{"quadratic-head", pin("size[vm.id] > 1") + "\nsize[id] := n if {\n\tsome vm in input.vms\n\tid := vm.id\n\tn := vm.vcpus\n}\n", 13},
 		{"quadratic-head", pin("vms_of[vm.host][_] == vm.id") + "\nvms_of[h] contains id if {\n\tsome vm in input.vms\n\th := vm.host\n\tid := vm.id\n}\n", 13},
+		{"quadratic-head", pin("size[vm.id] > 1") + "\nsize[vm.id] := vm.vcpus if some vm in input.vms\n", 13},
 		{"quadratic-head", pin("size[vm.id] > 1") + "\nsize := {vm.id: vm.vcpus | some vm in input.vms}\n", 0},
 		{"sprintf-in-decision", pin("sprintf(\"%v\", [vm.name]) == \"x\""), 9},
 		{"sprintf-in-decision", pin("print(sprintf(\"%v\", [vm.name]))"), 9},

@@ -77,12 +77,23 @@ func (f *files) checkHeads() Faults {
 			if !ok || r.Head.Key == nil {
 				continue
 			}
-			if obj, ok := r.Head.Key.Value.(ast.Object); ok {
-				faults = append(faults, checkHead(r.Head.Name.String(), spec, obj, r.Head.Key.Location)...)
+			key := written(r)
+			if obj, ok := key.Value.(ast.Object); ok {
+				faults = append(faults, checkHead(r.Head.Name.String(), spec, obj, key.Location)...)
 			}
 		}
 	}
 	return faults
+}
+
+// written is the key of the rule's head, or what its body says that this is: x := {...}.
+func written(r *ast.Rule) *ast.Term {
+	for _, e := range r.Body {
+		if e.IsAssignment() && e.Operand(0).Equal(r.Head.Key) {
+			return e.Operand(1)
+		}
+	}
+	return r.Head.Key
 }
 
 func checkHead(rule string, spec ruleSpec, obj ast.Object, loc *ast.Location) Faults {

@@ -268,7 +268,7 @@ func TestBundleOverHTTP(t *testing.T) {
 		body []byte
 		want string
 	}{
-		{"unsigned", tarball(t, nil, files(good)), "policies.tar.gz/.signatures.json: the bundle is not signed"},
+		{"unsigned", tarball(t, nil, files(good)), "policies.tar.gz/.signatures.json:1:1: missing: the bundle is not signed"},
 		{"of a stranger", tarball(t, &stranger, files(good)), "does not hold for key " + testKeyID},
 		{"tampered", func() []byte {
 			f := files(good)

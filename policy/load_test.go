@@ -39,6 +39,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"asked if what is not there", rule("cluster\n#   asked_if: [most]", ok), nil, `placement/p.rego:3:1: drain: asked_if: p has no parameter "most"`},
 		{"asked if nothing", rule("cluster\n#   asked_if: most", ok), nil, "placement/p.rego:3:1: drain: write asked_if: [PARAMETER, ...]"},
 		{"no reason", rule("cluster", "pin contains {\"vm\": v.id} if some v in input.vms"), nil, `placement/p.rego:7:14: pin: "reason" is missing`},
+		{"no reason in the body", rule("cluster", "pin contains x if {\n some v in input.vms\n x := {\"vm\": v.id}\n}"), nil, `placement/p.rego:9:7: pin: "reason" is missing`},
 		{"empty reason", rule("cluster", "pin contains {\"vm\": v.id, \"reason\": \"\"} if some v in input.vms"), nil, `placement/p.rego:7:37: pin: "reason" is empty`},
 		{"unknown key", rule("cluster", "pin contains {\"vm\": v.id, \"raeson\": \"\"} if some v in input.vms"), nil, `placement/p.rego:7:27: pin: unknown key "raeson": one of ["vm" "reason"]`},
 		{"a parameter of the wrong type", map[string]string{

@@ -75,16 +75,16 @@ func (v *verifier) verify(label string, contents map[string][]byte) error {
 	at := filepath.Join(label, signatures)
 	text, ok := contents[signatures]
 	if !ok {
-		return Faults{{File: at, Message: "the bundle is not signed, and policy.key_file demands it", Advice: "sign it: opa sign --bundle . --signing-key KEY.pem, or opa build with --signing-key"}}
+		return Faults{{File: at, Line: 1, Column: 1, Message: "missing: the bundle is not signed, and policy.key_file demands it", Advice: "sign it: opa sign --bundle . --signing-key KEY.pem, or opa build with --signing-key"}}
 	}
 	var sc bundle.SignaturesConfig
 	if err := json.Unmarshal(text, &sc); err != nil {
-		return Faults{{File: at, Message: err.Error(), Advice: "sign the bundle anew"}}
+		return Faults{{File: at, Line: 1, Column: 1, Message: err.Error(), Advice: "sign the bundle anew"}}
 	}
 	sc.Plugin = "" // OPA's own verifier, whatever the bundle asks for
 	signed, err := bundle.VerifyBundleSignature(sc, v.config)
 	if err != nil {
-		return Faults{{File: at, Message: fmt.Sprintf("the signature does not hold for key %s: %v", v.id, err), Advice: "sign the bundle with that key, or correct policy.key_file and policy.key_id; if neither was changed, somebody else has changed the bundle"}}
+		return Faults{{File: at, Line: 1, Column: 1, Message: fmt.Sprintf("the signature does not hold for key %s: %v", v.id, err), Advice: "sign the bundle with that key, or correct policy.key_file and policy.key_id; if neither was changed, somebody else has changed the bundle"}}
 	}
 	var faults Faults
 	for _, name := range slices.Sorted(maps.Keys(contents)) {
@@ -97,7 +97,7 @@ func (v *verifier) verify(label string, contents map[string][]byte) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(signed)) {
 		if _, ok := contents[name]; !ok && inBundle(name) {
-			faults = append(faults, Fault{File: filepath.Join(label, filepath.FromSlash(name)), Message: "is signed and not there", Advice: "put it back, or sign the bundle anew"})
+			faults = append(faults, Fault{File: filepath.Join(label, filepath.FromSlash(name)), Line: 1, Column: 1, Message: "is signed and not there", Advice: "put it back, or sign the bundle anew"})
 		}
 	}
 	return faults.err()
