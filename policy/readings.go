@@ -297,14 +297,13 @@ func (v *held) ref(ref ast.Ref, val ast.Value) {
 	helper := ref.HasPrefix(v.policy)
 	if helper {
 		text = strings.TrimPrefix(text, v.policy.String()+".")
-		if val == nil {
-			val = undefined
-		}
 		if n := len(v.policy) + 1; len(shown) > n {
 			v.add(v.helpers[callKey(ref[:n].String(), shown[n:n+1])]...)
 		}
 		v.add(v.helpers[ref.String()]...)
-		v.add(v.helpers[callKey(ref[:len(v.policy)+1].String(), []*ast.Term{ast.NewTerm(val)})]...)
+		if val != nil {
+			v.add(v.helpers[callKey(ref[:len(v.policy)+1].String(), []*ast.Term{ast.NewTerm(val)})]...)
+		}
 		v.add(v.helpers[ref[:len(v.policy)+1].String()]...)
 	}
 	if found := v.find(shown); found != nil && !helper {

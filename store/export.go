@@ -169,7 +169,7 @@ func (e *exporter) values(entry *engine.Entry) error {
 		}
 		e.seen[digest] = true
 		name := digest
-		if e.names != nil {
+		if e.names != nil && !bytes.HasPrefix(b, policyFiles) {
 			if b, err = e.names.replace(b); err != nil {
 				return fmt.Errorf("value %s: %w", digest, err)
 			}

@@ -103,9 +103,14 @@ func TestPseudonyms(t *testing.T) {
 	j := openAt(t, t.TempDir(), Options{})
 	snapshot := fleet(t, j, 1)
 	fleet(t, j, 2)
+	policies := put(t, j, "PK\x03\x04 an archive, and no JSON: \"\x00\"")
+	appendAll(t, j, entry(t, 2, engine.EntryRevision, engine.RevisionRecord{Bundle: policies}, policies))
 	x := openExported(t, exported(t, j, ExportOptions{Pseudonyms: true}))
 	if _, err := x.Verify(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := x.Get(policies); err != nil {
+		t.Error(err)
 	}
 	var s strings.Builder
 	for _, e := range all(t, x, 1) {

@@ -18,7 +18,7 @@ import (
 // names replaces the names of VMs, hosts, clusters, datastores and networks, their
 // paths, and people by pseudonyms, wherever they stand: the same name by the same
 // one. The key to them is random and kept nowhere. Identifiers, sites, tags and
-// attributes stay, as policies and plans go by them.
+// attributes stay, as policies and plans go by them, and so does what policies say.
 type names struct {
 	key   []byte
 	known map[string]string // name -> pseudonym; digest of a value -> digest of what it has become
@@ -93,6 +93,10 @@ func (e *exporter) learn(entry *engine.Entry) error {
 	}
 	return nil
 }
+
+// policyFiles is how the values begin that are no JSON: revisions of the policies, which
+// people wrote and which stay as they are.
+var policyFiles = []byte("PK\x03\x04")
 
 // words are the keys whose values are words of the program, even where something
 // has such a word for its name.

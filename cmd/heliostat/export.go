@@ -42,7 +42,8 @@ without daemon and configuration. It begins with the cycle that was under way at
 With --pseudonyms the names and paths of VMs, hosts, clusters, datastores and networks,
 and the people who gave orders, are replaced wherever they stand: the same name by the
 same pseudonym, by a key that is kept nowhere. Identifiers, the names of sites, tags and
-attributes stay, since policies and plans go by them: look before you hand it out. The
+attributes stay, since policies and plans go by them, and so do the files of the
+policies, whatever names they have in them: look before you hand it out. The
 entries are then others than those that checkpoints were signed for.`,
 		Example: `  heliostat journal export --out week.tar.zst --from 2026-11-16 --to 2026-11-23
   heliostat journal export --out case.tar.zst --from 2026-11-25T04:00:00Z --pseudonyms
