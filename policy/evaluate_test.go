@@ -145,7 +145,7 @@ func TestFailures(t *testing.T) {
 	long := strings.Repeat("x", 501)
 	// The item is made in the body, where the check of heads does not see it.
 	pin := func(text string) string {
-		return ruleOf("cluster", "pin contains x if {\n some v in input.vms\n x := "+text+"\n}")
+		return ruleOf("cluster", "pin contains x if {\n some v in input.vms\n some x in ["+text+"]\n}")
 	}
 	for _, c := range []struct {
 		name, module, want string
@@ -362,7 +362,7 @@ func TestReview(t *testing.T) {
 		"approval contains {\"approvers\": 2, \"reason\": \"two moves\"} if input.plan.moves >= 2\n"
 	broken := strings.Replace(ruleOf("plan", `reject contains x if {
  input.plan.moves > 0
- x := {"reason": ""}
+ some x in [{"reason": ""}]
 }`), "placement.p", "placement.broken", 1)
 	v := smallFleet()
 	plan := &engine.Plan{Level: engine.Enforce, Actions: []engine.Action{moveOf(v.Snapshot, 0, 8), moveOf(v.Snapshot, 1, 2)}}

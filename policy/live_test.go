@@ -287,7 +287,7 @@ func TestBundleOverHTTP(t *testing.T) {
 			f[signatures] = key.sign(t, f)
 			delete(f, "placement/edited.rego")
 			return tarball(t, nil, f)
-		}(), "edited.rego: is signed and not there"},
+		}(), "edited.rego:1:1: is signed and not there"},
 		{"no bundle", []byte("<html>"), "is not a tar.gz"},
 		{"a bomb", tarball(t, &key, map[string][]byte{"placement/edited.rego": make([]byte, maxOwnBytes+1)}), "holds more than"},
 		{"a wrong policy", tarball(t, &key, files(pinning("vm.nam"))), "policies.tar.gz/placement/edited.rego:9:2: undefined ref: vm.nam"},
