@@ -65,7 +65,7 @@ func (b *builder) homeOf(x *block) engine.SiteMask {
 // clusters of its own.
 func (b *builder) another() *builder {
 	n := *b
-	n.last, n.said, n.mark = lastText{}, map[reason]string{}, scratch{}
+	n.said, n.mark = nil, scratch{}
 	n.mark.init(b.s)
 	n.acts = slices.Clip(b.acts)
 	return &n

@@ -115,33 +115,27 @@ const (
 
 func (r *reason) ok() bool { return r.code == "" }
 
-// A lastText is the last reason that was put into words: when a budget is used
-// up a hundred thousand VMs are held for one.
-type lastText struct {
+// A said is a reason that was put into words: when a budget is used up a hundred
+// thousand VMs are held for one, and every host for one of few.
+type said struct {
 	r    reason
 	text string
 }
 
-// mostSaid is how many different texts are kept for others to share.
-const mostSaid = 1000
+// mostSaid is how many reasons are kept with their words, each in the place of its
+// first number: the moves that would empty a host, where a budget is used up.
+const mostSaid = 64
 
 // text puts the reason into words.
 func (b *builder) text(r *reason) string {
-	if b.last.text != "" && b.last.r == *r {
-		return b.last.text
+	if b.said == nil {
+		b.said = make([]said, mostSaid)
 	}
-	text := ""
-	if r.code == engine.HoldBudget {
-		text = b.said[*r]
+	x := &b.said[uint64(r.a)%mostSaid]
+	if x.text == "" || x.r != *r {
+		*x = said{*r, b.words(*r)}
 	}
-	if text == "" {
-		text = b.words(*r)
-	}
-	if r.code == engine.HoldBudget && len(b.said) < mostSaid {
-		b.said[*r] = text
-	}
-	b.last = lastText{*r, text}
-	return text
+	return x.text
 }
 
 func (b *builder) words(r reason) string {
@@ -174,9 +168,14 @@ func (b *builder) holdVM(v int32, r reason, want string, demand engine.Subject, 
 
 // holdHost records why a host keeps its state.
 func (b *builder) holdHost(h int32, r reason, want string, demand engine.Subject, why []engine.Why) {
+	b.keepHost(h, r.code, b.text(&r), want, demand, why)
+}
+
+// keepHost records that in words.
+func (b *builder) keepHost(h int32, code engine.HoldCode, text, want string, demand engine.Subject, why []engine.Why) {
 	host := &b.s.Hosts[h]
 	b.holds = append(b.holds, engine.Hold{
-		Subject: engine.Subject{Kind: "host", ID: string(host.ID)}, Name: host.Name, Code: r.code, Detail: b.text(&r), Want: want, Demand: demand, Why: why,
+		Subject: engine.Subject{Kind: "host", ID: string(host.ID)}, Name: host.Name, Code: code, Detail: text, Want: want, Demand: demand, Why: why,
 	})
 }
 

@@ -30,6 +30,9 @@ type builder struct {
 	parts      []part         // by VM: what it takes and may take of the surge
 	partsOn    []part         // by host
 	partsIn    []part         // by cluster
+	soonHere   []int32        // by host: soonOn, before anything comes
+	net        []int32        // by host: MHz that it leaves to VMs
+	quiet      []bool         // by host: nothing of its own is known to keep it on, see stateReason
 	heldBefore int            // holds of the last plan
 	stirred    []int32        // VMs that this plan has touched in any of the arrays below
 	wide       bool           // more than are in stirred
@@ -121,8 +124,7 @@ type builder struct {
 
 	// Scratch of one search.
 	mark scratch
-	last lastText
-	said map[reason]string // what was put into words of budgets, which many hosts share
+	said []said
 }
 
 // An act is an action by index.

@@ -22,11 +22,12 @@ type sleeper struct {
 	at int     // which host it is there
 
 	// What the search came to.
-	goes    bool    // it should go to sleep
-	gain    int64   // what that saves for each move
-	kept    reason  // why it stays on
-	gives   []int32 // VMs of hosts that stay on which leave the cluster before it goes
-	closing int     // for the how manieth host that only the merging closes VMs leave it for another cluster; 0: none does
+	goes    bool            // it should go to sleep
+	gain    int64           // what that saves for each move
+	gives   []int32         // VMs of hosts that stay on which leave the cluster before it goes
+	closing int             // for the how manieth host that only the merging closes VMs leave it for another cluster; 0: none does
+	kept    engine.HoldCode // why it stays on, and in words
+	text    string
 }
 
 // A block is what is searched together: the clusters of one site, or a cluster by
@@ -62,7 +63,11 @@ func (b *builder) consolidateStage() {
 		for some < len(blocks) && (some == 0 || clusters+len(blocks[some].lists) <= n) {
 			clusters, some = clusters+len(blocks[some].lists), some+1
 		}
-		b.searchBlocks(blocks[:some], n, evaluations)
+		if some == 1 {
+			b.searchBlocks(blocks[:1], atOnce, evaluations)
+		} else {
+			b.searchBlocks(blocks[:some], n, evaluations)
+		}
 		for i := range blocks[:some] {
 			b.putToSleep(&blocks[i])
 		}
@@ -102,18 +107,25 @@ func (b *builder) blocks(groups [][]sleeper) []block {
 // enough that little is in vain where a budget of moves is used up by the first.
 const atOnce, mostAtOnce = 1, 256
 
-// searchBlocks searches the clusters of some blocks, n at a time, and then what
-// merging them brings. When the clusters by themselves use up the moves that are
-// allowed, there is nothing left for the rest of a block, or to merge it with.
+// searchBlocks searches the clusters of some blocks, n at a time, those first of which
+// the moves that are left could empty a host, and then what merging them brings. When
+// the clusters by themselves use up the moves that are allowed, there is nothing left
+// for the rest of a block, or to merge it with.
 func (b *builder) searchBlocks(some []block, n int, evaluations int64) {
 	type place struct{ block, list int }
-	var all []place
+	var all, rest []place
 	for i := range some {
-		some[i].domains, some[i].affords = make([]*domain, len(some[i].lists)), b.affords(&some[i])
-		for k := range some[i].lists {
-			all = append(all, place{i, k})
+		x := &some[i]
+		x.domains = make([]*domain, len(x.lists))
+		for k, list := range x.lists {
+			if b.affords(list) {
+				x.affords, all = true, append(all, place{i, k})
+			} else {
+				rest = append(rest, place{i, k})
+			}
 		}
 	}
+	all = append(all, rest...)
 	for lo := 0; lo < len(all) && (lo == 0 || !b.used(&some[0])); lo, n = lo+n, min(2*n, mostAtOnce) {
 		part := all[lo:min(lo+n, len(all))]
 		parallel.Each(len(part), b.apart(func(n *builder, k int) {
@@ -154,9 +166,7 @@ func (b *builder) least(list []sleeper, vms int32) int32 {
 
 // affords reports whether the moves that are left could empty any of the hosts: which
 // of those that need none go to sleep takes no search.
-func (b *builder) affords(x *block) bool {
-	return b.wishes > 0 && slices.ContainsFunc(x.lists, func(list []sleeper) bool { return b.least(list, 1) <= b.wishes })
-}
+func (b *builder) affords(list []sleeper) bool { return b.wishes > 0 && b.least(list, 1) <= b.wishes }
 
 // used reports whether what the clusters of a block do by themselves uses up the
 // moves that are allowed.
@@ -194,38 +204,19 @@ func (b *builder) merge(x *block, evaluations int64) {
 
 // putToSleep plans what the search of a block proposes, and what else can be.
 func (b *builder) putToSleep(x *block) {
-	var order []*sleeper
-	for k, list := range x.lists {
-		order = append(order, b.chooseSleepers(list, x.domains[k], x.affords)...)
-	}
 	if x.m != nil {
-		b.followTrips(x.m, order)
-	}
-	// Hosts whose VMs stay in their cluster come first, cluster by cluster; then those
-	// that some leave, in the order in which they were found to fit; then, once more,
-	// what lacked room before; and at the end what was not proposed.
-	try := func(which func(s *sleeper) bool) {
-		for _, s := range order {
-			if which(s) {
-				s.kept = b.sleep(s)
+		b.sleepMerged(x)
+	} else {
+		for k, list := range x.lists {
+			for _, s := range b.chooseSleepers(list, x.domains[k]) {
+				b.try(s)
 			}
 		}
 	}
-	if x.m == nil {
-		try(func(*sleeper) bool { return true })
-	} else {
-		try(func(s *sleeper) bool { return s.goes && s.closing == 0 })
-		slices.SortStableFunc(order, func(s, t *sleeper) int { return cmp.Compare(s.closing, t.closing) })
-		try(func(s *sleeper) bool { return s.closing > 0 })
-		try(func(s *sleeper) bool {
-			return s.goes && (s.kept.code == engine.HoldReserve || s.kept.code == engine.HoldCapacity)
-		})
-		try(func(s *sleeper) bool { return !s.goes })
-	}
 	for _, list := range x.lists {
 		for i := range list {
-			if r := list[i].kept; !r.ok() {
-				b.holdHost(list[i].h, r, "standby", engine.Subject{}, list[i].why)
+			if s := &list[i]; s.kept != "" {
+				b.keepHost(s.h, s.kept, s.text, "standby", engine.Subject{}, s.why)
 			}
 		}
 	}
@@ -240,32 +231,69 @@ func (b *builder) putToSleep(x *block) {
 	b.judgePower(x)
 }
 
+// sleepMerged tries the hosts of a block that VMs leave for other clusters, too. Those
+// whose VMs stay in their cluster come first, cluster by cluster; then those that some
+// leave, in the order in which they were found to fit; then, once more, what lacked room
+// before; and at the end what was not proposed.
+func (b *builder) sleepMerged(x *block) {
+	var order []*sleeper
+	for k, list := range x.lists {
+		order = append(order, b.chooseSleepers(list, x.domains[k])...)
+	}
+	b.followTrips(x.m, order)
+	try := func(which func(s *sleeper) bool) {
+		for _, s := range order {
+			if which(s) {
+				b.try(s)
+			}
+		}
+	}
+	try(func(s *sleeper) bool { return s.goes && s.closing == 0 })
+	slices.SortStableFunc(order, func(s, t *sleeper) int { return cmp.Compare(s.closing, t.closing) })
+	try(func(s *sleeper) bool { return s.closing > 0 })
+	try(func(s *sleeper) bool {
+		return s.goes && (s.kept == engine.HoldReserve || s.kept == engine.HoldCapacity)
+	})
+	try(func(s *sleeper) bool { return !s.goes })
+}
+
 // sleepers lists the hosts that policies permit to sleep, by cluster.
 func (b *builder) sleepers() [][]sleeper {
 	b.readTraits()
-	named := make([]int32, 0, len(b.d.Drains))
-	for i := range b.d.Drains {
-		if b.d.Drains[i].Then == engine.ThenStandby {
-			named = append(named, int32(i))
-		}
+	at := make([]int32, len(b.s.Hosts)) // index + 1 of what is first said of each
+	for i := len(b.d.Drains) - 1; i >= 0; i-- {
+		at[b.d.Drains[i].Host] = int32(i) + 1
 	}
 	var out [][]sleeper
-	all := make([]sleeper, 0, len(named))
+	all := make([]sleeper, 0, len(b.d.Drains))
 	by, why := engine.By{Voice: engine.None}, []engine.Why(nil) // mostly one policy says one thing of all
-	for _, group := range b.byCluster(len(named), func(i int32) int32 { return b.d.Drains[named[i]].Host }) {
-		list := all[len(all):]
-		stays := b.staysBehind(b.s.Hosts[b.d.Drains[named[group[0]]].Host].Cluster)
-		for _, i := range group {
-			d := &b.d.Drains[named[i]]
-			if n := len(list); n > 0 && list[n-1].h == d.Host {
-				list[n-1].why = append(slices.Clip(list[n-1].why), b.d.Why(d.By))
-			} else if b.st.Power[d.Host] == engine.HostOn && !b.st.Maint[d.Host] {
-				if d.By != by {
-					by, why = d.By, []engine.Why{b.d.Why(d.By)}
-				}
-				list = append(list, b.sleeper(d.Host, why))
-				list[len(list)-1].stays = stays
+	for c := range int32(len(b.s.Clusters)) {
+		list, stays := all[len(all):], false
+		for _, h := range b.s.HostsOf(c) {
+			if !b.sleepy[h] || b.st.Power[h] != engine.HostOn || b.st.Maint[h] {
+				continue
 			}
+			if len(list) == 0 {
+				stays = b.staysBehind(c)
+			}
+			x := b.sleeper(h)
+			x.stays = stays
+			for _, d := range b.d.Drains[at[h]-1:] {
+				if d.Host != h {
+					break
+				}
+				switch {
+				case d.Then != engine.ThenStandby:
+				case x.why != nil:
+					x.why = append(slices.Clip(x.why), b.d.Why(d.By))
+				case d.By == by:
+					x.why = why
+				default:
+					by, why = d.By, []engine.Why{b.d.Why(d.By)}
+					x.why = why
+				}
+			}
+			list = append(list, x)
 		}
 		if len(list) > 0 {
 			all, out = all[:len(all)+len(list)], append(out, slices.Clip(list))
@@ -277,7 +305,7 @@ func (b *builder) sleepers() [][]sleeper {
 // chooseSleepers tells which hosts of a cluster should all go in the end, and in
 // which order all are tried: none of them may take the VMs of another, or these
 // would move twice.
-func (b *builder) chooseSleepers(list []sleeper, d *domain, affords bool) []*sleeper {
+func (b *builder) chooseSleepers(list []sleeper, d *domain) []*sleeper {
 	if b.least(list, 0) <= b.wishes {
 		// The cheapest to empty first; where none can be, all are only told why.
 		slices.SortStableFunc(list, func(x, y sleeper) int {
@@ -289,7 +317,7 @@ func (b *builder) chooseSleepers(list []sleeper, d *domain, affords bool) []*sle
 		order[i] = &list[i]
 	}
 	if d == nil {
-		if affords { // or nothing looks for a place
+		if b.affords(list) { // or nothing looks for a place
 			b.choose(list)
 		}
 		return order
@@ -374,8 +402,8 @@ func (b *builder) followTrips(m *merger, list []*sleeper) {
 	}
 }
 
-func (b *builder) sleeper(h int32, why []engine.Why) sleeper {
-	x := sleeper{h: h, why: why, idle: int64(max(b.s.Hosts[h].IdleW, 0))}
+func (b *builder) sleeper(h int32) sleeper {
+	x := sleeper{h: h, idle: int64(max(b.s.Hosts[h].IdleW, 0))}
 	x.vms, x.mem = b.tenants[h].live, b.tenants[h].mib
 	return x
 }

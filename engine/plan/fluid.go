@@ -22,7 +22,7 @@ type fluid struct {
 	fixed []float64 // by action: seconds, where no data flows
 	pipes [][]int32 // by action: what it flows through
 	most  []float64 // by action: Mbit/s of the narrowest of its pipes
-	rate  []float64 // by pipe: Mbit/s of payload
+	rate  []float64 // by pipe through which something flows: Mbit/s of payload
 	begun []float64 // by action: the share that is done already
 }
 
@@ -56,13 +56,6 @@ func newFluid(in *engine.Input, actions []engine.Action) *fluid {
 	f.table = turns.NewTable(slots, n, func(i int, visit func(counter, cost, capacity int32)) { slots.Visit(acts[i], visit) })
 	nh := len(s.Hosts)
 	f.rate = make([]float64, nh+len(s.Links))
-	eff := float64(in.Config.Cost.EfficiencyPct) / 100
-	for h := range s.Hosts {
-		f.rate[h] = float64(max(s.Hosts[h].NICMbps, 0)) * eff
-	}
-	for i := range s.Links {
-		f.rate[nh+i] = float64(max(s.Links[i].Mbps, 0)) * eff
-	}
 	for i, a := range acts {
 		f.plumb(int32(i), a, int32(nh))
 	}
@@ -124,6 +117,13 @@ func (f *fluid) plumb(i int32, a *engine.Action, links int32) {
 	}
 	f.most[i] = math.Inf(1)
 	for _, p := range f.pipes[i] {
+		mbps := int32(0)
+		if p < links {
+			mbps = s.Hosts[p].NICMbps
+		} else {
+			mbps = s.Links[p-links].Mbps
+		}
+		f.rate[p] = float64(max(mbps, 0)) * (float64(f.in.Config.Cost.EfficiencyPct) / 100)
 		f.most[i] = min(f.most[i], f.rate[p])
 		if f.rate[p] <= 0 { // unknown: as long as was estimated
 			f.fixed[i], f.mbit[i], f.pipes[i] = float64(a.Estimate.Seconds), 0, nil

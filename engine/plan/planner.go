@@ -55,6 +55,7 @@ type news struct {
 	sites  bool    // hosts at other sites
 	bars   bool    // what keeps hosts from taking VMs may be anything
 	traits bool    // what keeps VMs from moving may be anything
+	stays  bool    // what keeps hosts from sleeping may be anything
 	vms    []int32 // that may differ
 	hosts  []int32 // that may differ, or whose VMs do
 	turned []int32 // of them, those whose VMs may have other traits
@@ -80,6 +81,9 @@ func (b *builder) newsOf(in *engine.Input) *news {
 		if at-min(oldest[0], oldest[1]) > engine.Unix(in.Config.LoadMaxAgeS) {
 			return nil // a load may be too old now, or have been
 		}
+	}
+	if in.Now < old.Now {
+		return nil // what was long enough ago may be no more
 	}
 	x.lists(b, in, c)
 	x.said(b, in)
@@ -140,12 +144,16 @@ func (x *news) said(b *builder, in *engine.Input) {
 		len(h.Quarantine)+len(b.hy.Quarantine)+len(in.Broken)+len(b.in.Broken) > 0 ||
 		!slices.EqualFunc(in.Snapshot.Sites, b.s.Sites, func(x, y engine.Site) bool { return x.Mode == y.Mode && x.Frozen == y.Frozen })
 	x.traits = x.bars || !reflect.DeepEqual(d.Pins, b.d.Pins) || !reflect.DeepEqual(d.AllowSites, b.d.AllowSites) || !reflect.DeepEqual(d.AllowHosts, b.d.AllowHosts)
+	x.stays = x.bars || x.past || len(in.KeepHosts)+len(b.in.KeepHosts) > 0 || !slices.Equal(d.KeepOns, b.d.KeepOns)
 	x.rules = !reflect.DeepEqual(d.Groups, b.d.Groups) || (len(d.Groups) > 0 && !slices.Equal(d.Voices, b.d.Voices))
 }
 
 // read takes an Input in, as far as it is new, and starts a plan.
 func (b *builder) read(in engine.Input, x *news) {
-	old, restless := b.s, slices.Clone(b.restless)
+	old, restless, freezes := b.s, slices.Clone(b.restless), 0
+	if b.d != nil {
+		freezes = len(b.d.Freezes)
+	}
 	b.in, b.s, b.d, b.hy, b.c, b.budget = in, in.Snapshot, in.Decision, in.History, in.Config, in.Budget
 	if b.d == nil {
 		b.d = &engine.Decision{}
@@ -163,13 +171,18 @@ func (b *builder) read(in engine.Input, x *news) {
 		b.compileHistory()
 		b.compileSurge()
 	}
+	b.compileNet(x)
 	b.settle(x)
 	b.start(x)
 	b.left = BudgetLeft(b.c, b.hy, in.Now)
 	b.compileSoon(x)
 	b.compileOpen()
-	b.compileFreezes()
-	b.compileGaps()
+	if x.all || len(b.d.Freezes)+freezes > 0 {
+		b.compileFreezes()
+	}
+	if x.all || len(b.s.Gaps)+len(old.Gaps) > 0 {
+		b.compileGaps()
+	}
 	b.compileQuarantine()
 	b.compileVetoes()
 	if x.all || x.rules {
@@ -182,7 +195,9 @@ func (b *builder) read(in engine.Input, x *news) {
 	if x.all || x.sites {
 		b.compileSites()
 	}
+	tariff := b.tariff
 	b.compilePrices()
+	x.stays = x.stays || !slices.Equal(b.tariff, tariff)
 	if x.all {
 		b.compileTwins()
 	}
@@ -202,7 +217,8 @@ func (b *builder) allocate() {
 	b.hostDemand, b.doomedDS = nones(nh), make([]int32, len(b.s.Datastores))
 	b.queue, b.unmet, b.rooms = make([]int64, len(b.s.Links)), make([]unmetWish, nc), make([]room, nc)
 	b.sentOff = make([]int32, nh)
-	b.surge, b.recent, b.soonOn = make([]int64, nc), make([]int64, nc), make([]int32, nh)
+	b.surge, b.recent, b.soonOn, b.soonHere = make([]int64, nc), make([]int64, nc), make([]int32, nh), make([]int32, nh)
+	b.net, b.quiet = make([]int32, nh), make([]bool, nh)
 	b.parts, b.partsOn, b.partsIn = make([]part, nv), make([]part, nh), make([]part, nc)
 	b.own, b.carried = make([]load, nh), make([][2]int64, nc)
 	b.bars = [2][]bar{make([]bar, nh), make([]bar, nh)}
@@ -328,7 +344,6 @@ func (b *builder) start(x *news) {
 	}
 	b.stirred, b.wide, b.stuck = b.stirred[:0], false, b.stuck[:0]
 	b.unseen, b.demands, b.doomedSite, b.order, b.asleep = nil, nil, 0, nil, nil
-	b.said = map[reason]string{}
 	b.astir, b.evaluated, b.power, b.granted, b.wishes, b.budgetName = false, 0, engine.PowerCost{}, engine.WishGain{}, 0, ""
 	b.acts, b.actions, b.holds = b.acts[:0], nil, make([]engine.Hold, 0, b.heldBefore)
 }
@@ -337,6 +352,9 @@ func (b *builder) start(x *news) {
 func (b *builder) readHosts(x *news, old *engine.Snapshot) {
 	if x.all || x.bars {
 		b.hostBars()
+	}
+	if x.stays {
+		clear(b.quiet)
 	}
 	if x.all {
 		for h := range b.s.Hosts {
@@ -351,6 +369,7 @@ func (b *builder) readHosts(x *news, old *engine.Snapshot) {
 	}
 	for _, h := range x.hosts {
 		now := [2]bar{b.barOf(h, false), b.barOf(h, true)}
+		b.quiet[h] = b.quiet[h] && now[0] == b.bars[0][h] && sameState(&b.s.Hosts[h], &old.Hosts[h])
 		if now != [2]bar{b.bars[0][h], b.bars[1][h]} || b.s.Hosts[h].VMotion != old.Hosts[h].VMotion {
 			x.turned = append(x.turned, h)
 		}
@@ -358,6 +377,11 @@ func (b *builder) readHosts(x *news, old *engine.Snapshot) {
 		b.over = listed(b.over, h, b.overloaded(h))
 		b.resting = listed(b.resting, h, b.s.Hosts[h].Maintenance)
 	}
+}
+
+// sameState reports whether a host is what it was, as far as that may keep it on: see stateReason.
+func sameState(x, y *engine.Host) bool {
+	return x.Tasks == y.Tasks && x.Standby == y.Standby && x.VSANData == y.VSANData && x.USB == y.USB && x.IdleW == y.IdleW && x.Site == y.Site
 }
 
 // listed is an ascending list with h in it or not.

@@ -268,7 +268,7 @@ func keptAs(t *testing.T, step int, b, fresh *builder) {
 	} else {
 		fresh.traits = nil
 	}
-	skip := []string{"mark", "last", "said", "heldBefore", "ejected", "stirred", "wide", "acts", "vetoes", "restless", "over", "resting", "gone", "goneBy", "ejected", "aim"}
+	skip := []string{"mark", "said", "quiet", "heldBefore", "ejected", "stirred", "wide", "acts", "vetoes", "restless", "over", "resting", "gone", "goneBy", "ejected", "aim"}
 	was, is := reflect.ValueOf(b).Elem(), reflect.ValueOf(fresh).Elem()
 	for i := range was.NumField() {
 		if name := was.Type().Field(i).Name; !slices.Contains(skip, name) && !equalValues(was.Field(i), is.Field(i)) {
@@ -280,6 +280,11 @@ func keptAs(t *testing.T, step int, b, fresh *builder) {
 	}
 	if slices.ContainsFunc(b.aim, func(h int32) bool { return h >= 0 }) || slices.ContainsFunc(b.gone, func(x load) bool { return x != load{} }) {
 		t.Fatalf("step %d: something is left of the plan", step)
+	}
+	for h := range b.quiet {
+		if r := fresh.stateReason(int32(h)); b.quiet[h] && !fresh.openHost[h] && !r.ok() {
+			t.Fatalf("step %d: host %d is held to be quiet: %s", step, h, fresh.text(&r))
+		}
 	}
 }
 

@@ -149,20 +149,41 @@ func (b *builder) wattsPerGHz(h int32) int64 {
 // sleepReason says why a host may not be put in standby whatever its load; with
 // less, not that its cluster lacks room without it.
 func (b *builder) sleepReason(x *sleeper, less bool) reason {
-	host := &b.s.Hosts[x.h]
-	cl := &b.s.Clusters[host.Cluster]
 	if r := b.leavingReason(x.h); !r.ok() {
 		return r
 	}
-	if r := b.hostActionReason(x.h, b.c.Modes.Standby, "standby", false); !r.ok() {
+	if !b.quiet[x.h] || b.openHost[x.h] {
+		if r := b.stateReason(x.h); !r.ok() {
+			return r
+		}
+		b.quiet[x.h] = !b.openHost[x.h]
+	}
+	switch {
+	case b.st.In[x.h] > 0:
+		return reason{code: engine.HoldBusy, form: "%[3]d VMs are on their way to it", a: int64(b.st.In[x.h])}
+	case b.openHost[x.h]:
+		return reason{code: engine.HoldBusy, form: "an action on it is under way"}
+	}
+	if r := b.powerReason(b.s.Hosts[x.h].Cluster); !r.ok() {
 		return r
 	}
-	if k := of(b.d.KeepOns, x.h, func(k *engine.KeepOn) int32 { return k.Host }); len(k) > 0 {
+	return b.restReason(x, less)
+}
+
+// stateReason says what of host h itself and of its cluster, as they are configured,
+// keeps it on: nothing that a plan decides, and nothing that comes with time alone.
+func (b *builder) stateReason(h int32) reason {
+	host := &b.s.Hosts[h]
+	cl := &b.s.Clusters[host.Cluster]
+	if r := b.hostActionReason(h, b.c.Modes.Standby, "standby", false); !r.ok() {
+		return r
+	}
+	if k := of(b.d.KeepOns, h, func(k *engine.KeepOn) int32 { return k.Host }); len(k) > 0 {
 		return reason{code: engine.HoldKeepOn, form: "kept on by %[2]s", other: b.d.Why(k[0].By).String()}
 	}
 	switch {
-	case b.bars[0][x.h] != barNone:
-		return b.barReason(x.h, b.bars[0][x.h], false)
+	case b.bars[0][h] != barNone:
+		return b.barReason(h, b.bars[0][h], false)
 	case cl.DPM:
 		return reason{code: engine.HoldDPM, form: "vSphere manages the power of cluster %[1]s", where: cl.Name}
 	case !host.Standby:
@@ -171,19 +192,15 @@ func (b *builder) sleepReason(x *sleeper, less bool) reason {
 		return reason{code: engine.HoldVSAN, form: "it contributes storage to vSAN"}
 	case host.USB:
 		return reason{code: engine.HoldStandby, form: "a USB device of it is passed through to a VM"}
-	case slices.Contains(cl.FailOn, x.h):
+	case slices.Contains(cl.FailOn, h):
 		return reason{code: engine.HoldReserve, form: "it is a dedicated failover host of cluster %[1]s", where: cl.Name}
 	case b.tariff[host.Site] < 0 || host.IdleW < 0:
 		return reason{code: engine.HoldGap, form: "the price of energy at %[1]s or its idle power is not known, so a saving cannot be told", where: string(b.s.Sites[host.Site].ID)}
-	case b.st.In[x.h] > 0:
-		return reason{code: engine.HoldBusy, form: "%[3]d VMs are on their way to it", a: int64(b.st.In[x.h])}
-	case b.openHost[x.h]:
-		return reason{code: engine.HoldBusy, form: "an action on it is under way"}
 	}
-	if r := b.powerReason(host.Cluster, x.h); !r.ok() {
-		return r
+	if x, rest := b.ofHost(h), b.powerRest(h); x.ChangeAt != 0 && int64(b.in.Now-x.ChangeAt) < rest {
+		return reason{code: engine.HoldCooldown, form: "its state changed %[3]d s ago, it may change again after %[4]d s", a: int64(b.in.Now - x.ChangeAt), b: rest}
 	}
-	return b.restReason(x, less)
+	return reason{}
 }
 
 // restReason asks, before anything is tried, what its cluster and its site are
@@ -195,6 +212,9 @@ func (b *builder) sleepReason(x *sleeper, less bool) reason {
 // HA admission asks, do not bind. As long as any must stay behind they bind as ever.
 func (b *builder) restReason(x *sleeper, less bool) reason {
 	c, doomed := b.s.Hosts[x.h].Cluster, b.doomed[x.h]
+	if !doomed && !b.drained[x.h] && b.st.Ready(x.h) && b.spares(c) {
+		return reason{}
+	}
 	rest := room{usedCPU: b.rooms[c].usedCPU, usedMem: b.rooms[c].usedMem, relief: b.rooms[c].relief}
 	cpu, mem := b.itself(x.h)
 	rest.relief.cpu, rest.relief.mem = rest.relief.cpu+cpu, rest.relief.mem+mem
@@ -275,11 +295,8 @@ func (b *builder) staysBehind(c int32) bool {
 	return false
 }
 
-// powerReason applies cool-down, budgets and what else happens in the cluster.
-func (b *builder) powerReason(c, h int32) reason {
-	if x, rest := b.ofHost(h), b.powerRest(h); x.ChangeAt != 0 && int64(b.in.Now-x.ChangeAt) < rest {
-		return reason{code: engine.HoldCooldown, form: "its state changed %[3]d s ago, it may change again after %[4]d s", a: int64(b.in.Now - x.ChangeAt), b: rest}
-	}
+// powerReason applies budgets and what else happens in the cluster.
+func (b *builder) powerReason(c int32) reason {
 	for _, x := range b.s.HostsOf(c) {
 		if !b.astir {
 			break

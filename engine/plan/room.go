@@ -85,6 +85,8 @@ type others struct {
 	lost  [2]int64 // of the largest that may fail
 	least [2]int64 // the smallest of these
 	next  [2]int64 // the largest after these
+	most  [2]int64 // that the cluster may hold, for wishes, when the largest goes
+	net   int64    // the most MHz that one leaves to VMs
 }
 
 // othersOf sums up the hosts of cluster c, once until one of them goes.
@@ -105,6 +107,7 @@ func (b *builder) othersOf(c int32) *others {
 		if !slices.Contains(x.FailOn, h) {
 			o.hosts++
 			o.whole += b.netMHz(h)
+			o.net = max(o.net, b.netMHz(h))
 		}
 	}
 	b.mark.cpus, b.mark.mems = sizes[0], sizes[1]
@@ -120,8 +123,31 @@ func (b *builder) othersOf(c int32) *others {
 				o.next[k] = size
 			}
 		}
+		if len(list) > 0 {
+			o.most[k] = b.mostWithout(c, k, list[len(list)-1])
+		}
 	}
 	return o
+}
+
+// spares reports whether cluster c can do without any one of the hosts that count,
+// whatever that takes itself.
+func (b *builder) spares(c int32) bool {
+	o, x := b.othersOf(c), &b.rooms[c]
+	return o.hosts > 1 && o.site >= 0 && max(x.usedCPU, b.recent[c])-x.relief.cpu <= o.most[0] && x.usedMem-x.relief.mem <= o.most[1] && b.surge[c] <= o.whole-o.net
+}
+
+// mostWithout is how many MHz (0) or MiB (1) cluster c may hold, for wishes, without a
+// host of that size, which is one that counts: less without a larger one.
+func (b *builder) mostWithout(c int32, k int, size int64) int64 {
+	o := &b.rooms[c].others
+	_, cpuHA, memHA := b.failures(c)
+	cpuPct, memPct := b.pct(false)
+	all, lost := o.all[k]-size, o.lost[k]
+	if size >= o.least[k] {
+		lost += o.next[k] - size
+	}
+	return min((all-lost)*[2]int64{int64(cpuPct), int64(memPct)}[k], all*[2]int64{cpuHA, memHA}[k]) / 100
 }
 
 // without computes how much cluster c may hold, for wishes, without host h, which is
@@ -132,17 +158,7 @@ func (b *builder) without(r *room, c, h int32) int32 {
 	if !slices.Contains(b.s.Clusters[c].FailOn, h) {
 		r.hosts, r.whole = r.hosts-1, r.whole-b.netMHz(h)
 	}
-	_, cpuHA, memHA := b.failures(c)
-	cpuPct, memPct := b.pct(false)
-	var most [2]int64
-	for k, size := range [2]int64{int64(host.CPUMHz), int64(host.MemoryMiB)} {
-		all, lost := o.all[k]-size, o.lost[k]
-		if size >= o.least[k] {
-			lost += o.next[k] - size
-		}
-		most[k] = min((all-lost)*[2]int64{int64(cpuPct), int64(memPct)}[k], all*[2]int64{cpuHA, memHA}[k]) / 100
-	}
-	r.cpu[0], r.mem[0] = most[0], most[1]
+	r.cpu[0], r.mem[0] = b.mostWithout(c, 0, int64(host.CPUMHz)), b.mostWithout(c, 1, int64(host.MemoryMiB))
 	return o.site
 }
 

@@ -7,13 +7,33 @@ import (
 	"heliostat/engine"
 )
 
+// try puts a host to sleep, or says why not.
+func (b *builder) try(x *sleeper) {
+	var r reason
+	if b.outspent(x.h) {
+		r = b.tooMany(b.tenants[x.h].plain)
+	} else {
+		r = b.sleep(x)
+	}
+	if x.kept, x.text = r.code, ""; !r.ok() {
+		x.text = b.text(&r)
+	}
+}
+
+// outspent reports whether it is plain without trying that nothing but the budget of
+// moves keeps host h on, which is what most hosts are told in most cycles.
+func (b *builder) outspent(h int32) bool {
+	return b.quiet[h] && !b.openHost[h] && !b.doomed[h] && !b.drained[h] && b.st.In[h] == 0 && b.st.Ready(h) && !b.astir && min(b.left.PowerHour, b.left.PowerDay) > 0 &&
+		b.unaffordable(h) && b.spares(b.s.Hosts[h].Cluster)
+}
+
 // sleep plans to empty a host and put it in standby, or says why not.
 func (b *builder) sleep(x *sleeper) reason {
 	if r := b.sleepReason(x, x.closing > 0); !r.ok() {
 		return r
 	}
-	if r := b.unaffordable(x.h); !r.ok() {
-		return r
+	if b.unaffordable(x.h) {
+		return b.tooMany(b.tenants[x.h].plain)
 	}
 	c := b.s.Hosts[x.h].Cluster
 	b.drained[x.h] = true
@@ -151,13 +171,11 @@ func (b *builder) emptyFor(x *sleeper) (int64, reason) {
 	return cost, reason{}
 }
 
-// unaffordable says, of a host of which that is plain without trying, that emptying it takes
+// unaffordable reports whether it is plain without trying that emptying host h takes
 // more moves than the budget still allows.
-func (b *builder) unaffordable(h int32) reason {
-	if t := &b.tenants[h]; t.simple && t.plain > b.wishes && b.sentOff[h] == 0 && b.s.Clusters[b.s.Hosts[h].Cluster].DRS != engine.DRSFull {
-		return b.tooMany(t.plain)
-	}
-	return reason{}
+func (b *builder) unaffordable(h int32) bool {
+	t := &b.tenants[h]
+	return t.simple && t.plain > b.wishes && b.sentOff[h] == 0 && b.s.Clusters[b.s.Hosts[h].Cluster].DRS != engine.DRSFull
 }
 
 // keptBy says that VM v keeps its host on.

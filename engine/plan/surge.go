@@ -37,17 +37,33 @@ func (b *builder) compileSoon(x *news) {
 			b.parts[v].host = engine.None
 			b.readPart(int32(v))
 		}
+		for c := range b.s.Clusters {
+			b.shareOut(int32(c))
+		}
 	} else {
 		for _, v := range x.vms {
 			b.readPart(v)
 		}
+		last := engine.None
+		for _, h := range x.hosts { // mostly one cluster after the other
+			if c := b.s.Hosts[h].Cluster; c != last {
+				b.shareOut(c)
+				last = c
+			}
+		}
 	}
-	clear(b.partsIn)
-	for h := range b.partsOn {
-		b.partsIn[b.s.Hosts[h].Cluster].add(&b.partsOn[h], 1)
+	copy(b.soonOn, b.soonHere)
+}
+
+// shareOut tells the hosts of cluster c what they have of its surge.
+func (b *builder) shareOut(c int32) {
+	all := &b.partsIn[c]
+	*all = part{}
+	for _, h := range b.s.HostsOf(c) {
+		all.add(&b.partsOn[h], 1)
 	}
-	for h := range b.partsOn {
-		b.soonOn[h] = b.shareOf(b.s.Hosts[h].Cluster, &b.partsOn[h])
+	for _, h := range b.s.HostsOf(c) {
+		b.soonHere[h] = b.shareOf(c, &b.partsOn[h])
 	}
 }
 
@@ -93,7 +109,7 @@ func (b *builder) balanceStage() {
 	for i := range b.s.Hosts {
 		h := int32(i)
 		over := int64(b.soonOn[h]) - b.netMHz(h)
-		if b.bars[0][h] != barNone || b.doomed[h] || over <= b.netMHz(h)*balanceSlackPct/100 || b.surge[b.s.Hosts[h].Cluster] == 0 {
+		if over <= b.netMHz(h)*balanceSlackPct/100 || b.bars[0][h] != barNone || b.doomed[h] || b.surge[b.s.Hosts[h].Cluster] == 0 {
 			continue
 		}
 		why := engine.Why{Policy: "engine", Rule: "balance", Reason: b.s.Hosts[h].Name + " would be over its capacity if load rose as it has this week"}
@@ -147,6 +163,18 @@ func (b *builder) byNeed(vms []int32, mhz func(v int32) int32) []int32 {
 }
 
 // netMHz is what host h leaves to VMs.
-func (b *builder) netMHz(h int32) int64 {
-	return int64(b.s.Hosts[h].CPUMHz) - int64(b.ofHost(h).OwnMHz)
+func (b *builder) netMHz(h int32) int64 { return int64(b.net[h]) }
+
+// compileNet brings that up to date.
+func (b *builder) compileNet(x *news) {
+	read := func(h int32) { b.net[h] = b.s.Hosts[h].CPUMHz - b.ofHost(h).OwnMHz }
+	if x.all || x.past {
+		for h := range b.net {
+			read(int32(h))
+		}
+		return
+	}
+	for _, h := range x.hosts {
+		read(h)
+	}
 }

@@ -133,7 +133,7 @@ func parts(n int) int { return (n + partSize - 1) / partSize }
 func (b *builder) apart(f func(n *builder, part int)) func() func(part int) {
 	return func() func(part int) {
 		n := *b
-		n.holds, n.last, n.said, n.mark = nil, lastText{}, map[reason]string{}, scratch{}
+		n.holds, n.said, n.mark = nil, nil, scratch{}
 		n.mark.init(b.s)
 		return func(part int) { f(&n, part) }
 	}
