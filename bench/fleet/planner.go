@@ -24,6 +24,7 @@ type planner struct {
 	PlanMSP99     float64 `json:"plan_ms_p99"`
 	PlanCPUMS     float64 `json:"plan_cpu_ms"`    // the median, of all threads
 	BuildCPUMS    float64 `json:"build_cpu_ms"`   // of it
+	CheckCPUMS    float64 `json:"check_cpu_ms"`   // likewise
 	FirstSafeMS   float64 `json:"first_safe_ms"`  // wall: a plan that looks for nothing beyond what is demanded or broken, checked
 	FirstSafeCPU  float64 `json:"first_safe_cpu"` // milliseconds
 	DeltaCPUMS    float64 `json:"delta_cpu_ms"`   // after 1 % of the VMs have changed
@@ -85,7 +86,7 @@ func measurePlanner(ctx context.Context, o options) (*planner, error) {
 	before := liveHeap()
 	peak := watchHeap()
 	rnd := rand.New(rand.NewPCG(o.seed, 2))
-	var wall, cpu, build []float64
+	var wall, cpu, build, checked []float64
 	for end := time.Now().Add(o.time); len(wall) < 3 || time.Now().Before(end); {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -98,7 +99,8 @@ func measurePlanner(ctx context.Context, o options) (*planner, error) {
 		b := w.lap("build")
 		x.check(d, p)
 		c := w.lap("check")
-		wall, cpu, build = append(wall, b.WallMS+c.WallMS), append(cpu, b.CPUMS+c.CPUMS), append(build, b.CPUMS)
+		wall, cpu = append(wall, b.WallMS+c.WallMS), append(cpu, b.CPUMS+c.CPUMS)
+		build, checked = append(build, b.CPUMS), append(checked, c.CPUMS)
 		x.result(p)
 		if len(wall) == 1 {
 			x.HeapMB = liveHeap() - before
@@ -107,7 +109,7 @@ func measurePlanner(ctx context.Context, o options) (*planner, error) {
 	}
 	x.HeapPeakMB = peak.stop()
 	x.Plans, x.PlanMSP50, x.PlanMSP99 = len(wall), quantile(wall, 50), quantile(wall, 99)
-	x.PlanCPUMS, x.BuildCPUMS = quantile(cpu, 50), quantile(build, 50)
+	x.PlanCPUMS, x.BuildCPUMS, x.CheckCPUMS = quantile(cpu, 50), quantile(build, 50), quantile(checked, 50)
 	x.small(d, rnd)
 	return x, nil
 }
@@ -246,9 +248,9 @@ func liveHeap() float64 {
 }
 
 func (x *planner) text() string {
-	return fmt.Sprintf("\nplanner alone, two generations of hosts, nothing rationed: %d plans, Build and Check %.0f ms (p50) and %.0f ms (p99) of wall time, %.0f ms of CPU (Build %.0f)\n"+
+	return fmt.Sprintf("\nplanner alone, two generations of hosts, nothing rationed: %d plans, Build and Check %.0f ms (p50) and %.0f ms (p99) of wall time, %.0f ms of CPU (Build %.0f, Check %.0f)\n"+
 		"%d moves, %d hosts to sleep; %.2f %% of the possible saving, cost at most %.3f %% above the least; %d plans refused; heap %.0f MiB, peak %.0f\n"+
 		"first safe plan %.0f ms (%.0f CPU); 1 %% changed %.0f ms CPU; a host fails %.0f ms (%.0f CPU)\n",
-		x.Plans, x.PlanMSP50, x.PlanMSP99, x.PlanCPUMS, x.BuildCPUMS, x.Moves, x.Standby, x.ShareOfSaving, x.GapPercent, x.CheckFailures, x.HeapMB, x.HeapPeakMB,
+		x.Plans, x.PlanMSP50, x.PlanMSP99, x.PlanCPUMS, x.BuildCPUMS, x.CheckCPUMS, x.Moves, x.Standby, x.ShareOfSaving, x.GapPercent, x.CheckFailures, x.HeapMB, x.HeapPeakMB,
 		x.FirstSafeMS, x.FirstSafeCPU, x.DeltaCPUMS, x.HostFailureMS, x.HostCPUMS)
 }
