@@ -275,6 +275,10 @@ func (x *certifier) goesCold(i int32) bool {
 // unreachable explains why a VM that is out does not work.
 func (x *certifier) unreachable(s *engine.Stranded, i int32) {
 	r := x.r
+	if v := r.needs[i]; v >= 0 {
+		s.Cause, s.Detail = engine.CauseDependency, fmt.Sprintf("it needs %s, whose gateway goes down with %s", x.b.s.VMs[v].Name, x.c.Name)
+		return
+	}
 	if r.lost[i] {
 		s.Cause, s.Detail = engine.CauseGateway, "its gateway stands in "+x.c.Demand.Kind+" "+x.c.Name+" and goes down with it"
 		s.Buys = []string{"a gateway elsewhere for its network, or a card on a network that has one"}
@@ -283,6 +287,9 @@ func (x *certifier) unreachable(s *engine.Stranded, i int32) {
 	for k, v := range r.vms {
 		if r.app[k] != r.app[i] || (x.out[k] && !r.lost[k]) {
 			continue
+		}
+		if r.needs[k] >= 0 {
+			v = r.needs[k]
 		}
 		s.Cause = engine.CauseDependency
 		s.Detail = fmt.Sprintf("it needs %s, which stays behind", x.b.s.VMs[v].Name)

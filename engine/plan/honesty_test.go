@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -211,4 +212,120 @@ func cards(s *engine.Snapshot, vm *engine.VM, a *engine.Action) (out []engine.NI
 		}
 	}
 	return out
+}
+
+// TestCertificateCountsWorkingVMs counts anew, from the certificate's list of who is not
+// out, which VMs work: not those whose gateway stands in the site that is given up, nor
+// who needs one that does not work, whether that is to leave or runs elsewhere. Tiers are
+// strict and traded.
+func TestCertificateCountsWorkingVMs(t *testing.T) {
+	t.Parallel()
+	seen := map[string]int{}
+	for seed := range max(uint64(120/slower), 10) {
+		in := stormy(seed, sim.FleetConfig{Sites: 2 + int(seed%2), Hosts: 8, VMs: 60, HostsPerCluster: 4, ObstaclePct: 8, OffPct: 5, AcrossPct: 60, LoadPct: 30}, []int32{600, 2000, 10_000}[seed%3], 900)
+		in.Config.TradeTiers = seed/3%2 == 1
+		depend(&in, rand.New(rand.NewPCG(seed, 17)))
+		p := Build(in)
+		c := Certify(in, p)[0]
+		out, works := working(&in, &c)
+		work, byTier := 0, map[int32]int{}
+		tier := map[int32]int32{}
+		for _, x := range in.Decision.Priorities {
+			tier[x.VM] = x.Tier
+		}
+		unreachable := map[engine.VMID]engine.Stranded{}
+		for _, x := range c.Unreachable {
+			unreachable[x.VM] = x
+			seen[x.Cause]++
+		}
+		for v, yes := range out {
+			id := in.Snapshot.VMs[v].ID
+			if x, named := unreachable[id]; named == works[v] || (named && (!yes || x.Detail == "")) {
+				t.Errorf("seed %d: %s is out: %t, works: %t, and is said not to: %t %+v", seed, id, yes, works[v], named, x)
+			}
+			if works[v] {
+				work++
+				byTier[tier[v]]++
+			}
+		}
+		if c.Leave != len(out) || c.Work != work || len(c.Unreachable) != len(out)-work {
+			t.Errorf("seed %d: %d out and %d working, it says %d, %d and names %d", seed, len(out), work, c.Leave, c.Work, len(c.Unreachable))
+		}
+		for _, x := range c.Tiers {
+			if x.Work != byTier[x.Tier] {
+				t.Errorf("seed %d: %d of tier %d work, it says %d", seed, byTier[x.Tier], x.Tier, x.Work)
+			}
+		}
+		if c.Value.Reached > c.Value.Bound || c.Traded != in.Config.TradeTiers {
+			t.Errorf("seed %d: %+v", seed, c)
+		}
+		if c.Traded {
+			seen["traded"]++
+		}
+		if work > 0 && work < len(out) {
+			seen["some"]++
+		}
+	}
+	t.Logf("%v", seen)
+	for _, what := range []string{engine.CauseGateway, engine.CauseDependency, "traded", "some"} {
+		if slower == 1 && seen[what] < 25 {
+			t.Errorf("%s: only %d of %v", what, seen[what], seen)
+		}
+	}
+}
+
+// depend puts the gateway of some networks at the first site, and declares who needs whom.
+func depend(in *engine.Input, r *rand.Rand) {
+	s := in.Snapshot
+	for n := range s.Networks {
+		if r.IntN(10) == 0 {
+			s.Networks[n].Gateway = int32(r.IntN(len(s.Sites)))
+		}
+	}
+	for k := range r.IntN(9) {
+		var vms []int32
+		for range 2 + r.IntN(3) {
+			vms = append(vms, int32(r.IntN(len(s.VMs))))
+		}
+		slices.Sort(vms)
+		g := engine.Group{Kind: engine.GroupNear, Name: fmt.Sprintf("needs-%d", k), Scope: "site", MaxRTTMicros: 1_000_000, VMs: slices.Compact(vms), By: in.Decision.Evacuations[0].By}
+		in.Decision.Groups = append(in.Decision.Groups, g)
+	}
+}
+
+// working tells who is out by the certificate's own list of those who are not, and of
+// them who works: what anybody needs must work too, again and again until nothing changes.
+func working(in *engine.Input, c *engine.Certificate) (out, works map[int32]bool) {
+	s := in.Snapshot
+	out, works = map[int32]bool{}, map[int32]bool{}
+	stays := map[engine.VMID]bool{}
+	for _, x := range c.Out {
+		stays[x.VM] = true
+	}
+	for v := range s.VMs {
+		vm := &s.VMs[v]
+		if vm.Power != engine.VMOn || vm.Obstacles&engine.ObAgent != 0 {
+			continue
+		}
+		here := s.VMSite(int32(v)) == 0
+		if here && !stays[vm.ID] {
+			out[int32(v)] = true
+		}
+		works[int32(v)] = (!here || !stays[vm.ID]) && !slices.ContainsFunc(vm.NICs, func(n engine.NIC) bool { return n.Network >= 0 && s.Networks[n.Network].Gateway == 0 })
+	}
+	for again := true; again; {
+		again = false
+		for _, g := range in.Decision.Groups {
+			if g.Kind == engine.GroupApart {
+				continue
+			}
+			fails := slices.ContainsFunc(g.VMs, func(v int32) bool { ok, runs := works[v]; return runs && !ok })
+			for _, v := range g.VMs {
+				if fails && works[v] {
+					works[v], again = false, true
+				}
+			}
+		}
+	}
+	return out, works
 }

@@ -26,7 +26,9 @@ type rescue struct {
 	rank     []int32  // by index: 0 for the highest tier
 	tiers    []int32  // by rank
 	app      []int32  // by index: the least index of those that depend on one another
-	lost     []bool   // by index: a gateway of it goes down with the place
+	lost     []bool   // by index: a gateway of it goes down with the place, or of one elsewhere that it needs
+	needs    []int32  // by index: the VM elsewhere that it needs so, None
+	doom     int32    // the site that is given up, None where it is a cluster or a host
 	inFlight []bool   // by index: on its way out
 	least    [2]int64 // MiB and MHz that every one of them needs
 
@@ -155,32 +157,39 @@ func (r *rescue) worth(i int32) int64 {
 
 // findLost marks the VMs whose gateway stands in the site that is given up.
 func (r *rescue) findLost() {
-	r.lost = make([]bool, len(r.vms))
+	r.lost, r.doom, r.needs = make([]bool, len(r.vms)), engine.None, nones(len(r.vms))
 	d := &r.b.demands[r.k]
 	site, ok := r.b.s.FindSite(engine.SiteID(d.subject.ID))
 	if d.subject.Kind != "site" || !ok {
 		return
 	}
+	r.doom = site
 	for i, v := range r.vms {
-		for _, c := range r.b.s.VMs[v].NICs {
-			r.lost[i] = r.lost[i] || (c.Network >= 0 && r.b.s.Networks[c.Network].Gateway == site)
-		}
+		r.lost[i] = r.cutOff(v)
 	}
 }
 
+// cutOff reports whether the gateway of some card of VM v stands in the site that is
+// given up.
+func (r *rescue) cutOff(v int32) bool {
+	return r.doom >= 0 && slices.ContainsFunc(r.b.s.VMs[v].NICs, func(c engine.NIC) bool { return c.Network >= 0 && r.b.s.Networks[c.Network].Gateway == r.doom })
+}
+
 // joinApps finds who depends on whom: VMs that a policy wants near one another, or
-// together, work only if all of them do.
+// together, work only if all of them do, those too that run elsewhere.
 func (r *rescue) joinApps() {
-	r.app = make([]int32, len(r.vms))
-	for i := range r.app {
-		r.app[i] = int32(i)
+	s := r.b.s
+	with := make([]int32, len(s.VMs))
+	for v := range with {
+		with[v] = int32(v)
 	}
-	root := func(i int32) int32 {
-		for r.app[i] != i {
-			i = r.app[i]
+	root := func(v int32) int32 {
+		for with[v] != v {
+			v = with[v]
 		}
-		return i
+		return v
 	}
+	var elsewhere []int32 // who is cut off
 	for g := range r.b.d.Groups {
 		x := &r.b.d.Groups[g]
 		first := engine.None
@@ -188,20 +197,34 @@ func (r *rescue) joinApps() {
 			continue
 		}
 		for _, v := range x.VMs {
-			i := r.at[v]
-			if i < 0 {
+			if r.at[v] < 0 && (s.VMs[v].Power != engine.VMOn || s.VMs[v].Obstacles&engine.ObAgent != 0) {
 				continue
+			}
+			if r.at[v] < 0 && r.cutOff(v) {
+				elsewhere = append(elsewhere, v)
 			}
 			if first < 0 {
-				first = root(i)
-				continue
+				first = v
 			}
-			a, b := root(first), root(i)
-			r.app[max(a, b)] = min(a, b)
+			a, b := root(first), root(v)
+			with[max(a, b)] = min(a, b)
 		}
 	}
-	for i := range r.app {
-		r.app[i] = root(int32(i))
+	cut := map[int32]int32{} // by app
+	for _, v := range elsewhere {
+		cut[root(v)] = v
+	}
+	r.app = make([]int32, len(r.vms))
+	head := map[int32]int32{}
+	for i, v := range r.vms {
+		a := root(v)
+		if _, ok := head[a]; !ok {
+			head[a] = int32(i)
+		}
+		r.app[i] = head[a]
+		if x, ok := cut[a]; ok && !r.lost[i] {
+			r.lost[i], r.needs[i] = true, x
+		}
 	}
 }
 
