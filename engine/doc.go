@@ -126,7 +126,9 @@
 // content-addressed files by digest, in the canonical encoding of [Encode]; so a
 // value that did not change costs nothing, and replay compares bytes. History is
 // folded once a cycle and journaled with it: at a start it is read back, and the
-// actions that ended since are folded in, each exactly once.
+// actions that ended since are folded in, each exactly once. What moves under way have
+// had of links and interfaces is remembered too: once one ends, it teaches by what it
+// really shared with others, not by what its plan had expected ([NoteMoves]).
 //
 // # Time
 //
