@@ -121,13 +121,22 @@ func (m *merger) close(x closing) bool {
 		for g := d.on.next(0); g >= 0; g = d.on.next(g + 1) {
 			all = append(all, d.list[g]...)
 		}
-		if list, extra := m.relief(i, h, lack, all); x.cost+extra < x.idle {
-			for _, v := range list {
-				if lack != [2]int64{} && m.send(i, v) {
-					for k := range lack {
-						lack[k] = max(lack[k]-int64(d.size4[v][k]), 0)
-					}
+		list, n, extra := m.relief(&x, lack, all)
+		const vain = 64 // where so many find no place, others hardly do
+		for k, left := 0, vain; k < len(list) && left > 0 && lack != [2]int64{} && x.cost+extra < x.idle; k++ {
+			if k == n {
+				rest := list[n:]
+				for j := range rest {
+					d.weigh(&rest[j], h, lack)
 				}
+				slices.SortFunc(rest, func(x, y giver) int { return x.compare(&y) })
+			}
+			if !m.send(i, list[k].v) {
+				left--
+				continue
+			}
+			for j := range lack {
+				lack[j] = max(lack[j]-int64(d.size4[list[k].v][j]), 0)
 			}
 		}
 	}
@@ -167,46 +176,48 @@ func (x *giver) compare(y *giver) int {
 	return cmp.Or(product(x.extra, y.gives).compare(product(y.extra, x.gives)), cmp.Compare(y.skew, x.skew), cmp.Compare(x.v, y.v))
 }
 
-// relief chooses VMs of domain i that together give what is lacking without host h: one
+// weigh tells what a VM gives of what domain d lacks without host h.
+func (d *domain) weigh(p *giver, h int, lack [2]int64) {
+	p.gives, p.skew = 0, 0
+	for k := range lack {
+		size := int64(d.size4[p.v][k])
+		if share := size * 1_000_000 / max(d.size[k][h], 1); lack[k] > 0 {
+			p.gives += min(size*1_000_000/lack[k], 1_000_000)
+			p.skew += share
+		} else {
+			p.skew -= share
+		}
+	}
+}
+
+// relief chooses n VMs that together give what the cluster lacks without a host: one
 // after the other what costs least for what it gives, and of equals what has most of
 // what is lacking for what it has of the rest; without those that the others make
-// needless. After them come the others, in a like order. What those cost that are
-// chosen, beyond moves inside the cluster, is extra.
-func (m *merger) relief(i, h int, lack [2]int64, vms []int32) (order []int32, extra int64) {
-	d := m.domains[i]
-	list := make([]giver, 0, len(vms))
+// needless. After them come the others, in no order. What those cost that are
+// chosen, beyond moves inside the cluster, is extra; what is far too dear is not
+// looked for to the end.
+func (m *merger) relief(x *closing, lack [2]int64, vms []int32) (list []giver, n int, extra int64) {
+	d := m.domains[x.d]
+	list = make([]giver, 0, len(vms))
 	for _, v := range vms {
-		if w := m.ways(i, v); !w.none() {
-			x := m.leastCost(i, v, w)
-			if at := int(d.at[v]); at == h || at != int(d.home[v]) {
-				x -= d.cost[v] // it moves anyway
+		if w := m.ways(x.d, v); !w.none() {
+			cost := m.leastCost(x.d, v, w)
+			if at := int(d.at[v]); at == x.h || at != int(d.home[v]) {
+				cost -= d.cost[v] // it moves anyway
 			}
-			list = append(list, giver{v: v, extra: max(x, 0)})
+			list = append(list, giver{v: v, extra: max(cost, 0)})
 		}
 	}
-	rate := func(p *giver, left [2]int64) {
-		p.gives, p.skew = 0, 0
-		for k := range left {
-			size := int64(d.size4[p.v][k])
-			if share := size * 1_000_000 / max(d.size[k][h], 1); left[k] > 0 {
-				p.gives += min(size*1_000_000/left[k], 1_000_000)
-				p.skew += share
-			} else {
-				p.skew -= share
-			}
-		}
-	}
-	n, left := 0, lack
 	take := func(p *giver, sign int64) {
-		for k := range left {
-			left[k] -= sign * int64(d.size4[p.v][k])
+		for k := range lack {
+			lack[k] -= sign * int64(d.size4[p.v][k])
 		}
 		extra += sign * p.extra
 	}
-	for ; n < len(list) && (left[0] > 0 || left[1] > 0); n++ {
+	for ; n < len(list) && (lack[0] > 0 || lack[1] > 0) && extra < 2*x.idle; n++ {
 		best := n
 		for k := n; k < len(list); k++ {
-			if rate(&list[k], left); list[k].compare(&list[best]) < 0 {
+			if d.weigh(&list[k], x.h, lack); list[k].compare(&list[best]) < 0 {
 				best = k
 			}
 		}
@@ -215,22 +226,14 @@ func (m *merger) relief(i, h int, lack [2]int64, vms []int32) (order []int32, ex
 	}
 	for k := n - 1; k >= 0; k-- {
 		take(&list[k], -1)
-		if left[0] > 0 || left[1] > 0 {
+		if lack[0] > 0 || lack[1] > 0 {
 			take(&list[k], 1)
 			continue
 		}
 		n--
 		list[k], list[n] = list[n], list[k]
 	}
-	rest := list[n:]
-	for k := range rest {
-		rate(&rest[k], lack)
-	}
-	slices.SortFunc(rest, func(x, y giver) int { return x.compare(&y) })
-	for k := range list {
-		order = append(order, list[k].v)
-	}
-	return order, extra
+	return list, n, extra
 }
 
 // A stop is a cluster that has room for a VM.
