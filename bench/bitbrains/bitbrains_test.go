@@ -59,3 +59,19 @@ func TestIdleHostsSleepAndStayAsleep(t *testing.T) {
 		t.Error("more days than there are were played")
 	}
 }
+
+// VMs that rise once to what fills three hosts: with room for the load of one there are
+// too few at that moment, unless the rise is known before.
+func TestLimits(t *testing.T) {
+	w, err := load(write(t, 30, 2*perDay), "2013-8", 6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for v := range w.cpu {
+		w.cpu[v][perDay+100] = 3 * mhz / 30
+	}
+	blind, seeing := w.limit(0, 1, 80, 1, 1), w.limit(1, 1, 80, 1, 1)
+	if blind.OverPct == 0 || seeing.OverPct != 0 || seeing.SharePct < 90 || blind.Switches == 0 {
+		t.Errorf("without foresight %+v, with it %+v", blind, seeing)
+	}
+}

@@ -62,8 +62,16 @@ func mainErr(clock run.Clock, args []string, out io.Writer) error {
 	fs.Int64Var(&c.PowerCycleMicro, "power-cycle", c.PowerCycleMicro, "micro-euros that a standby and a wake cost (power_cycle_micro_eur)")
 	fs.Int64Var(&c.PowerHoldsS, "holds", c.PowerHoldsS, "seconds for which a standby is expected to hold (power_holds_s)")
 	curve := fs.Bool("curve", false, "several -surge, for the trade-off")
+	limited := fs.Bool("limits", false, "what comes of the number of hosts alone, without and with foresight of the load, instead")
 	if err := f.Parse(fs, 60, args); err != nil {
 		return err
+	}
+	if *limited {
+		w, err := load(f.Data, *month, *hosts)
+		if err != nil {
+			return err
+		}
+		return limits(w, int32(*fill), int32(*reserve), *days, f.JSON, out)
 	}
 	c.ReserveHosts, c.CPUMaxPct, c.PackPct = int32(*reserve), int32(*fill), int32(*pack)
 	c.MovesPerCycle = int32(*perCycle)
