@@ -21,15 +21,6 @@ const (
 	reheat    = 30       // gentle calls begin so many times colder
 	ruinShare = 4        // one evaluation of so many goes into ruins
 	batch     = 1000     // evaluations at one temperature, at least
-
-	// Times the logarithm of the containers, and the temperature: what it costs to be
-	// away from a home that is kept occupied. Heat drives objects out of their homes,
-	// since there are so many other places: one away for each that is at home takes a
-	// price of temperature x logarithm. Without it most would be out while it is hot,
-	// fill the capacity that they keep at home, and leave no way back.
-	homing = 1
-
-	errandShare = 10 // of a hundred moves that are no ruins, where homes are kept occupied
 )
 
 // goTo moves to an assignment and makes it the record.
@@ -122,8 +113,6 @@ func (s *island) move(limit int64) {
 		return
 	}
 	switch x := s.below(100); {
-	case x < errandShare && len(s.gone) > 0:
-		s.errand(limit)
 	case x < 48:
 		s.shift(limit)
 	case x < 96:

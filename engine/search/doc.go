@@ -27,13 +27,17 @@
 //
 // [Search.Anneal] anneals over shifts, swaps, ejection chains and ruin-and-
 // recreate of containers and of groups (a large neighbourhood, in which whole groups
-// change places). Temperatures come from what shifts cost, and from a quick cooling
+// change places). Places are drawn until one has room: objects that fit in few get as
+// many tries as the others. Where none seems to have room, an object that keeps its home
+// occupied does an errand: it comes home so that another one can leave, say.
+// Temperatures come from what shifts cost, and from a quick cooling
 // that shows from where on heat is worth it. No accepted move exceeds a capacity further
 // than it is, or breaks more than it mends: what is broken at the start is
 // repaired where a way is found, and is never made worse. Assignments are compared by
 // [Result.Violations], then by [Result.Cost].
 //
-// Work is counted in candidate evaluations, never in time. Islands anneal on
+// Work is counted in candidate evaluations, never in time; a few looks for room count
+// as one. Islands anneal on
 // their own from the same assignment and meet at the end of each call, so that
 // any number of workers gives the same bytes. A sequence of calls with the same
 // counts repeats a search; a further call never worsens it.

@@ -1,5 +1,9 @@
 package search
 
+// draws is how many places or partners are drawn for an object at most, until one has
+// room. A look for room takes a fraction of an evaluation's time.
+const draws = 16
+
 // boundless is a limit that no cost reaches.
 const boundless = 1 << 61
 
@@ -30,16 +34,9 @@ func (s *island) exiling(o, from, to int32) int64 {
 	return s.exiled * int64(s.turned(o, from, to))
 }
 
-// pick draws an object: two times out of three with a bias to large ones, which
-// fit in few places and so need the most tries.
-func (s *island) pick() int32 {
-	x := s.next()
-	u := float64(x>>11) / (1 << 53)
-	if x&1023 < 682 {
-		u *= u * u
-	}
-	return s.bySize[int(u*float64(s.objects))]
-}
+// pick draws an object. The large ones, which fit in few places, get as many tries as
+// others that fit, since places without room do not count.
+func (s *island) pick() int32 { return int32(s.below(s.objects)) }
 
 // similar draws an object of about o's size: within a window of ranks whose width
 // is drawn, too.
@@ -79,15 +76,43 @@ func (s *island) attempt(o, q, b int32, limit int64) bool {
 	return true
 }
 
+// somewhere draws another container where an object may be and that has room for it,
+// or Nowhere if there seems to be none.
+func (s *island) somewhere(o int32) int32 {
+	for n := range draws {
+		c := int32(s.below(s.containers))
+		if c != s.at[o] && s.forbidden(o, c) == 0 && s.takes(c, o, Nowhere) {
+			s.spent += int64(n / 4)
+			return c
+		}
+	}
+	s.spent += draws / 4
+	return Nowhere
+}
+
+// shift moves an object. Where there seems to be no room for it, an errand may make
+// some.
 func (s *island) shift(limit int64) bool {
-	o, b := s.pick(), int32(s.below(s.containers))
+	o := s.pick()
+	b := s.somewhere(o)
+	if b == Nowhere {
+		return len(s.gone) > 0 && s.errand(limit)
+	}
 	return s.attempt(o, Nowhere, b, limit)
 }
 
 func (s *island) swap(limit int64) bool {
 	o := s.pick()
-	q := s.similar(o)
-	return s.attempt(o, q, s.at[q], limit)
+	a := s.at[o]
+	for n := range draws {
+		q := s.similar(o)
+		if b := s.at[q]; a != b && s.fits(o, q, a, b) {
+			s.spent += int64(n / 2)
+			return s.attempt(o, q, b, limit)
+		}
+	}
+	s.spent += draws / 2
+	return false
 }
 
 // among draws one of a list.
@@ -104,7 +129,9 @@ func (s *island) errand(limit int64) bool {
 	case 0:
 		return s.attempt(o, Nowhere, home, limit)
 	case 1, 2:
-		return s.attempt(o, Nowhere, int32(s.below(s.containers)), limit)
+		if b := s.somewhere(o); b != Nowhere {
+			return s.attempt(o, Nowhere, b, limit)
+		}
 	case 3:
 		q := s.among(s.gone)
 		return s.attempt(o, q, s.at[q], limit)
@@ -116,7 +143,8 @@ func (s *island) errand(limit int64) bool {
 		return s.relay(s.pick(), s.at[o], o, home, limit)
 	default:
 		if len(s.in[home]) > 0 {
-			return s.relay(o, home, s.among(s.in[home]), int32(s.below(s.containers)), limit)
+			q := s.among(s.in[home])
+			return s.relay(o, home, q, s.somewhere(q), limit)
 		}
 	}
 	return false
@@ -128,14 +156,15 @@ func (s *island) chain(limit int64) bool {
 	if len(s.in[b]) == 0 {
 		return false
 	}
-	return s.relay(o, b, s.among(s.in[b]), int32(s.below(s.containers)), limit)
+	q := s.among(s.in[b])
+	return s.relay(o, b, q, s.somewhere(q), limit)
 }
 
 // relay moves o into the container b, from which q goes on to c.
 func (s *island) relay(o, b, q, c int32, limit int64) bool {
 	a := s.at[o]
 	s.spent += 2
-	if a == b || c == b || c == a {
+	if c == Nowhere || a == b || c == b || c == a {
 		return false
 	}
 	limit -= s.exiling(o, a, b) + s.exiling(q, b, c)

@@ -35,32 +35,23 @@ func (s *state) trade(o, q, b int32, limit int64) (d Result, possible bool) {
 
 // fits says whether no capacity is exceeded by a trade further than it is now.
 func (s *state) fits(o, q, a, b int32) bool {
-	in := s.use(o, b)
-	free := s.free[int(b)*s.resources:][:len(in)]
-	low := int64(0)
-	if q < 0 {
-		for r, x := range in {
-			low |= free[r] - x
-		}
-		if low >= 0 || s.overfull == 0 {
-			return low >= 0
-		}
-		return noWorse(free, in, s.none)
+	return s.takes(b, o, q) && (q < 0 || s.takes(a, q, o))
+}
+
+// takes says whether container c has room for o once q has left; q may be Nowhere.
+func (s *state) takes(c, o, q int32) bool {
+	in := s.use(o, c)
+	free := s.free[int(c)*s.resources:][:len(in)]
+	out := s.none[:len(in)]
+	if q >= 0 {
+		out = s.use(q, c)[:len(in)]
 	}
-	out := s.use(q, b)[:len(in)]
 	for r, x := range in {
-		low |= free[r] - x + out[r]
+		if free[r]-x+out[r] < 0 {
+			return s.overfull > 0 && noWorse(free, in, out)
+		}
 	}
-	if low < 0 && (s.overfull == 0 || !noWorse(free, in, out)) {
-		return false
-	}
-	in, out = s.use(q, a)[:len(in)], s.use(o, a)[:len(in)]
-	free = s.free[int(a)*s.resources:][:len(in)]
-	low = 0
-	for r, x := range in {
-		low |= free[r] - x + out[r]
-	}
-	return low >= 0 || s.overfull > 0 && noWorse(free, in, out)
+	return true
 }
 
 func noWorse(free, in, out []int64) bool {

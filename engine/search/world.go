@@ -36,8 +36,13 @@ type world struct {
 	kin     [][]int32 // by group: itself and the groups that rules tie to it
 	unrest  int64
 
-	lingers []bool  // by object: away from home, it still counts there
-	exile   float64 // what being away costs such an object, in temperatures
+	lingers []bool // by object: away from home, it still counts there
+	// What being away costs such an object while it is hot, in temperatures. Heat drives
+	// objects out of their homes, since there are so many other places: one away for each
+	// that is at home takes a price of temperature x the logarithm of the containers.
+	// Without it most would be out, fill the capacity that they keep at home, and leave
+	// no way back.
+	exile float64
 
 	bySize []int32 // objects, the largest first
 	rank   []int32 // by object: its index in bySize
@@ -57,7 +62,7 @@ func compile(p *Problem) *world {
 	w := &world{
 		containers: len(p.Containers), objects: len(p.Objects),
 		resources: len(p.Transient), measures: len(p.Measures),
-		exile: homing * math.Log(float64(len(p.Containers))),
+		exile: math.Log(float64(len(p.Containers))),
 		kinds: p.Kinds, distance: p.Distance, unrest: p.Unrest,
 		members: p.Groups,
 	}
