@@ -38,7 +38,7 @@ func (s *island) goTo(at []int32) {
 // slowly from there. Above the temperature at which the quick cooling came to be better
 // than the descent, annealing does no more than forget; a slow one gets there a
 // little earlier. A cooling too quick to be better at all says no more than where half
-// of its heat was gone.
+// of its heat was gone: there it begins.
 func (s *island) anneal(evaluations int64, gentle bool) {
 	start := s.spent
 	end := start + evaluations
@@ -48,8 +48,8 @@ func (s *island) anneal(evaluations int64, gentle bool) {
 	}
 	if !gentle {
 		dear := s.dearShift(s.spent + evaluations/sampleShare)
-		worth, still := s.quickly(dear, s.spent+evaluations/quickShare)
-		s.hot = min(dear, earlier*worth)
+		hot, still := s.quickly(dear, s.spent+evaluations/quickShare)
+		s.hot = min(dear, hot)
 		s.cold = max(s.hot*coldest, min(still, s.hot)/later)
 		s.cool(s.hot, end)
 		return
@@ -57,13 +57,13 @@ func (s *island) anneal(evaluations int64, gentle bool) {
 	s.cool(max(s.hot/reheat, s.cold), end)
 }
 
-// quickly cools from a temperature at which few shifts are too dear, says below which
-// one it was better than at its start, and from which on nothing much happened, and
-// goes back to the best.
-func (s *island) quickly(dear float64, end int64) (worth, still float64) {
+// quickly cools from a temperature at which few shifts are too dear, says from which
+// one on to cool slowly, and from which on nothing much happened, and goes back to the
+// best.
+func (s *island) quickly(dear float64, end int64) (hot, still float64) {
 	start, cost := s.spent, s.cost
 	peak := cost
-	worth, still = dear, dear*frozen
+	hot, still = dear, dear*frozen
 	var temperatures []float64
 	var costs []int64
 	for s.spent < end {
@@ -72,20 +72,21 @@ func (s *island) quickly(dear float64, end int64) (worth, still float64) {
 		temperatures, costs = append(temperatures, temperature), append(costs, s.cost)
 		peak = max(peak, s.cost)
 	}
-	if cost <= s.cost {
-		cost = s.cost + (peak-s.cost)/2
+	gained, hotter := float64(cost-s.cost), float64(earlier)
+	if gained <= 0 { // then it never settles
+		cost, hotter = s.cost+(peak-s.cost)/2, 1
 	}
 	for i, temperature := range temperatures {
 		if costs[i] > cost {
-			worth = temperature
+			hot = hotter * temperature
 		}
-		if float64(costs[i]-s.cost) > settled*float64(cost-s.cost) {
+		if float64(costs[i]-s.cost) > settled*gained {
 			still = temperature
 		}
 	}
 	s.materialise()
 	s.goTo(s.best)
-	return worth, still
+	return hot, still
 }
 
 func (s *island) cool(hot float64, end int64) {
