@@ -22,6 +22,7 @@ func TestProperty05Bounds(t *testing.T) {
 	t.Run("saving by simplex", savingBySimplex)
 	t.Run("rescues by simplex", rescuesBySimplex)
 	t.Run("markets by simplex", marketsBySimplex)
+	t.Run("choices by simplex", choicesBySimplex)
 	t.Run("every grant", everyGrant)
 }
 
@@ -272,4 +273,45 @@ func judgeMarket(t *testing.T, seed uint64, m *market, most float64) bool {
 		t.Errorf("seed %d: bounded by %.3f, %.1f %% above the program's %.3f", seed, bound, 100*(bound/best-1), best)
 	}
 	return best < all-1e-6 && !math.IsNaN(best)
+}
+
+// choicesBySimplex: the prices by which clusters choose together how many hosts go off
+// bound it by no less than the linear program that may mix choices, and little more.
+func choicesBySimplex(t *testing.T) {
+	for seed := range uint64(60) {
+		r := rand.New(rand.NewPCG(seed, 6))
+		var clusters [][]choice
+		var used [2]int64
+		p := &program{}
+		var ones []map[int]float64
+		carry := [2]map[int]float64{{}, {}}
+		for range 2 + r.IntN(6) {
+			most := [2]int64{int64(2_000 + r.IntN(3_000)), int64(2_000 + r.IntN(3_000))}
+			list, one := []choice{{most: most}}, map[int]float64{}
+			for n := range int64(1 + r.IntN(4)) {
+				list = append(list, choice{gain: (n + 1) * int64(50_000+r.IntN(50_000)), most: [2]int64{most[0] - (n+1)*int64(200+r.IntN(200)), most[1] - (n+1)*int64(200+r.IntN(200))}})
+			}
+			for _, c := range list {
+				col := p.column(float64(c.gain))
+				one[col] = 1
+				for k := range carry {
+					carry[k][col] = -float64(c.most[k])
+				}
+			}
+			for k := range used {
+				used[k] += most[k] * int64(75+r.IntN(20)) / 100
+			}
+			clusters, ones = append(clusters, list), append(ones, one)
+		}
+		for _, one := range ones {
+			p.row(true, 1, one)
+		}
+		for k := range carry {
+			p.row(false, -float64(used[k]), carry[k])
+		}
+		best, bound := p.solve(t), float64(priced(clusters, used))
+		if bound < best*(1-1e-6) || bound > best*1.06+2 {
+			t.Errorf("seed %d: bounded by %.0f, the program comes to %.0f", seed, bound, best)
+		}
+	}
 }
