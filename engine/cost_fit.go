@@ -65,7 +65,7 @@ func (h *History) fit(key *MoveFit) (int, bool) {
 
 // Fit returns what is known of moves between two sites, nil before the first.
 func (h *History) Fit(from, to SiteID, storage string) *MoveFit {
-	if h == nil {
+	if h == nil || len(h.Fits) == 0 { // it is asked for every VM
 		return nil
 	}
 	if i, ok := h.fit(&MoveFit{From: from, To: to, Storage: storage}); ok {

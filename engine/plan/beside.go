@@ -26,6 +26,14 @@ func (b *builder) sleepBeside(blocks []block, evaluations int64) {
 	b.wide = true
 	out, base := make([]slept, len(blocks)), len(b.acts)
 	tied := b.tied(blocks)
+	var free []*block
+	clusters := 0
+	for k := range blocks {
+		if !tied[k] {
+			free, clusters = append(free, &blocks[k]), clusters+len(blocks[k].lists)
+		}
+	}
+	b.searchClusters(free, clusters, evaluations)
 	parallel.Each(len(blocks), func() func(int) {
 		n := b.another()
 		n.confined = true
@@ -34,7 +42,7 @@ func (b *builder) sleepBeside(blocks []block, evaluations int64) {
 				return
 			}
 			n.home = n.homeOf(&blocks[k])
-			n.searchBlocks(blocks[k:k+1], len(blocks[k].lists), evaluations)
+			n.merge(&blocks[k], evaluations)
 			if out[k] = n.sleepOne(b, &blocks[k]); n.strayed {
 				n.forget(&blocks[k], base)
 				out[k] = slept{deferred: true}
@@ -45,7 +53,8 @@ func (b *builder) sleepBeside(blocks []block, evaluations int64) {
 	for k := range blocks {
 		if out[k].deferred {
 			if tied[k] {
-				n.searchBlocks(blocks[k:k+1], len(blocks[k].lists), evaluations)
+				n.searchClusters([]*block{&blocks[k]}, len(blocks[k].lists), evaluations)
+				n.merge(&blocks[k], evaluations)
 			}
 			out[k] = n.sleepOne(b, &blocks[k])
 		}

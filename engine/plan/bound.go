@@ -43,16 +43,15 @@ func (d *domain) best(v int) int64 {
 
 // inside is the same in its cluster.
 func (d *domain) inside(v int) int64 {
-	h, least := int(d.home[v]), int64(math.MaxInt64)
-	for to := d.masks[v].next(0); to >= 0; to = d.masks[v].next(to + 1) {
-		if to != h {
-			least = min(least, d.slope[to])
+	h := int(d.home[v])
+	others := d.masks[v]
+	others.drop(h)
+	for i := range d.grades {
+		if g := &d.grades[i]; others.and(g.at) != (hostSet{}) {
+			return d.mhz[v]*(d.slope[h]-g.slope) - d.cost[v]
 		}
 	}
-	if least == math.MaxInt64 {
-		return math.MinInt64
-	}
-	return d.mhz[v]*(d.slope[h]-least) - d.cost[v]
+	return math.MinInt64
 }
 
 // A kind is hosts of one size.

@@ -63,13 +63,17 @@ func (b *builder) consolidateStage() {
 		for some < len(blocks) && (some == 0 || clusters+len(blocks[some].lists) <= n) {
 			clusters, some = clusters+len(blocks[some].lists), some+1
 		}
-		if some == 1 {
-			b.searchBlocks(blocks[:1], atOnce, evaluations)
-		} else {
-			b.searchBlocks(blocks[:some], n, evaluations)
+		part, first := make([]*block, some), n
+		for i := range part {
+			part[i] = &blocks[i]
 		}
-		for i := range blocks[:some] {
-			b.putToSleep(&blocks[i])
+		if some == 1 {
+			first = atOnce
+		}
+		b.searchClusters(part, first, evaluations)
+		parallel.Each(some, b.apart(func(n *builder, k int) { n.merge(part[k], evaluations) }))
+		for _, x := range part {
+			b.putToSleep(x)
 		}
 		blocks = blocks[some:]
 	}
@@ -107,15 +111,14 @@ func (b *builder) blocks(groups [][]sleeper) []block {
 // enough that little is in vain where a budget of moves is used up by the first.
 const atOnce, mostAtOnce = 1, 256
 
-// searchBlocks searches the clusters of some blocks, n at a time, those first of which
-// the moves that are left could empty a host, and then what merging them brings. When
-// the clusters by themselves use up the moves that are allowed, there is nothing left
-// for the rest of a block, or to merge it with.
-func (b *builder) searchBlocks(some []block, n int, evaluations int64) {
+// searchClusters searches the clusters of some blocks, n at a time, those first of which
+// the moves that are left could empty a host. When they by themselves use up the moves
+// that are allowed, there is nothing left for the rest of a block.
+func (b *builder) searchClusters(some []*block, n int, evaluations int64) {
 	type place struct{ block, list int }
 	var all, rest []place
 	for i := range some {
-		x := &some[i]
+		x := some[i]
 		x.domains = make([]*domain, len(x.lists))
 		for k, list := range x.lists {
 			if b.affords(list) {
@@ -126,19 +129,14 @@ func (b *builder) searchBlocks(some []block, n int, evaluations int64) {
 		}
 	}
 	all = append(all, rest...)
-	for lo := 0; lo < len(all) && (lo == 0 || !b.used(&some[0])); lo, n = lo+n, min(2*n, mostAtOnce) {
+	for lo := 0; lo < len(all) && (lo == 0 || !b.used(some[0])); lo, n = lo+n, min(2*n, mostAtOnce) {
 		part := all[lo:min(lo+n, len(all))]
 		parallel.Each(len(part), b.apart(func(n *builder, k int) {
-			if x := &some[part[k].block]; x.affords {
+			if x := some[part[k].block]; x.affords {
 				x.domains[part[k].list] = n.searched(x.lists[part[k].list], evaluations)
 			}
 		}))
 	}
-	parallel.Each(len(some), b.apart(func(n *builder, k int) {
-		if x := &some[k]; n.c.Consolidate != engine.ReachCluster && !n.used(x) {
-			n.merge(x, evaluations)
-		}
-	}))
 }
 
 // searched is what the search of one cluster comes to, nil where there is none.
@@ -188,6 +186,9 @@ func (b *builder) used(x *block) bool {
 // merge searches a block for hosts whose VMs go to other clusters, with the
 // evaluations that its clusters have left.
 func (b *builder) merge(x *block, evaluations int64) {
+	if b.c.Consolidate == engine.ReachCluster || b.used(x) {
+		return
+	}
 	domains := slices.DeleteFunc(slices.Clone(x.domains), func(d *domain) bool { return d == nil })
 	m := b.merging(domains)
 	if m == nil {

@@ -65,6 +65,7 @@ type domain struct {
 	own     [2][]int64 // likewise what the hypervisor takes
 	idle    []int64    // saved by going off, the change of power itself deducted
 	slope   []int64    // cost of a MHz of load
+	grades  []grade    // the hosts by it, the least first
 	pct     [2]int64
 	share   [2]int64 // percent that HA admission leaves
 	need    int32    // host failures to be survived
@@ -106,6 +107,7 @@ type domain struct {
 	start  int64 // cost at the start
 	evals  int64
 	undone []undo
+	order  []int32 // scratch
 	dice   uint64
 }
 
@@ -155,6 +157,7 @@ func (b *builder) domainOf(c int32, list []sleeper) *domain {
 		}
 		slices.SortStableFunc(d.largest[k], func(x, y int) int { return cmp.Compare(d.size[k][y], d.size[k][x]) })
 	}
+	d.grade()
 	d.readVMs()
 	idle := b.mayIdle(c)
 	for i, h := range d.hosts {
@@ -237,17 +240,27 @@ func (b *builder) powerHolds() int64 { return cmp.Or(b.c.PowerHoldsS, b.c.HoldsS
 func (d *domain) readVMs() {
 	b := d.b
 	m, kins := masks{d: d, ways: make([]hostSet, len(d.hosts))}, map[kin]int32{}
+	d.reserve()
+	m.least = b.s.Hosts[d.hosts[0]].Threads
+	for _, h := range d.hosts {
+		m.least = min(m.least, b.s.Hosts[h].Threads)
+	}
+	var looks []look
 	for i, h := range d.hosts {
-		rate := d.rate[i]
+		rate, farRate := d.rate[i], max(d.rate[i], b.rate(h, h, true, false))
+		looks = looks[:0]
+		for _, v := range b.s.VMsOn(h) {
+			looks = append(looks, lookAt(&b.s.VMs[v]))
+		}
 		d.first = append(d.first, int32(len(d.vms)))
 		fixed, lone := false, false
-		for _, v := range b.s.VMsOn(h) {
+		for k, v := range b.s.VMsOn(h) {
 			leave, r := b.movesOff(v, h)
 			fixed = fixed || !r.ok()
 			if !leave || !r.ok() {
 				continue
 			}
-			to := m.of(v, i)
+			to := m.of(v, i, &looks[k])
 			if to == (hostSet{}) {
 				if lone = true; b.c.Consolidate == engine.ReachCluster {
 					continue
@@ -255,13 +268,16 @@ func (d *domain) readVMs() {
 			}
 			f := b.st.Foot[v]
 			e := b.learnt(v, b.s.Hosts[h].Site, false, rate, 0, 0)
-			n := int32(len(d.vms))
-			d.vms, d.size4 = append(d.vms, v), append(d.size4, load{f.CPUMHz, f.MiB, f.VCPUs, b.soon(v)})
+			n, soon := int32(len(d.vms)), int32(0)
+			if d.surge != 0 {
+				soon = b.soon(v)
+			}
+			d.vms, d.size4 = append(d.vms, v), append(d.size4, load{f.CPUMHz, f.MiB, f.VCPUs, soon})
 			d.heavy = append(d.heavy, max(int64(f.CPUMHz)*1_000_000/max(d.size[0][0], 1), int64(f.MiB)*1_000_000/max(d.size[1][0], 1)))
 			d.unruled, d.pace = append(d.unruled, len(b.consOf(v)) == 0), append(d.pace, paceOf(&e))
 			d.mhz, d.cost = append(d.mhz, int64(max(b.s.VMs[v].UsedMHz, 0))), append(d.cost, b.moveCost(v, h, h, &e, rate)*1000)
 			if b.c.Consolidate != engine.ReachCluster {
-				d.kin, d.far = append(d.kin, d.kinOf(v, i, kins)), append(d.far, b.farCost(v, h, b.s.VMs[v].DiskMiB()))
+				d.kin, d.far = append(d.kin, d.kinOf(v, i, &looks[k], kins)), append(d.far, b.farCost(v, h, farRate, b.s.VMs[v].DiskMiB()))
 			}
 			to.add(i)
 			d.masks, d.home, d.at = append(d.masks, to), append(d.home, int16(i)), append(d.at, int16(i))
@@ -276,6 +292,37 @@ func (d *domain) readVMs() {
 	}
 	d.first = append(d.first, int32(len(d.vms)))
 	d.readMates()
+}
+
+// A grade is the hosts on which a MHz of load costs the same.
+type grade struct {
+	slope int64
+	at    hostSet
+}
+
+// grade sorts the hosts by what a MHz of load costs there.
+func (d *domain) grade() {
+	for i, slope := range d.slope {
+		k, ok := slices.BinarySearchFunc(d.grades, slope, func(g grade, slope int64) int { return cmp.Compare(g.slope, slope) })
+		if !ok {
+			d.grades = slices.Insert(d.grades, k, grade{slope: slope})
+		}
+		d.grades[k].at.add(i)
+	}
+}
+
+// reserve makes room for the VMs that may be on the hosts.
+func (d *domain) reserve() {
+	n := 0
+	for _, h := range d.hosts {
+		n += len(d.b.s.VMsOn(h))
+	}
+	d.vms, d.size4, d.heavy, d.unruled, d.pace = make([]int32, 0, n), make([]load, 0, n), make([]int64, 0, n), make([]bool, 0, n), make([]pace, 0, n)
+	d.mhz, d.cost, d.kin, d.far = make([]int64, 0, n), make([]int64, 0, n), make([]int32, 0, n), make([]int64, 0, n)
+	d.masks, d.home, d.at, d.pos = make([]hostSet, 0, n), make([]int16, 0, n), make([]int16, 0, n), make([]int32, 0, n)
+	for i, h := range d.hosts {
+		d.list[i] = make([]int32, 0, 2*len(d.b.s.VMsOn(h)))
+	}
 }
 
 // readMates finds who may share no host with whom.
@@ -309,6 +356,28 @@ type masks struct {
 	known  []bool
 	nets   []holder
 	stores []holder
+	least  int32 // threads of the host with the fewest
+}
+
+// A look is what of a VM says where it may go. Those on one host are looked at
+// together: they lie far apart in memory, and so none waits for another.
+type look struct {
+	home, net, vcpus int32
+	active           int32
+	stops            engine.Obstacles
+	simple           bool // on one network at most, which is seen, and all its disks where its home is
+}
+
+func lookAt(vm *engine.VM) look {
+	x := look{home: vm.Home, net: engine.None, vcpus: vm.VCPUs, active: vm.ActiveMiB, stops: vm.Obstacles, simple: len(vm.NICs) <= 1}
+	if len(vm.NICs) == 1 {
+		x.net = vm.NICs[0].Network
+		x.simple = x.net >= 0
+	}
+	for i := range vm.Disks {
+		x.simple = x.simple && vm.Disks[i].Datastore == vm.Home
+	}
+	return x
 }
 
 // A holder is a network or datastore, and the hosts that have it.
@@ -333,6 +402,15 @@ func (m *masks) look(list *[]holder, id int32, has func(h int32) bool) hostSet {
 	return p.at
 }
 
+// net is where network n is, and store where datastore ds is.
+func (m *masks) net(n int32) hostSet {
+	return m.look(&m.nets, n, func(h int32) bool { _, ok := slices.BinarySearch(m.d.b.s.Hosts[h].Networks, n); return ok })
+}
+
+func (m *masks) store(ds int32) hostSet {
+	return m.look(&m.stores, ds, func(h int32) bool { return m.d.b.keeps(ds, h) })
+}
+
 // from is where live moves from host i can go whatever the VM.
 func (m *masks) from(i int) hostSet {
 	if m.known == nil {
@@ -355,9 +433,20 @@ func (m *masks) from(i int) hostSet {
 }
 
 // of is where VM v, on host i, may go without its disks: none when nowhere.
-func (m *masks) of(v int32, i int) hostSet {
+func (m *masks) of(v int32, i int, x *look) hostSet {
 	b := m.d.b
 	vm := &b.s.VMs[v]
+	if x.simple && x.vcpus <= m.least && b.has(v, trLoose|trFresh) && len(b.consOf(v)) == 0 {
+		to := m.from(i)
+		to = to.and(m.store(x.home))
+		if x.net >= 0 {
+			to = to.and(m.net(x.net))
+		}
+		if !b.c.Cost.Converges(vm, m.d.rate[i]) {
+			return hostSet{}
+		}
+		return to
+	}
 	w := want{v: v, demand: engine.None, inside: true, cluster: engine.None, host: engine.None, avoid: b.leftForGain(v)}
 	to := m.from(i)
 	for k := range vm.NICs {
@@ -365,14 +454,13 @@ func (m *masks) of(v int32, i int) hostSet {
 		if n < 0 {
 			return hostSet{}
 		}
-		to = to.and(m.look(&m.nets, n, func(h int32) bool { _, ok := slices.BinarySearch(b.s.Hosts[h].Networks, n); return ok }))
+		to = to.and(m.net(n))
 	}
-	disk := func(ds int32) { to = to.and(m.look(&m.stores, ds, func(h int32) bool { return b.keeps(ds, h) })) }
-	disk(vm.Home)
+	to = to.and(m.store(vm.Home))
 	for k := range vm.Disks {
-		disk(vm.Disks[k].Datastore)
+		to = to.and(m.store(vm.Disks[k].Datastore))
 	}
-	if !b.c.Cost.Converges(vm, b.rate(m.d.hosts[i], m.d.hosts[i], false, false)) || to == (hostSet{}) {
+	if !b.c.Cost.Converges(vm, m.d.rate[i]) || to == (hostSet{}) {
 		return hostSet{}
 	}
 	bound := !b.has(v, trLoose)

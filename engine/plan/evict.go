@@ -129,10 +129,8 @@ func (d *domain) off(h, depth int, least int64) bool {
 	before, value, mark := d.on, d.value, len(d.undone)
 	d.on = on
 	d.value += d.idle[h]
-	list := slices.Clone(d.list[h])
-	slices.SortFunc(list, func(x, y int32) int { return cmp.Or(cmp.Compare(d.weight(y), d.weight(x)), cmp.Compare(x, y)) })
 	ok := true
-	for _, v := range list {
+	for _, v := range d.heaviest(h) {
 		if ok = d.insert(v, hostSet{}, depth); !ok {
 			break
 		}
@@ -143,6 +141,18 @@ func (d *domain) off(h, depth int, least int64) bool {
 	d.rollback(mark)
 	d.on, d.value = before, value
 	return false
+}
+
+// heaviest lists the VMs on host h, the heaviest first. It is good until it is called again.
+func (d *domain) heaviest(h int) []int32 {
+	d.order = append(d.order[:0], d.list[h]...)
+	slices.SortFunc(d.order, func(x, y int32) int {
+		if p, q := d.heavy[x], d.heavy[y]; p != q {
+			return cmp.Compare(q, p)
+		}
+		return cmp.Compare(x, y)
+	})
+	return d.order
 }
 
 // weight is how much of a host of the domain's kind VM v takes, in millionths:
@@ -211,8 +221,10 @@ func (d *domain) fit(v int32, to hostSet) int {
 		if int(d.home[v]) == h {
 			c -= d.cost[v]
 		}
-		l := d.room(h)
-		if best < 0 || c < cost || (c == cost && l < left) {
+		if best >= 0 && c > cost {
+			continue
+		}
+		if l := d.room(h); best < 0 || c < cost || l < left {
 			best, cost, left = h, c, l
 		}
 	}

@@ -216,20 +216,14 @@ type kin struct {
 const noKin = -1
 
 // kinOf adds VM v on host i to the kins of its domain.
-func (d *domain) kinOf(v int32, i int, kins map[kin]int32) int32 {
+func (d *domain) kinOf(v int32, i int, l *look, kins map[kin]int32) int32 {
 	b := d.b
-	vm := &b.s.VMs[v]
-	if len(vm.NICs) > 1 || len(b.consOf(v)) > 0 || slices.ContainsFunc(vm.Disks, func(x engine.Disk) bool { return x.Datastore != vm.Home }) {
+	if !l.simple || len(b.consOf(v)) > 0 {
 		return noKin
 	}
-	x := kin{cpu: int32(i), net: engine.None, ds: vm.Home, across: b.crosses(v), copied: vm.Obstacles&b.stopMask[engine.ScopeStorage] == 0}
+	x := kin{cpu: int32(i), net: l.net, ds: l.home, across: b.crosses(v), copied: l.stops&b.stopMask[engine.ScopeStorage] == 0}
 	for int(x.cpu) > 0 && b.cpus(d.hosts[x.cpu-1]) == b.cpus(d.hosts[i]) {
 		x.cpu--
-	}
-	if len(vm.NICs) == 1 {
-		if x.net = vm.NICs[0].Network; x.net < 0 {
-			return noKin
-		}
 	}
 	k, ok := kins[x]
 	if !ok {

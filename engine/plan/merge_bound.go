@@ -144,13 +144,13 @@ func (m *merger) leastCost(i int, v int32, w *way) int64 {
 			disk += vm.Disks[k].CopyMiB()
 		}
 	}
-	return b.farCost(d.vms[v], d.hosts[d.home[v]], disk)
+	h := d.hosts[d.home[v]]
+	return b.farCost(d.vms[v], h, max(b.rate(h, h, false, false), b.rate(h, h, true, false)), disk)
 }
 
-// farCost is what the move of VM v from host h with so much of its disks costs: no
-// copy is faster than one between a host and itself.
-func (b *builder) farCost(v, h int32, diskMiB int64) int64 {
-	rate := max(b.rate(h, h, false, false), b.rate(h, h, true, false))
+// farCost is what the move of VM v from host h with so much of its disks costs, at the
+// rate of a copy between a host and itself: none is faster.
+func (b *builder) farCost(v, h, rate int32, diskMiB int64) int64 {
 	e := b.learnt(v, b.s.Hosts[h].Site, true, rate, 0, diskMiB)
 	return b.moveCost(v, h, h, &e, rate) * 1000
 }

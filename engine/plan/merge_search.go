@@ -141,9 +141,7 @@ func (m *merger) close(x closing) bool {
 		}
 	}
 	ok = lack == [2]int64{}
-	stay := slices.Clone(d.list[h])
-	slices.SortFunc(stay, func(x, y int32) int { return cmp.Or(cmp.Compare(d.weight(y), d.weight(x)), cmp.Compare(x, y)) })
-	for _, v := range stay {
+	for _, v := range d.heaviest(h) {
 		if ok = ok && (d.insert(v, hostSet{}, 1) || m.send(i, v)); !ok {
 			break
 		}
@@ -173,7 +171,12 @@ type giver struct {
 }
 
 func (x *giver) compare(y *giver) int {
-	return cmp.Or(product(x.extra, y.gives).compare(product(y.extra, x.gives)), cmp.Compare(y.skew, x.skew), cmp.Compare(x.v, y.v))
+	if x.extra != 0 || y.extra != 0 {
+		if c := product(x.extra, y.gives).compare(product(y.extra, x.gives)); c != 0 {
+			return c
+		}
+	}
+	return cmp.Or(cmp.Compare(y.skew, x.skew), cmp.Compare(x.v, y.v))
 }
 
 // weigh tells what a VM gives of what domain d lacks without host h.

@@ -56,7 +56,8 @@ func TestMergeBound(t *testing.T) {
 		b.hostBars()
 		blocks := b.blocks(b.sleepers())
 		b.wishes = 1 << 20
-		b.searchBlocks(blocks, len(blocks[0].lists), 100_000)
+		b.searchClusters([]*block{&blocks[0]}, len(blocks[0].lists), 100_000)
+		b.merge(&blocks[0], 100_000)
 		m := blocks[0].m
 		if m == nil {
 			continue
