@@ -262,8 +262,8 @@ func (b *builder) sleepMerged(x *block) {
 func (b *builder) sleepers() [][]sleeper {
 	b.readTraits()
 	at := make([]int32, len(b.s.Hosts)) // index + 1 of what is first said of each
-	for i := len(b.d.Drains) - 1; i >= 0; i-- {
-		at[b.d.Drains[i].Host] = int32(i) + 1
+	for i, d := range slices.Backward(b.d.Drains) {
+		at[d.Host] = int32(i) + 1
 	}
 	var out [][]sleeper
 	all := make([]sleeper, 0, len(b.d.Drains))

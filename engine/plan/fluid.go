@@ -117,7 +117,7 @@ func (f *fluid) plumb(i int32, a *engine.Action, links int32) {
 	}
 	f.most[i] = math.Inf(1)
 	for _, p := range f.pipes[i] {
-		mbps := int32(0)
+		var mbps int32
 		if p < links {
 			mbps = s.Hosts[p].NICMbps
 		} else {
