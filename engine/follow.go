@@ -17,8 +17,6 @@ type Changes struct {
 	// VMs and Hosts are those that differ in more than in when their load was read,
 	// ascending.
 	VMs, Hosts []int32
-	// Others are those of the VMs that differ in more than their load.
-	Others []int32
 	// Moved says that some VMs are on other hosts.
 	Moved bool
 	// When the oldest load was read, of what is on and seen; [NoReading] for none.
@@ -80,7 +78,7 @@ func (s *Snapshot) compare(old *Snapshot) Changes {
 	for i := range parts {
 		x := &parts[i]
 		c.Shape, c.Moved = c.Shape || x.Shape, c.Moved || x.Moved
-		c.VMs, c.Hosts, c.Others = append(c.VMs, x.VMs...), append(c.Hosts, x.Hosts...), append(c.Others, x.Others...)
+		c.VMs, c.Hosts = append(c.VMs, x.VMs...), append(c.Hosts, x.Hosts...)
 		c.OldestVM, c.OldestHost = min(c.OldestVM, x.OldestVM), min(c.OldestHost, x.OldestHost)
 	}
 	if c.Shape {
@@ -96,11 +94,8 @@ func (s *Snapshot) comparePart(old *Snapshot, lo, hi int) Changes {
 		if x.ID != y.ID {
 			return Changes{Shape: true}
 		}
-		if rest := sameVM(x, y); !rest || !sameLoad(x, y) {
+		if !sameVM(x, y) {
 			c.VMs = append(c.VMs, int32(i))
-			if !rest || x.Seen() != y.Seen() {
-				c.Others = append(c.Others, int32(i))
-			}
 		}
 		c.Moved = c.Moved || x.Host != y.Host
 		if x.Power == VMOn && x.Seen() {
@@ -127,13 +122,9 @@ func sameDatastore(x, y Datastore) bool {
 	return x == y
 }
 
-func sameLoad(x, y *VM) bool {
-	return x.UsedMHz == y.UsedMHz && x.UsedMiB == y.UsedMiB && x.ActiveMiB == y.ActiveMiB && x.DirtyMbps == y.DirtyMbps
-}
-
-// sameVM compares two VMs but for their load.
 func sameVM(x, y *VM) bool {
-	return x.ID == y.ID && x.Name == y.Name && x.Moid == y.Moid && x.VCenter == y.VCenter && x.Host == y.Host && x.Folder == y.Folder && x.Pool == y.Pool && x.Path == y.Path &&
+	return x.UsedMHz == y.UsedMHz && x.UsedMiB == y.UsedMiB && x.ActiveMiB == y.ActiveMiB && x.DirtyMbps == y.DirtyMbps &&
+		x.ID == y.ID && x.Name == y.Name && x.Moid == y.Moid && x.VCenter == y.VCenter && x.Host == y.Host && x.Folder == y.Folder && x.Pool == y.Pool && x.Path == y.Path &&
 		x.Power == y.Power && x.Template == y.Template && x.VCPUs == y.VCPUs && x.MemoryMiB == y.MemoryMiB && x.ReserveMHz == y.ReserveMHz && x.ReserveMiB == y.ReserveMiB &&
 		x.Home == y.Home && x.ManagedBy == y.ManagedBy && x.ProtectedBy == y.ProtectedBy && x.HWVersion == y.HWVersion && x.Mode == y.Mode && x.Across == y.Across &&
 		x.DRSOwn == y.DRSOwn && x.EVC == y.EVC && x.Obstacles == y.Obstacles && x.Task == y.Task &&

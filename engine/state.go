@@ -90,13 +90,10 @@ func EmptyState(s *Snapshot, foot []Footprint) *State {
 }
 
 // Settle puts host h into the state as it stands in the snapshot, with its VMs. It
-// may be settled again in another snapshot of the same fleet. It tells the MHz and MiB
-// that the host uses beyond its VMs, as read: less than nothing where these were read
-// at another moment, which then counts as nothing.
-func (t *State) Settle(h int32) (beyondMHz, beyondMiB int32) {
+// may be settled again in another snapshot of the same fleet.
+func (t *State) Settle(h int32) {
 	host := &t.S.Hosts[h]
-	beyondMHz, beyondMiB = overhead(t.S, h)
-	t.CPU[h], t.Mem[h] = max(beyondMHz, 0), max(beyondMiB, 0)
+	t.CPU[h], t.Mem[h] = overhead(t.S, h)
 	t.VCPU[h], t.On[h] = 0, 0
 	for _, v := range t.S.VMsOn(h) {
 		t.Host[v] = h
@@ -104,7 +101,6 @@ func (t *State) Settle(h int32) (beyondMHz, beyondMiB int32) {
 	}
 	t.Power[h] = host.Power
 	t.Maint[h] = host.Maintenance || host.Entering
-	return beyondMHz, beyondMiB
 }
 
 // Revert makes all hosts and datastores, and some VMs, as they are in another state
@@ -170,7 +166,7 @@ func overhead(s *Snapshot, h int32) (cpu, mem int32) {
 			mem -= vm.UsedMiB
 		}
 	}
-	return cpu, mem
+	return max(cpu, 0), max(mem, 0)
 }
 
 func (t *State) add(v, h, sign int32) {

@@ -18,7 +18,6 @@ type builder struct {
 
 	// What is kept for the next Input: see planner.go.
 	ground     *engine.State  // before anything is under way
-	besides    [][2]int32     // by host: MHz and MiB that it uses beyond its VMs, as read
 	own        []load         // by host: what its hypervisor will take once it is woken
 	carried    [][2]int64     // by cluster: MHz and MiB
 	oldest     [2]engine.Unix // when the oldest load was read of a VM and of a host, of what is on and seen

@@ -57,9 +57,7 @@ type news struct {
 	traits bool    // what keeps VMs from moving may be anything
 	stays  bool    // what keeps hosts from sleeping may be anything
 	vms    []int32 // that may differ
-	others []int32 // of them, those that may in more than their load
 	hosts  []int32 // that may differ, or whose VMs do
-	anew   []int32 // of them, those that are not only loaded otherwise
 	turned []int32 // of them, those whose VMs may have other traits
 	oldest [2]engine.Unix
 }
@@ -95,36 +93,28 @@ func (b *builder) newsOf(in *engine.Input) *news {
 // lists collects the VMs and hosts that may differ.
 func (x *news) lists(b *builder, in *engine.Input, c *engine.Changes) {
 	s, old := in.Snapshot, b.s
-	x.vms, x.others, x.hosts = slices.Clone(c.VMs), slices.Clone(c.Others), slices.Clone(c.Hosts)
+	x.vms, x.hosts = slices.Clone(c.VMs), slices.Clone(c.Hosts)
 	for _, v := range c.VMs {
-		if h := s.VMs[v].Host; h >= 0 {
-			x.hosts = append(x.hosts, h)
-		}
-	}
-	for _, v := range c.Others {
 		x.nets = x.nets || !slices.Equal(s.VMs[v].NICs, old.VMs[v].NICs)
 		for _, h := range [2]int32{s.VMs[v].Host, old.VMs[v].Host} {
 			if h >= 0 {
-				x.anew = append(x.anew, h)
+				x.hosts = append(x.hosts, h)
 			}
 		}
 	}
 	for _, h := range c.Hosts {
 		x.nets = x.nets || !slices.Equal(s.Hosts[h].Networks, old.Hosts[h].Networks)
 		x.sites = x.sites || s.Hosts[h].Site != old.Hosts[h].Site
-		if !onlyLoaded(&s.Hosts[h], &old.Hosts[h]) {
-			x.anew = append(x.anew, h)
-		}
 	}
 	for _, list := range [2][]engine.ActionRecord{b.in.Open, in.Open} {
 		for i := range list {
 			a := &list[i].Action
 			if v, ok := s.FindVM(a.VM); ok {
-				x.vms, x.others = append(x.vms, v), append(x.others, v)
+				x.vms = append(x.vms, v)
 			}
 			for _, id := range [2]engine.HostID{a.From.Host, a.To.Host} {
 				if h, ok := s.FindHost(id); ok {
-					x.anew = append(x.anew, h)
+					x.hosts = append(x.hosts, h)
 				}
 			}
 		}
@@ -132,21 +122,12 @@ func (x *news) lists(b *builder, in *engine.Input, c *engine.Changes) {
 	for _, list := range [2][]engine.Veto{b.in.Vetoes, in.Vetoes} {
 		for i := range list {
 			if v, ok := s.FindVM(list[i].VM); ok {
-				x.vms, x.others = append(x.vms, v), append(x.others, v)
+				x.vms = append(x.vms, v)
 			}
 		}
 	}
-	x.hosts = append(x.hosts, x.anew...)
-	for _, list := range [2]*[]int32{&x.hosts, &x.anew} {
-		slices.Sort(*list)
-		*list = slices.Compact(*list)
-	}
-}
-
-// onlyLoaded reports whether a host is what it was but for its load, as far as that
-// says how its VMs are counted.
-func onlyLoaded(x, y *engine.Host) bool {
-	return x.Power == y.Power && x.Maintenance == y.Maintenance && x.Entering == y.Entering && x.Seen() == y.Seen()
+	slices.Sort(x.hosts)
+	x.hosts = slices.Compact(x.hosts)
 }
 
 // said compares what policies, persons and sources say.
@@ -191,7 +172,7 @@ func (b *builder) read(in engine.Input, x *news) {
 		b.compileSurge()
 	}
 	b.compileNet(x)
-	b.settle(x, old)
+	b.settle(x)
 	b.start(x)
 	b.left = BudgetLeft(b.c, b.hy, in.Now)
 	b.compileSoon(x)
@@ -239,7 +220,7 @@ func (b *builder) allocate() {
 	b.surge, b.recent, b.soonOn, b.soonHere = make([]int64, nc), make([]int64, nc), make([]int32, nh), make([]int32, nh)
 	b.net, b.quiet = make([]int32, nh), make([]bool, nh)
 	b.parts, b.partsOn, b.partsIn = make([]part, nv), make([]part, nh), make([]part, nc)
-	b.besides, b.own, b.carried = make([][2]int32, nh), make([]load, nh), make([][2]int64, nc)
+	b.own, b.carried = make([]load, nh), make([][2]int64, nc)
 	b.bars = [2][]bar{make([]bar, nh), make([]bar, nh)}
 	for _, r := range engine.ObstacleTable {
 		b.stopMask[r.Scope] |= r.Bit
@@ -248,7 +229,7 @@ func (b *builder) allocate() {
 }
 
 // settle brings the ground up to date: what every VM takes, and what is on each host.
-func (b *builder) settle(x *news, old *engine.Snapshot) {
+func (b *builder) settle(x *news) {
 	if x.all || x.past {
 		b.settleAll()
 		return
@@ -260,57 +241,15 @@ func (b *builder) settle(x *news, old *engine.Snapshot) {
 		g.Free[d] = b.s.Datastores[d].FreeMiB
 	}
 	for _, v := range x.vms {
-		b.reload(v, &b.s.VMs[v], &old.VMs[v])
+		g.Foot[v], g.Host[v] = b.footprint(v), b.s.VMs[v].Host
 	}
 	for _, h := range x.hosts {
-		if y, z := &b.s.Hosts[h], &old.Hosts[h]; y.Seen() {
-			b.outside(h, y.UsedMHz-z.UsedMHz, y.UsedMiB-z.UsedMiB)
-		}
-	}
-	for _, h := range x.anew {
 		c := &b.carried[b.s.Hosts[h].Cluster]
 		c[0], c[1] = c[0]-int64(g.CPU[h]-b.own[h][0]), c[1]-int64(g.Mem[h]-b.own[h][1])
-		b.besides[h][0], b.besides[h][1] = g.Settle(h)
+		g.Settle(h)
 		c[0], c[1] = c[0]+int64(g.CPU[h]), c[1]+int64(g.Mem[h])
 		b.hypervise(h)
 	}
-}
-
-// reload counts the load of VM v anew, as though it were all that is new of it: of
-// others the host is settled anew.
-func (b *builder) reload(v int32, x, y *engine.VM) {
-	g, f := b.ground, b.footprint(v)
-	mhz, mib := f.CPUMHz-g.Foot[v].CPUMHz, f.MiB-g.Foot[v].MiB
-	g.Foot[v], g.Host[v] = f, x.Host
-	if x.Host < 0 || x.Power != engine.VMOn {
-		return
-	}
-	b.occupy(x.Host, mhz, mib)
-	if b.tenants != nil && x.Obstacles&engine.ObAgent == 0 {
-		b.tenants[x.Host].mib += int64(mib)
-	}
-	if x.Seen() && b.s.Hosts[x.Host].Seen() {
-		b.outside(x.Host, y.UsedMHz-x.UsedMHz, y.UsedMiB-x.UsedMiB)
-	}
-}
-
-// outside counts on host h what is beyond its VMs, which has changed by so much.
-func (b *builder) outside(h, mhz, mib int32) {
-	x := &b.besides[h]
-	was := *x
-	x[0], x[1] = x[0]+mhz, x[1]+mib
-	mhz, mib = max(x[0], 0)-max(was[0], 0), max(x[1], 0)-max(was[1], 0)
-	b.occupy(h, mhz, mib)
-	if b.tenants != nil {
-		b.tenants[h].cpu, b.tenants[h].mem = b.tenants[h].cpu+int64(mhz), b.tenants[h].mem+int64(mib)
-	}
-}
-
-// occupy counts what more is taken of host h.
-func (b *builder) occupy(h, mhz, mib int32) {
-	g, c := b.ground, &b.carried[b.s.Hosts[h].Cluster]
-	g.CPU[h], g.Mem[h] = g.CPU[h]+mhz, g.Mem[h]+mib
-	c[0], c[1] = c[0]+int64(mhz), c[1]+int64(mib)
 }
 
 func (b *builder) settleAll() {
@@ -322,10 +261,9 @@ func (b *builder) settleAll() {
 			b.oldest[0] = min(b.oldest[0], vm.LoadAt)
 		}
 	}
-	b.ground = engine.EmptyState(b.s, foot)
+	b.ground = engine.NewState(b.s, foot)
 	clear(b.carried)
 	for h := range b.s.Hosts {
-		b.besides[h][0], b.besides[h][1] = b.ground.Settle(int32(h))
 		host := &b.s.Hosts[h]
 		if host.Power == engine.HostOn && host.Seen() {
 			b.oldest[1] = min(b.oldest[1], host.LoadAt)
@@ -481,7 +419,7 @@ func (b *builder) readAgain(x *news, restless []int32) {
 		b.traits, b.tenants = nil, nil
 		return
 	}
-	again := slices.Concat(x.others, restless, b.restless)
+	again := slices.Concat(x.vms, restless, b.restless)
 	for _, h := range x.turned {
 		again = append(again, b.s.VMsOn(h)...)
 	}
@@ -502,7 +440,7 @@ func (b *builder) readAgain(x *news, restless []int32) {
 			b.tenants[h] = b.tenantsOf(h)
 		}
 	}
-	for _, h := range x.anew {
+	for _, h := range x.hosts {
 		b.tenants[h] = b.tenantsOf(h)
 	}
 }
