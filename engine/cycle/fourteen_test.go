@@ -284,6 +284,21 @@ func TestRails(t *testing.T) {
 				time.Sleep(time.Minute)
 				x.bites(t, engine.HoldApproval, "2 moves are more than 1: one person must approve them")
 			})
+			// What is only wished for is cut to what needs nobody.
+			x = newScene(t, town, newBook(), rails, func(d *engine.Decision) {
+				for v := range int32(2) {
+					d.Prefers = append(d.Prefers, engine.Prefer{VM: v, To: engine.Subject{Kind: "host", ID: "v/h1"}, MicroEUR: 10_000_000})
+				}
+			})
+			_ = x.with(t, func(context.Context) {
+				time.Sleep(time.Second)
+				if p := x.now().Plans[0]; len(p.Actions) != 1 || x.now().Pending != nil {
+					t.Errorf("%d actions, %v waits: %v", len(p.Actions), x.now().Pending, p.Holds)
+				}
+				if got := x.held(engine.HoldBudget); !strings.Contains(got, "this cycle's 1 moves are used up") {
+					t.Error(got)
+				}
+			})
 		},
 		"9 canary": func(t *testing.T) {
 			rails := DefaultRails()

@@ -150,6 +150,10 @@ func (w *work) input(level engine.Mode, shadow string) engine.Input {
 		Open: w.view.Open, Windows: w.view.Windows, Config: l.Config,
 	}
 	in.Open = append(in.Open, l.approvedRest()...)
+	if most := l.Rails.Tiers.SmallMoves; level == engine.Enforce && most > 0 {
+		// A plan that nobody asked for must not wait for a person: the rest comes in the next cycle.
+		in.Config.MovesPerCycle = min(in.Config.MovesPerCycle, most)
+	}
 	for _, h := range l.railed() {
 		if h.Code == engine.HoldBreaker {
 			in.Broken = append(in.Broken, h)
