@@ -218,7 +218,8 @@ func (b *builder) repair(v, to int32, k *con, why engine.Why) {
 	if to >= 0 {
 		site = b.s.Hosts[to].Site
 	}
-	if r := b.coolReason(v, site); !r.ok() && !w.urgent {
+	// Even a host over its capacity does not undo what somebody else has just done.
+	if r := b.coolReason(v, site); !r.ok() && (!w.urgent || b.meddled(v)) {
 		b.holdVM(v, r, wantAway, engine.Subject{}, []engine.Why{why})
 		return
 	}

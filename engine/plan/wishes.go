@@ -287,14 +287,21 @@ func (b *builder) deniedSite(v, site int32) reason {
 	return reason{}
 }
 
+// meddled reports whether somebody else moved v too recently for us to move it for
+// anything but a demand.
+func (b *builder) meddled(v int32) bool {
+	x := b.ofVM(v)
+	return !b.has(v, trFresh) && x.ForeignAt != 0 && int64(b.in.Now-x.ForeignAt) < b.c.CooldownS
+}
+
 // coolReason says that v moved too recently to move again for a wish.
 func (b *builder) coolReason(v, site int32) reason {
 	if b.has(v, trFresh) {
 		return reason{}
 	}
 	x := b.ofVM(v)
-	if age := int64(b.in.Now - x.ForeignAt); x.ForeignAt != 0 && age < b.c.CooldownS {
-		return reason{code: engine.HoldCooldown, stage: stAllowed, form: "somebody else moved it %[3]d s ago, we may after %[4]d s", a: age, b: b.c.CooldownS}
+	if b.meddled(v) {
+		return reason{code: engine.HoldCooldown, stage: stAllowed, form: "somebody else moved it %[3]d s ago, we may after %[4]d s", a: int64(b.in.Now - x.ForeignAt), b: b.c.CooldownS}
 	}
 	if x.MovedAt == 0 {
 		return reason{}
