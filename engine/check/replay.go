@@ -6,6 +6,7 @@ import (
 
 	"heliostat/engine"
 	"heliostat/engine/turns"
+	"heliostat/internal/chance"
 	"heliostat/internal/parallel"
 )
 
@@ -79,7 +80,7 @@ func (r *replay) anyhow(x *island, rounds uint64) {
 
 // random is a source of chance for this island.
 func (r *replay) random(stream uint64) func(int64) int64 {
-	return chance(r.c.in.Seed, stream+uint64(r.x.acts[0])<<32)
+	return chance.From(r.c.in.Seed, stream+uint64(r.x.acts[0])<<32)
 }
 
 // A replay is one replay after the other, each of one island.
@@ -229,15 +230,4 @@ func (r *replay) byEdges(random func(int64) int64, failures int64) {
 		}
 	}
 	r.queues[0], r.queues[1] = ready, running
-}
-
-// chance is a small source of chance (splitmix64): numbers from 0 to n-1.
-func chance(seed, stream uint64) func(n int64) int64 {
-	x := seed ^ (stream+1)*0xd1342543de82ef95
-	return func(n int64) int64 {
-		x += 0x9e3779b97f4a7c15
-		z := (x ^ x>>30) * 0xbf58476d1ce4e5b9
-		z = (z ^ z>>27) * 0x94d049bb133111eb
-		return int64((z ^ z>>31) % uint64(n))
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"heliostat/engine"
+	"heliostat/internal/chance"
 )
 
 // publishedError is the mean error of predicted durations, in permille, where too
@@ -67,7 +68,7 @@ func (x *certifier) lasts() []float64 {
 	trials := min(max(40_000/len(x.f.acts), 20), 200)
 	ends := make([]float64, 0, trials)
 	for n := range trials {
-		random := chance(x.in.Seed, uint64(n))
+		random := chance.From(x.in.Seed, uint64(n))
 		for i := range kinds {
 			kinds[i].redraw(random)
 		}
@@ -232,15 +233,4 @@ func quantile(sorted []float64, q float64) float64 {
 		return sorted[len(sorted)-1]
 	}
 	return sorted[i] + float64((at-float64(i))*(sorted[i+1]-sorted[i]))
-}
-
-// chance is a small source of chance (splitmix64): numbers from 0 to n-1.
-func chance(seed, stream uint64) func(n int64) int64 {
-	x := seed ^ (stream+1)*0xd1342543de82ef95
-	return func(n int64) int64 {
-		x += 0x9e3779b97f4a7c15
-		z := (x ^ x>>30) * 0xbf58476d1ce4e5b9
-		z = (z ^ z>>27) * 0x94d049bb133111eb
-		return int64((z ^ z>>31) % uint64(n))
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"heliostat/engine/sim"
+	"heliostat/internal/chance"
 )
 
 // TestFluid holds the simulation that looks at what changes alone against one that
@@ -28,7 +29,7 @@ func TestFluid(t *testing.T) {
 				if n == 0 {
 					return 1
 				}
-				return 0.5 + float64(chance(n, uint64(i))(1000))/1000
+				return 0.5 + float64(chance.From(n, uint64(i))(1000))/1000
 			}
 			want, got := f.dumb(stretch), f.run(stretch)
 			for i := range want {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"heliostat/engine"
+	"heliostat/internal/chance"
 )
 
 // A pack is the choice of which VMs of an evacuation leave in time, and where to.
@@ -196,7 +197,7 @@ func (p *pack) reorder(f *fluid, vms []int32, ends []float64) []float64 {
 		return ends
 	}
 	cost := p.busy(vms, ends)
-	random := chance(p.x.in.Seed, uint64(n))
+	random := chance.From(p.x.in.Seed, uint64(n))
 	at := make([]int32, n) // by position: the action
 	for k := range at {
 		at[k] = int32(k)
