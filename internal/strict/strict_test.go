@@ -125,6 +125,8 @@ func TestRefuses(t *testing.T) {
 		{"very deep", "json", deep(5000, "[", "]"), "f:1:33: nested deeper than 32 levels"},
 		{"all at once", "json", "{\"n\": \"x\",\n\"on\": 0,\n\"list\": [{\"id\": 5}]}", "f:1:7: n: want a whole number, not \"x\"\nf:2:7: on: want true or false, not \"0\"\nf:3:17: list[0].id: want a text, not 5; write \"5\" in quotes"},
 
+		{"UTF-16", "yaml", "\xff\xfea\x00:\x00", "f:1:1: byte 0xff is not UTF-8; save the text as UTF-8"},
+		{"not UTF-8", "yaml", "n: 1\nstatus: ä\xff\n", "f:2:10: byte 0xff is not UTF-8; save the text as UTF-8"},
 		{"second document", "yaml", "a: 1\n---\nb: 1\n", "f:1:1: a: unknown key; did you mean at?\nf:2:1: a second document; there must be one"},
 		{"yes", "yaml", "on: yes\n", `f:1:5: on: want true or false, not "yes"`},
 		{"true in another case", "yaml", "on: True\n", `f:1:5: on: want true or false, not "True"`},
@@ -339,7 +341,7 @@ func FuzzJSON(f *testing.F) {
 }
 
 func FuzzYAML(f *testing.F) {
-	for _, s := range []string{"a: [1, .nan, ~, yes, 0o7]\n", "a: &a [*a]\n<<: *a\n? [x]\n: y\n---\n", "\ta", "status: |\n  x\nlist:\n- id: 5\n"} {
+	for _, s := range []string{"a: [1, .nan, ~, yes, 0o7]\n", "a: &a [*a]\n<<: *a\n? [x]\n: y\n---\n", "\ta", "status: |\n  x\nlist:\n- id: 5\n", "\xff\xfe( ( \xfe\xfe"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -13,7 +13,7 @@ import (
 // refused, where they are looked at.
 func YAML(data []byte, o Options) *Document {
 	d := newDocument(o, data)
-	if len(d.faults) > 0 {
+	if !d.valid(data) { // the library would take UTF-16, too, and count its lines otherwise
 		return d
 	}
 	if at := oddBreak(data); at >= 0 {
