@@ -37,6 +37,7 @@ type options struct {
 	scaled            bool
 	merge             bool
 	holds             float64 // hours
+	evaluations       int64   // of a full plan; 0 for the default
 	cpuProfile        string
 	time              time.Duration
 }
@@ -77,14 +78,15 @@ func mainErr(ctx context.Context, args []string, out io.Writer) (err error) {
 	fs.Float64Var(&o.changed, "changed", 1, "percent of the VMs whose configuration changes between cycles")
 	fs.BoolVar(&o.scaled, "scaled", true, "run fleets of 1/16 and 1/4 of the size first")
 	fs.BoolVar(&o.merge, "merge", false, "also compare plans with and without VMs that go to other clusters")
-	fs.Float64Var(&o.holds, "holds", 72, "with -merge: hours for which a standby is taken to hold, within which what its moves cost must come back")
+	fs.Float64Var(&o.holds, "holds", 24, "hours for which a standby is taken to hold, within which what its moves cost must come back")
+	fs.Int64Var(&o.evaluations, "evaluations", 0, "candidates that a full plan may look at; 0 for the daemon's default")
 	fs.StringVar(&o.cpuProfile, "cpuprofile", "", "write a CPU profile of all runs to this file")
 	if err := f.Parse(fs, 5, args); err != nil { // with the planner alone, and three plans at least
 		return err
 	}
 	o.seed, o.time = f.Seed, time.Duration(float64(f.Time)*float64(time.Second))
-	if o.hosts < 1 || o.vms < 1 || o.sites < 1 || o.cycles < 0 || o.changed < 0 || o.changed > 100 || o.holds < 1 {
-		return errors.New("hosts, vms, sites and holds are at least 1, cycles are not negative, and changed is from 0 to 100")
+	if o.hosts < 1 || o.vms < 1 || o.sites < 1 || o.cycles < 0 || o.changed < 0 || o.changed > 100 || o.holds < 1 || o.evaluations < 0 {
+		return errors.New("hosts, vms, sites and holds are at least 1, cycles and evaluations are not negative, and changed is from 0 to 100")
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(f.Threads))
 	if o.cpuProfile != "" {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -40,9 +39,7 @@ var generation = [...]struct{ mhz, cores, mib, idle, full int32 }{
 }
 
 // mixed makes clusters differ as those of a site do: each has hosts of one kind and
-// that kind's CPU features, carries between 33 and 63 % of its memory, and its CPU
-// is between 0.6 and 1.3 times as scarce. All hosts of a site see its datastores.
-// VMs stand on the least loaded host of their cluster, the largest first.
+// that kind's CPU features, and its load. All hosts of a site see its datastores.
 func mixed(s *engine.Snapshot, seed uint64) *engine.Snapshot {
 	rnd := rand.New(rand.NewPCG(seed, 3))
 	out := &engine.Snapshot{
@@ -59,47 +56,17 @@ func mixed(s *engine.Snapshot, seed uint64) *engine.Snapshot {
 	}
 	for c := range out.Clusters {
 		kind := rnd.IntN(len(generation))
-		load, ratio := 0.33+0.30*rnd.Float64(), 0.6+0.7*rnd.Float64()
 		out.Clusters[c].EVC = fmt.Sprintf("generation-%d", kind)
 		g := &generation[kind]
 		hosts := s.HostsOf(int32(c))
-		var vms []int32
-		var mib, mhz float64
 		for _, h := range hosts {
 			x := &out.Hosts[h]
 			x.CPUMHz, x.Cores, x.Threads, x.MemoryMiB, x.IdleW, x.MaxW = g.mhz, g.cores, 2*g.cores, g.mib, g.idle, g.full
 			x.EVCMax, x.Datastores = out.Clusters[c].EVC, stores[x.Site]
-			x.UsedMHz, x.UsedMiB = 400, 6<<10
-			for _, v := range s.VMsOn(h) {
-				vms = append(vms, v)
-				mib, mhz = mib+float64(s.VMs[v].UsedMiB), mhz+float64(s.VMs[v].UsedMHz)
-			}
 		}
-		n := float64(len(hosts))
-		grow, busy := n*float64(g.mib)*load/max(mib, 1), n*float64(g.mhz)*load*ratio*0.8/0.9/max(mhz, 1)
-		for _, v := range vms {
-			x := &out.VMs[v]
-			x.MemoryMiB, x.UsedMiB, x.ActiveMiB = int32(float64(x.MemoryMiB)*grow), int32(float64(x.UsedMiB)*grow), int32(float64(x.ActiveMiB)*grow)
-			x.UsedMHz = min(int32(float64(x.UsedMHz)*busy), g.mhz*6/10)
-		}
-		spread(out, hosts, vms)
+		lade(out, hosts, rnd, nil)
 	}
-	return out
-}
-
-// spread puts each VM on the host of its cluster that it leaves least loaded.
-func spread(s *engine.Snapshot, hosts, vms []int32) {
-	slices.SortStableFunc(vms, func(v, w int32) int { return cmp.Compare(s.VMs[w].UsedMiB, s.VMs[v].UsedMiB) })
-	for _, v := range vms {
-		x := &s.VMs[v]
-		after := func(h int32) float64 {
-			y := &s.Hosts[h]
-			return max(float64(y.UsedMHz+x.UsedMHz)/float64(y.CPUMHz), float64(y.UsedMiB+x.UsedMiB)/float64(y.MemoryMiB))
-		}
-		x.Host = slices.MinFunc(hosts, func(a, b int32) int { return cmp.Compare(after(a), after(b)) })
-		y := &s.Hosts[x.Host]
-		y.UsedMHz, y.UsedMiB = y.UsedMHz+x.UsedMHz, y.UsedMiB+x.UsedMiB
-	}
+	return same(out) // which VMs are on a host was looked up before they were moved
 }
 
 // measureMerging plans one fleet in both ways.

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/metrics"
 	"slices"
+	"strings"
 	"time"
 
 	"heliostat/engine"
@@ -19,24 +20,31 @@ import (
 // and journal: every host may sleep, nothing is rationed, and each plan is made by a
 // plan.Planner and held against a check.Checker, which are kept as the daemon keeps them.
 type planner struct {
-	Plans         int     `json:"plans"`
-	PlanMSP50     float64 `json:"plan_ms_p50"` // wall: Build and Check
-	PlanMSP99     float64 `json:"plan_ms_p99"`
-	PlanCPUMS     float64 `json:"plan_cpu_ms"`    // the median, of all threads
-	BuildCPUMS    float64 `json:"build_cpu_ms"`   // of it
-	CheckCPUMS    float64 `json:"check_cpu_ms"`   // likewise
+	full                  // each cluster by itself
+	Site          full    `json:"site"`           // VMs may go to other clusters of their site, too
+	HoldsH        float64 `json:"holds_h"`        // for which a standby is taken to hold
 	FirstSafeMS   float64 `json:"first_safe_ms"`  // wall: a plan that looks for nothing beyond what is demanded or broken, checked
 	FirstSafeCPU  float64 `json:"first_safe_cpu"` // milliseconds
 	DeltaCPUMS    float64 `json:"delta_cpu_ms"`   // after 1 % of the VMs have changed
 	HostFailureMS float64 `json:"host_failure_ms"`
 	HostCPUMS     float64 `json:"host_failure_cpu_ms"`
+	HeapMB        float64 `json:"heap_mb"`        // live after a plan, beyond the fleet itself
+	HeapPeakMB    float64 `json:"plan_heap_peak"` // while planning, garbage included
+}
+
+// A full is the plans for a whole fleet, each made after every load has changed.
+type full struct {
+	Plans         int     `json:"plans"`
+	PlanMSP50     float64 `json:"plan_ms_p50"` // wall: Build and Check
+	PlanMSP99     float64 `json:"plan_ms_p99"`
+	PlanCPUMS     float64 `json:"plan_cpu_ms"`     // the median, of all threads
+	BuildCPUMS    float64 `json:"build_cpu_ms"`    // of it
+	CheckCPUMS    float64 `json:"check_cpu_ms"`    // likewise
 	GapPercent    float64 `json:"gap_percent"`     // by which the plan's cost of power may exceed the least
 	ShareOfSaving float64 `json:"share_of_saving"` // percent of what could be saved at most
-	HeapMB        float64 `json:"heap_mb"`         // live after a plan, beyond the fleet itself
-	HeapPeakMB    float64 `json:"plan_heap_peak"`  // while planning, garbage included
-	Moves         int     `json:"moves"`           // of the full plan
+	Moves         int     `json:"moves"`           // of the last
 	Standby       int     `json:"standby"`         // hosts put to sleep by it
-	CheckFailures int     `json:"check_failures"`  // plans that Check refused
+	CheckFailures int     `json:"check_failures"`  // plans that Check refused, of any kind
 	Evaluated     int64   `json:"evaluated"`       // candidates looked at
 }
 
@@ -77,19 +85,44 @@ func (d *desk) turn(s *engine.Snapshot) {
 	d.Snapshot, d.Now = s, s.At
 }
 
-// measurePlanner plans for as long as asked, and three times at least.
+// measurePlanner plans in both ways for as long as asked, and three times each at least.
 func measurePlanner(ctx context.Context, o options) (*planner, error) {
 	s := sim.Fleet(o.seed, sim.FleetConfig{Sites: o.sites, Hosts: o.hosts, VMs: o.vms, RulePct: 60, AcrossPct: 50, ObstaclePct: 1})
 	generations(s)
+	s = laden(s, o.seed)
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
 	d := &desk{Input: engine.Input{Cycle: 1, Now: s.At, Seed: o.seed, Level: engine.Enforce, Snapshot: s, Decision: permitted(s), History: remembered(s), Config: unrationed()}}
-	x := &planner{}
+	d.Config.PowerHoldsS = int64(o.holds * 3600)
+	if o.evaluations > 0 {
+		d.Config.DefaultBudget = o.evaluations
+	}
+	x := &planner{HoldsH: o.holds}
 	before := liveHeap()
 	peak := watchHeap()
 	rnd := rand.New(rand.NewPCG(o.seed, 2))
+	d.Config.Consolidate = engine.ReachSite
+	if err := x.Site.measure(ctx, d, rnd, o.time); err != nil {
+		return nil, err
+	}
+	x.HeapMB = liveHeap() - before
+	d.Config.Consolidate = engine.ReachCluster
+	if err := x.measure(ctx, d, rnd, o.time); err != nil {
+		return nil, err
+	}
+	x.HeapPeakMB = peak.stop()
+	x.small(d, rnd)
+	return x, nil
+}
+
+// measure plans the fleet again and again while its loads waver.
+func (x *full) measure(ctx context.Context, d *desk, rnd *rand.Rand, long time.Duration) error {
+	d.planner, d.checker = plan.Planner{}, check.Checker{}
 	var wall, cpu, build, checked []float64
-	for end := time.Now().Add(o.time); len(wall) < 3 || time.Now().Before(end); {
+	for end := time.Now().Add(long); len(wall) < 3 || time.Now().Before(end); {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
 		if len(wall) > 0 {
 			d.turn(later(d.Snapshot, rnd, 0))
@@ -102,16 +135,10 @@ func measurePlanner(ctx context.Context, o options) (*planner, error) {
 		wall, cpu = append(wall, b.WallMS+c.WallMS), append(cpu, b.CPUMS+c.CPUMS)
 		build, checked = append(build, b.CPUMS), append(checked, c.CPUMS)
 		x.result(p)
-		if len(wall) == 1 {
-			x.HeapMB = liveHeap() - before
-			runtime.KeepAlive(p)
-		}
 	}
-	x.HeapPeakMB = peak.stop()
 	x.Plans, x.PlanMSP50, x.PlanMSP99 = len(wall), quantile(wall, 50), quantile(wall, 99)
 	x.PlanCPUMS, x.BuildCPUMS, x.CheckCPUMS = quantile(cpu, 50), quantile(build, 50), quantile(checked, 50)
-	x.small(d, rnd)
-	return x, nil
+	return nil
 }
 
 // small measures the first plan that is safe, by a planner that knows nothing yet,
@@ -209,14 +236,14 @@ func unrationed() engine.Config {
 	return c
 }
 
-func (x *planner) check(d *desk, p *engine.Plan) {
+func (x *full) check(d *desk, p *engine.Plan) {
 	if d.checker.Plan(d.Input, p) != nil {
 		x.CheckFailures++
 	}
 }
 
 // result keeps what the worst of the full plans came to.
-func (x *planner) result(p *engine.Plan) {
+func (x *full) result(p *engine.Plan) {
 	x.Moves, x.Standby, x.Evaluated = 0, 0, p.Evaluated
 	for i := range p.Actions {
 		switch p.Actions[i].Kind {
@@ -248,9 +275,17 @@ func liveHeap() float64 {
 }
 
 func (x *planner) text() string {
-	return fmt.Sprintf("\nplanner alone, two generations of hosts, nothing rationed: %d plans, Build and Check %.0f ms (p50) and %.0f ms (p99) of wall time, %.0f ms of CPU (Build %.0f, Check %.0f)\n"+
-		"%d moves, %d hosts to sleep; %.2f %% of the possible saving, cost at most %.3f %% above the least; %d plans refused; heap %.0f MiB, peak %.0f\n"+
-		"first safe plan %.0f ms (%.0f CPU); 1 %% changed %.0f ms CPU; a host fails %.0f ms (%.0f CPU)\n",
-		x.Plans, x.PlanMSP50, x.PlanMSP99, x.PlanCPUMS, x.BuildCPUMS, x.CheckCPUMS, x.Moves, x.Standby, x.ShareOfSaving, x.GapPercent, x.CheckFailures, x.HeapMB, x.HeapPeakMB,
-		x.FirstSafeMS, x.FirstSafeCPU, x.DeltaCPUMS, x.HostFailureMS, x.HostCPUMS)
+	var out strings.Builder
+	fmt.Fprintf(&out, "\nplanner alone, two generations of hosts, nothing rationed, a standby holds for %g h:\n", x.HoldsH)
+	for _, f := range []struct {
+		what string
+		*full
+	}{{"each cluster by itself", &x.full}, {"and VMs to other clusters of the site", &x.Site}} {
+		fmt.Fprintf(&out, "%s: %d plans, Build and Check %.0f ms (p50) and %.0f ms (p99) of wall time, %.0f ms of CPU (Build %.0f, Check %.0f)\n"+
+			"  %d moves, %d hosts to sleep; %.2f %% of the possible saving, cost at most %.3f %% above the least; %d plans refused\n",
+			f.what, f.Plans, f.PlanMSP50, f.PlanMSP99, f.PlanCPUMS, f.BuildCPUMS, f.CheckCPUMS, f.Moves, f.Standby, f.ShareOfSaving, f.GapPercent, f.CheckFailures)
+	}
+	fmt.Fprintf(&out, "first safe plan %.0f ms (%.0f CPU); 1 %% changed %.1f ms CPU; a host fails %.1f ms (%.1f CPU); heap %.0f MiB, peak %.0f\n",
+		x.FirstSafeMS, x.FirstSafeCPU, x.DeltaCPUMS, x.HostFailureMS, x.HostCPUMS, x.HeapMB, x.HeapPeakMB)
+	return out.String()
 }
