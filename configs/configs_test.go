@@ -95,8 +95,14 @@ func TestExampleShowsDefaults(t *testing.T) {
 	}
 }
 
-// Every key that the decoder knows must be in the example, commented out or not.
+// Every key that the decoder knows must be in the example, commented out or not, and in
+// the reference.
 func TestExampleIsComplete(t *testing.T) {
+	reference, err := os.ReadFile("../docs/reference.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, keys, _ := bytes.Cut(reference, []byte("\n## Configuration keys\n"))
 	var visit func(typ reflect.Type, path string)
 	visit = func(typ reflect.Type, path string) {
 		for slices.Contains([]reflect.Kind{reflect.Pointer, reflect.Slice}, typ.Kind()) {
@@ -108,6 +114,9 @@ func TestExampleIsComplete(t *testing.T) {
 		for key, f := range strict.FieldsOf(reflect.New(typ).Elem()) {
 			if !bytes.Contains(Example, []byte(key+":")) && !bytes.Contains(Example, []byte("or "+key)) {
 				t.Errorf("%s.%s is not in the example", path, key)
+			}
+			if !bytes.Contains(keys, []byte("`"+key+"`")) && !bytes.Contains(keys, []byte("`"+key+"[]`")) {
+				t.Errorf("%s.%s is not in docs/reference.md", path, key)
 			}
 			visit(f.Type(), path+"."+key)
 		}

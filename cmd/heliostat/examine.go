@@ -42,9 +42,9 @@ const (
 
 // examine runs all checks. An error means that the configuration cannot be loaded.
 func (g *globals) examine(ctx context.Context) (findings, error) {
-	cfg, err := configs.Load(g.config)
+	cfg, err := g.load()
 	if err != nil {
-		return nil, codeError{exitConfig, err}
+		return nil, err
 	}
 	policies, err := loadPolicies(ctx, cfg)
 	if err != nil {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -88,55 +86,6 @@ var entryKinds = []string{
 	string(engine.EntryEnded), string(engine.EntryHealth), string(engine.EntryAlert), string(engine.EntryApproval), string(engine.EntryRevision), string(engine.EntryOperator), string(engine.EntryCycle),
 }
 
-// gist says in a few words what an entry records.
-func gist(e *engine.Entry) string {
-	switch e.Kind {
-	case engine.EntryIntent, engine.EntryTask, engine.EntryEnded:
-		var r engine.ActionRecord
-		if json.Unmarshal(e.Data, &r) == nil {
-			s := fmt.Sprintf("%s %s: %s", r.Action.ID, r.Action.String(), r.State)
-			if r.Error != "" {
-				s += ": " + r.Error
-			}
-			return s + tookText(&r)
-		}
-	case engine.EntryHealth:
-		var r engine.HealthRecord
-		if json.Unmarshal(e.Data, &r) == nil {
-			if r.Unknown {
-				return fmt.Sprintf("%s of %s: unknown: %s", r.Action, r.Name, r.Detail)
-			}
-			return fmt.Sprintf("%s of %s: %s", r.Action, r.Name, cmp.Or(r.Detail, "well"))
-		}
-	case engine.EntryPlan:
-		var r engine.PlanRecord
-		if json.Unmarshal(e.Data, &r) == nil {
-			s := fmt.Sprintf("%s: %d actions, %d holds, %s", r.Level, r.Actions, r.Holds, r.Hash[:min(8, len(r.Hash))])
-			if r.Refused != "" {
-				s += ", refused: " + r.Refused
-			}
-			return s
-		}
-	case engine.EntryCycle:
-		var r engine.CycleRecord
-		if json.Unmarshal(e.Data, &r) == nil {
-			return fmt.Sprintf("%d VMs, %d of %d hosts on, %d W, %d open, %d gaps, %d ms", r.VMs, r.HostsOn, r.Hosts, r.PowerW, r.Open, r.Gaps, r.MS)
-		}
-	case engine.EntryAlert:
-		var r engine.Alert
-		if json.Unmarshal(e.Data, &r) == nil {
-			return fmt.Sprintf("%s at %s: %s %s", r.Name, r.Site, r.Status, r.Severity)
-		}
-	case engine.EntryInput:
-		var r engine.InputRecord
-		if json.Unmarshal(e.Data, &r) == nil {
-			return fmt.Sprintf("%s: snapshot %s", r.Level, r.Snapshot[:min(8, len(r.Snapshot))])
-		}
-	default:
-	}
-	return string(e.Data[:min(len(e.Data), 120)])
-}
-
 func newJournalShow(g *globals, state *string) *cobra.Command {
 	var proof bool
 	var file string
@@ -153,6 +102,9 @@ a signed checkpoint and the few hashes that show that it was in the journal then
 			digest := err != nil || len(args[0]) == 64
 			if (digest && proof) || (file != "" && !proof) {
 				return codeError{exitUsage, errors.New("--proof is for the number of an entry, and --checkpoint is for --proof")}
+			}
+			if digest && len(args[0]) != 64 {
+				return codeError{exitUsage, fmt.Errorf("%q is neither the number of an entry nor a digest of 64 digits", args[0])}
 			}
 			if proof {
 				return g.prove(cmd.Context(), cmd.OutOrStdout(), *state, n, file)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -14,6 +15,8 @@ import (
 	_ "time/tzdata" // schedules and sites name time zones on machines that have no database of them
 
 	"github.com/spf13/cobra"
+
+	"heliostat/configs"
 )
 
 // The exit codes. They are documented in docs/reference.md.
@@ -73,6 +76,18 @@ type globals struct {
 	logLevel  string
 }
 
+// load reads the configuration. Who has none is told what to do.
+func (g *globals) load() (*configs.Config, error) {
+	cfg, err := configs.Load(g.config)
+	if _, missing := os.Stat(g.config); errors.Is(missing, fs.ErrNotExist) {
+		err = fmt.Errorf("%w\n\t--config FILE says where it is; 'heliostat init' prints one to start from", err)
+	}
+	if err != nil {
+		return nil, codeError{exitConfig, err}
+	}
+	return cfg, nil
+}
+
 func newRoot() *cobra.Command {
 	g := &globals{}
 	root := &cobra.Command{
@@ -119,6 +134,7 @@ func strict(c *cobra.Command) {
 	}
 	if !c.Runnable() {
 		c.Args, c.DisableFlagsInUseLine = cobra.ArbitraryArgs, true
+		c.SuggestionsMinimumDistance = 2 // letters that may be wrong
 		c.RunE = func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return c.Help()
@@ -141,7 +157,7 @@ func strict(c *cobra.Command) {
 			err = check(c, args)
 		}
 		if err != nil {
-			return usage(err)
+			return usage(fmt.Errorf("%w\nusage: %s", err, c.UseLine()))
 		}
 		return nil
 	}

@@ -19,9 +19,9 @@ func (g *globals) daemon(ctx context.Context) (*web.Client, error) {
 	if g.socket != "" {
 		return dialDaemon(ctx, g.socket)
 	}
-	cfg, err := configs.Load(g.config)
+	cfg, err := g.load()
 	if err != nil {
-		return nil, codeError{exitConfig, err}
+		return nil, err
 	}
 	return dialDaemon(ctx, cfg.State.Socket)
 }
@@ -49,10 +49,24 @@ func order(g *globals, why, use, short, long, example, done string, args cobra.P
 	return cmd
 }
 
-// carriedOut says that the daemon has taken an order.
+// reasoned are the arguments of an order that nobody gives without saying why.
+func reasoned(args cobra.PositionalArgs) cobra.PositionalArgs {
+	return cobra.MatchAll(args, func(cmd *cobra.Command, _ []string) error {
+		if !cmd.Flags().Changed("reason") {
+			return errors.New("--reason is missing: why? the journal keeps it")
+		}
+		return nil
+	})
+}
+
+// carriedOut says that the daemon has taken an order, and what it was of, if anything.
 func carriedOut(g *globals, cmd *cobra.Command, args []string, done string) error {
 	if g.json {
-		return printJSON(cmd.OutOrStdout(), map[string]string{"done": cmd.Name(), "of": strings.Join(args, " ")})
+		said := map[string]string{"done": cmd.Name()}
+		if len(args) > 0 {
+			said["of"] = strings.Join(args, " ")
+		}
+		return printJSON(cmd.OutOrStdout(), said)
 	}
 	_, err := fmt.Fprintln(cmd.OutOrStdout(), done)
 	return err
@@ -69,10 +83,10 @@ as an approval is waited for (schedule.approval_ttl).`,
 }
 
 func newPause(g *globals) *cobra.Command {
-	return order(g, "why, for the journal (required)", "pause", "Start no more actions until resumed",
+	return order(g, "why, for the journal (required)", "pause --reason TEXT", "Start no more actions until resumed",
 		`Start no more actions, from now on and over restarts. Actions in flight go on to their
 end. The plan that waits, and the rest of approved ones, are dropped. A reason must be given.`,
-		"  heliostat pause --reason 'storage maintenance'", "paused: nothing more is started until 'heliostat resume'", cobra.NoArgs,
+		"  heliostat pause --reason 'storage maintenance'", "paused: nothing more is started until 'heliostat resume'", reasoned(cobra.NoArgs),
 		func(ctx context.Context, c *web.Client, _ []string, reason string) error { return c.Pause(ctx, reason) })
 }
 
@@ -114,9 +128,9 @@ It exits with 0 when the daemon would start, and with 3 otherwise.`,
 		Example: "  heliostat check --config heliostat.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := configs.Load(g.config)
+			cfg, err := g.load()
 			if err != nil {
-				return codeError{exitConfig, err}
+				return err
 			}
 			policies, err := loadPolicies(cmd.Context(), cfg)
 			if err != nil {

@@ -38,9 +38,9 @@ would go or why it cannot.`,
 			if slices.Contains(drain, "") {
 				return codeError{exitUsage, errors.New("--drain: the name of a host is empty")}
 			}
-			cfg, err := configs.Load(g.config)
+			cfg, err := g.load()
 			if err != nil {
-				return codeError{exitConfig, err}
+				return err
 			}
 			in, p, err := dryPlan(cmd.Context(), cfg, drain)
 			if p == nil {
@@ -56,12 +56,13 @@ would go or why it cannot.`,
 		},
 	}
 	cmd.Flags().StringArrayVar(&drain, "drain", nil, "empty this host, by name or ID (may be repeated)")
-	cmd.AddCommand(&cobra.Command{
+	show := &cobra.Command{
 		Use: "show", Short: "Show the last plan in the journal", Args: cobra.NoArgs,
 		Example: "  heliostat plan show\n  heliostat plan show --state /var/lib/heliostat --json",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return showLastPlan(cmd, g, state) },
-	})
-	cmd.PersistentFlags().StringVar(&state, "state", "", "show: state folder of a stopped daemon (default: the configured one)")
+	}
+	show.Flags().StringVar(&state, "state", "", "state folder of a stopped daemon (default: the configured one)")
+	cmd.AddCommand(show)
 	return cmd
 }
 

@@ -112,7 +112,9 @@ func TestPolicyRevisions(t *testing.T) {
 	if s := r.status(t); s.Revision != before.Revision || !s.Held {
 		t.Errorf("a rollback and a start later: %s, held %v", s.Revision, s.Held)
 	}
-	r.ask(t, "policy", "rollback", "--resume")
+	if out := r.ask(t, "policy", "rollback", "--resume", "--json"); out != "{\n  \"done\": \"rollback\"\n}\n" {
+		t.Errorf("the end of a rollback: %s", out)
+	}
 	if s := r.status(t); s.Revision != waits.Newest || s.Held {
 		t.Errorf("after its end: %s, held %v", s.Revision, s.Held)
 	}

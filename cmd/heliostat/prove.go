@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"heliostat/configs"
 	"heliostat/store"
 )
 
@@ -48,9 +47,9 @@ func (g *globals) stateDir(state string) (string, error) {
 	if state != "" {
 		return state, nil
 	}
-	cfg, err := configs.Load(g.config)
+	cfg, err := g.load()
 	if err != nil {
-		return "", codeError{exitConfig, err}
+		return "", err
 	}
 	return cfg.State.Dir, nil
 }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"heliostat/configs"
 	"heliostat/engine"
 	"heliostat/engine/cycle"
 	"heliostat/store"
@@ -49,9 +48,9 @@ func (g *globals) openJournalAfter(ctx context.Context, state string, look func(
 	}
 	socket := ""
 	if state == "" {
-		cfg, err := configs.Load(g.config)
+		cfg, err := g.load()
 		if err != nil {
-			return nil, codeError{exitConfig, err}
+			return nil, err
 		}
 		state, socket = cfg.State.Dir, cfg.State.Socket
 	}

@@ -27,9 +27,9 @@ Without accounts that may move nothing can be done at all.`,
 		Example: "  heliostat run --config heliostat.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := configs.Load(g.config)
+			cfg, err := g.load()
 			if err != nil {
-				return codeError{exitConfig, err}
+				return err
 			}
 			log, err := g.logger(cfg.Log)
 			if err != nil {

@@ -35,9 +35,9 @@ left alone.`,
 			if !mine {
 				return codeError{exitUsage, errors.New("wake what? --mine wakes what the daemon put in standby")}
 			}
-			cfg, err := configs.Load(g.config)
+			cfg, err := g.load()
 			if err != nil {
-				return codeError{exitConfig, err}
+				return err
 			}
 			log, err := g.logger(cfg.Log)
 			if err != nil {
