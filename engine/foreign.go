@@ -40,6 +40,9 @@ func NoteForeign(before, h *History, s *Snapshot, open, ended []ActionRecord) {
 		lags := x.MovedAt != 0 && s.At-x.MovedAt < ownGrace
 		if _, ours := slices.BinarySearch(moved, x.ID); !ours && !lags {
 			x.ForeignAt = s.At
+			if x.MovedAt != 0 && at == x.LeftHost {
+				x.Returns = again(x.Returns, int64(s.At-x.MovedAt), soonBack)
+			}
 		}
 	}
 }

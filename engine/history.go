@@ -123,6 +123,7 @@ type HostHistory struct {
 	Own      Owned  `json:"own,omitzero"`
 	ChangeAt Unix   `json:"change_at,omitzero"` // last change of power or maintenance by us
 	FailedAt Unix   `json:"failed_at,omitzero"` // last failure of an action on it
+	Returns  int32  `json:"returns,omitzero"`   // how often in a row it was woken soon after it was put to sleep
 	LowSince Unix   `json:"low_since,omitzero"` // since when its load is below Thresholds; 0 when it is not
 	CPU      Ring   `json:"cpu"`                // percent of capacity x 10
 	Mem      Ring   `json:"mem"`                // percent of capacity x 10
@@ -144,6 +145,7 @@ type VMHistory struct {
 	Moves     int32  `json:"moves,omitzero"`    // by us, in all
 	LeftHost  HostID `json:"left_host,omitzero"`
 	LeftSite  SiteID `json:"left_site,omitzero"` // for A to B to A
+	Returns   int32  `json:"returns,omitzero"`   // in a row, each soon after the move that it undid, whoever moved it back
 	FailedAt  Unix   `json:"failed_at,omitzero"`
 	Failures  int32  `json:"failures,omitzero"`   // in a row
 	SeenOn    HostID `json:"seen_on,omitzero"`    // where it stood when it was last seen
@@ -218,6 +220,9 @@ func (h *History) Read(s *Snapshot) *History {
 	return &out
 }
 
+// day is in seconds.
+const day = 86_400
+
 // Thresholds are what counts as low load, percent of capacity.
 type Thresholds struct {
 	CPUPct int32 `json:"cpu_pct"`
@@ -229,7 +234,6 @@ type Thresholds struct {
 // What is not in the snapshot is forgotten a day after it was last seen, or acted
 // on, since a vCenter may be out of sight for a while.
 func Fold(h *History, s *Snapshot, ended []ActionRecord, low Thresholds) *History {
-	const day = 86_400
 	at := s.At
 	out := &History{At: at, Cycles: h.Cycles + 1, Census: h.Census, Quarantine: slices.Clone(h.Quarantine), Stops: h.Stops, Rails: h.Rails, Fits: slices.Clone(h.Fits), Flows: h.Flows, Hosts: make([]HostHistory, 0, len(s.Hosts)), VMs: make([]VMHistory, 0, len(s.VMs))}
 	for _, sp := range h.Spent {
@@ -376,6 +380,7 @@ func (h *History) apply(r *ActionRecord) {
 		x := &h.VMs[i]
 		switch r.State {
 		case StateSucceeded:
+			x.noteMove(a, r.Ended)
 			x.MovedAt, x.LeftHost, x.LeftSite, x.Failures = r.Ended, a.From.Host, a.From.Site, 0
 			x.Moves++
 		case StateFailed, StateRejected, StateLost:
@@ -392,6 +397,9 @@ func (h *History) apply(r *ActionRecord) {
 	x := &h.Hosts[i]
 	switch r.State {
 	case StateSucceeded:
+		if a.Kind == Wakeup && x.Own == OwnStandby {
+			x.Returns = again(x.Returns, int64(r.Ended-x.ChangeAt), soonAwake)
+		}
 		x.ChangeAt = r.Ended
 		switch a.Kind {
 		case Standby:

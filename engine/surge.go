@@ -73,7 +73,6 @@ func (x *ClusterHistory) note(at Unix, mhz int32) {
 
 // foldClusters carries over how the load of clusters rises. The VMs are folded already.
 func (h *History) foldClusters(before *History, s *Snapshot) {
-	const day = 86_400
 	h.Clusters = mergeBy(before.Clusters, len(s.Clusters), func(i int) ClusterID { return s.Clusters[i].ID }, func(x *ClusterHistory) ClusterID { return x.ID },
 		func(x *ClusterHistory) bool { return x.CPU.after(s.At - day) })
 	of := make([]*ClusterHistory, len(s.Clusters))

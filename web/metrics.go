@@ -38,6 +38,7 @@ type Metrics struct {
 	holds   *prometheus.GaugeVec
 	rails   *prometheus.GaugeVec
 	lost    *prometheus.GaugeVec
+	swings  *prometheus.GaugeVec
 	gaps    *prometheus.GaugeVec
 
 	hosts       *prometheus.GaugeVec
@@ -82,6 +83,7 @@ func NewMetrics(version string) *Metrics {
 	m.holds = gauges(r, "holds", "Things that should happen and do not, by code, in the last cycle.", "code")
 	m.rails = gauges(r, "rails", "Rails that bite, by code.", "code")
 	m.lost = gauges(r, "quarantined", "What is left alone until a person has looked at it, by kind.", "kind")
+	m.swings = gauges(r, "swings", "VMs that are moved there and back, and hosts that are put to sleep and woken, soon and several times in a row, by kind.", "kind")
 	m.gaps = gauges(r, "gaps", "Things that could not be seen in the last cycle, by source.", "source")
 
 	m.hosts = gauges(r, "hosts", "Hosts by site and power state.", "site", "power")
@@ -195,9 +197,13 @@ func (m *Metrics) Shown(s *Status) {
 	}
 	for _, kind := range []string{"vm", "host"} {
 		m.lost.WithLabelValues(kind).Set(0)
+		m.swings.WithLabelValues(kind).Set(0)
 	}
 	for i := range s.Quarantine {
 		m.lost.WithLabelValues(s.Quarantine[i].Subject.Kind).Inc()
+	}
+	for i := range s.Swings {
+		m.swings.WithLabelValues(s.Swings[i].Subject.Kind).Inc()
 	}
 	m.gaps.Reset()
 	for i := range s.Gaps {

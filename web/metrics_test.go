@@ -28,6 +28,7 @@ func busy() *Status {
 		Sources: []SourceStatus{{Name: "vc-tokyo", Up: true, At: at.Add(-30 * time.Second)}, {Name: "vc-houston"}},
 		Pending: &PendingPlan{Plan: &engine.Plan{Actions: make([]engine.Action, 2)}}, Journal: JournalStatus{Entries: 12},
 		Rails: []engine.Hold{{Code: engine.HoldBreaker}}, Quarantine: []engine.Quarantine{{Subject: engine.Subject{Kind: "vm"}}},
+		Swings: []engine.Swing{{Subject: engine.Subject{Kind: "host"}}, {Subject: engine.Subject{Kind: "host"}}},
 	}
 }
 
@@ -82,6 +83,8 @@ heliostat_quarantined{kind="vm"} 1
 heliostat_rails{code="breaker"} 1
 heliostat_source_up{source="vc-houston"} 0
 heliostat_source_up{source="vc-tokyo"} 1
+heliostat_swings{kind="host"} 2
+heliostat_swings{kind="vm"} 0
 heliostat_veto_rounds_total 2
 heliostat_vms{site="tokyo"} 40
 `

@@ -41,6 +41,7 @@ type Status struct {
 
 	Rails      []engine.Hold       `json:"rails,omitempty"`      // what is held back beside the plans' holds
 	Quarantine []engine.Quarantine `json:"quarantine,omitempty"` // what a person must look at
+	Swings     []engine.Swing      `json:"swings,omitempty"`     // what is moved or switched there and back
 
 	// Evacuations are those with a deadline; the whole certificate is in the journal.
 	Evacuations []EvacuationStatus      `json:"evacuations,omitempty"`

@@ -363,6 +363,9 @@ func statusOf(p *cycle.Published) *web.Status {
 	}
 	if p.History != nil {
 		s.Quarantine = p.History.Quarantine
+		if p.Snapshot != nil {
+			s.Swings = p.History.Swings(p.Snapshot)
+		}
 	}
 	s.Evacuations, s.Ordered = web.EvacuationsOf(p.Certificates), p.Ordered
 	if len(p.Plans) > 0 {

@@ -248,6 +248,9 @@ func (e *explanation) find(in *engine.Input, name string) (object, error) {
 		}
 		if h := in.History.VM(v.ID); h.MovedAt != 0 {
 			fact("last moved by us at %s, from %s; %d moves in all", h.MovedAt, h.LeftSite, h.Moves)
+			if h.Returns > 1 {
+				fact("it came back soon %d times in a row: it rests longer each time", h.Returns)
+			}
 		}
 	case "host":
 		for i := range s.Hosts {

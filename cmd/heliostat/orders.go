@@ -195,6 +195,10 @@ func statusText(s *web.Status) string {
 		q := &s.Quarantine[i]
 		line("QUARANTINE: %s %s: %s", q.Subject.Kind, q.Name, q.Text())
 	}
+	for i := range s.Swings {
+		x := &s.Swings[i]
+		line("SWINGS: %s %s %s", x.Subject.Kind, x.Name, x.Text())
+	}
 	if s.Error != "" {
 		line("LAST CYCLE FAILED: %s", s.Error)
 	}

@@ -74,8 +74,8 @@ func (c *checker) standby(i int32, a *engine.Action, e step) {
 		c.refuse(i, engine.HoldGap, "the host's load is %d s old, of at most %d", age, cfg.LoadMaxAgeS)
 	}
 	past := c.hostPast(e.from)
-	if since := int64(c.in.Now - past.ChangeAt); past.ChangeAt != 0 && since < cfg.PowerCooldownS {
-		c.refuse(i, engine.HoldCooldown, "the host changed %d s ago, rests for %d", since, cfg.PowerCooldownS)
+	if since, rest := int64(c.in.Now-past.ChangeAt), engine.Longer(cfg.PowerCooldownS, past.Returns); past.ChangeAt != 0 && since < rest {
+		c.refuse(i, engine.HoldCooldown, "the host changed %d s ago, rests for %d", since, rest)
 	}
 }
 

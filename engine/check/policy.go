@@ -172,16 +172,16 @@ func (c *checker) hostRules() {
 func (c *checker) rested(i int32, a *engine.Action, e step) {
 	cfg, now := &c.in.Config, c.in.Now
 	h := c.vmPast(e.vm)
-	if since := int64(now - h.ForeignAt); h.ForeignAt != 0 && since < cfg.CooldownS {
-		c.refuse(i, engine.HoldCooldown, "somebody else moved it %d s ago, it rests for %d", since, cfg.CooldownS)
+	if since, rest := int64(now-h.ForeignAt), engine.Longer(cfg.CooldownS, h.Returns); h.ForeignAt != 0 && since < rest {
+		c.refuse(i, engine.HoldCooldown, "somebody else moved it %d s ago, it rests for %d", since, rest)
 	}
 	if since := int64(now - h.MovedAt); h.MovedAt != 0 {
 		if since < cfg.CooldownS && !c.over(e.from) {
 			c.refuse(i, engine.HoldCooldown, "moved %d s ago, rests for %d", since, cfg.CooldownS)
 		}
 		back := a.To.Host == h.LeftHost || (a.To.Site == h.LeftSite && a.From.Site != a.To.Site)
-		if back && e.from != e.to && since < cfg.ReturnS {
-			c.refuse(i, engine.HoldCooldown, "returns to %s %s after %d s, not before %d", a.To.Site, a.To.Host, since, cfg.ReturnS)
+		if rest := engine.Longer(cfg.ReturnS, h.Returns); back && e.from != e.to && since < rest {
+			c.refuse(i, engine.HoldCooldown, "returns to %s %s after %d s, not before %d", a.To.Site, a.To.Host, since, rest)
 		}
 	}
 	if since, rest := int64(now-h.FailedAt), backOff(cfg.FailureS, h.Failures); h.FailedAt != 0 && since < rest {

@@ -201,6 +201,12 @@ var refusals = []struct {
 	{"back to the site", across, func(f *fleet) {
 		*f.remember() = engine.VMHistory{ID: "w1", MovedAt: now - 8000, LeftHost: "vb/h5", LeftSite: "b"}
 	}, "cooldown: returns to b vb/h6 after 8000 s, not before 14400"},
+	{"back again, too soon", across, func(f *fleet) {
+		*f.remember() = engine.VMHistory{ID: "w1", MovedAt: now - 20_000, LeftHost: "vb/h5", LeftSite: "b", Returns: 2}
+	}, "cooldown: returns to b vb/h6 after 20000 s, not before 28800"},
+	{"too soon after somebody else, again", inside, func(f *fleet) {
+		*f.remember() = engine.VMHistory{ID: "w1", ForeignAt: now - 20_000, Returns: 3}
+	}, "cooldown: somebody else moved it 20000 s ago, it rests for 28800"},
 	{"failed lately", inside, func(f *fleet) {
 		*f.remember() = engine.VMHistory{ID: "w1", FailedAt: now - 1000, Failures: 2}
 	}, "cooldown: failed 2 times, last 1000 s ago, rests for 1800"},
@@ -241,6 +247,9 @@ var refusals = []struct {
 	{"standby too soon", sleep, func(f *fleet) {
 		f.in.History.Hosts = []engine.HostHistory{{ID: "va/h4", ChangeAt: now - 1799}}
 	}, "cooldown: the host changed 1799 s ago, rests for 1800"},
+	{"standby that is undone each time", sleep, func(f *fleet) {
+		f.in.History.Hosts = []engine.HostHistory{{ID: "va/h4", ChangeAt: now - 3500, Returns: 2}}
+	}, "cooldown: the host changed 3500 s ago, rests for 3600"},
 	{"waking a person's host", wake, func(f *fleet) { f.in.History.Hosts = nil }, "owner: the journal says none, the host's mark \"standby 12\": both must say standby"},
 	{"waking a host without our mark", wake, func(f *fleet) { f.host(4).Mark = "" }, "owner: the journal says standby, the host's mark \"\""},
 	{"standby that VMs which stay behind need", desert, func(f *fleet) {

@@ -318,12 +318,14 @@ func (b *builder) powerReason(c int32) reason {
 // powerRest is how long a host stays as it is after a change: the cool-down, and
 // until idling has cost as much as another standby and wake. Who waits that long
 // never pays more than twice what knowing the future would have cost. Source:
-// Karlin et al., "Competitive Snoopy Caching", Algorithmica 1988 (ski rental).
+// Karlin et al., "Competitive Snoopy Caching", Algorithmica 1988 (ski rental). One
+// that is woken soon each time rests longer.
 func (b *builder) powerRest(h int32) int64 {
 	host := &b.s.Hosts[h]
 	idle := b.energyPerH(host.Site, int64(max(host.IdleW, 0))*1000)
-	if idle <= 0 {
-		return b.c.PowerCooldownS
+	rest := b.c.PowerCooldownS
+	if idle > 0 {
+		rest = max(rest, b.c.PowerCycleMicro*3600/idle)
 	}
-	return max(b.c.PowerCooldownS, b.c.PowerCycleMicro*3600/idle)
+	return engine.Longer(rest, b.ofHost(h).Returns)
 }

@@ -404,6 +404,7 @@ func (x *scenario) remembered(l *line) {
 		if l.opts["moved"] != "" {
 			v.MovedAt, v.LeftSite = x.in.Now-engine.Unix(l.num("moved", 0)), engine.SiteID(l.opts["from"])
 		}
+		v.Returns = int32(l.num("returns", 0))
 		if l.opts["foreign"] != "" {
 			v.ForeignAt = x.in.Now - engine.Unix(l.num("foreign", 0))
 		}

@@ -291,7 +291,7 @@ func (b *builder) deniedSite(v, site int32) reason {
 // anything but a demand.
 func (b *builder) meddled(v int32) bool {
 	x := b.ofVM(v)
-	return !b.has(v, trFresh) && x.ForeignAt != 0 && int64(b.in.Now-x.ForeignAt) < b.c.CooldownS
+	return !b.has(v, trFresh) && x.ForeignAt != 0 && int64(b.in.Now-x.ForeignAt) < engine.Longer(b.c.CooldownS, x.Returns)
 }
 
 // coolReason says that v moved too recently to move again for a wish.
@@ -301,7 +301,7 @@ func (b *builder) coolReason(v, site int32) reason {
 	}
 	x := b.ofVM(v)
 	if b.meddled(v) {
-		return reason{code: engine.HoldCooldown, stage: stAllowed, form: "somebody else moved it %[3]d s ago, we may after %[4]d s", a: int64(b.in.Now - x.ForeignAt), b: b.c.CooldownS}
+		return reason{code: engine.HoldCooldown, stage: stAllowed, form: "somebody else moved it %[3]d s ago, we may after %[4]d s", a: int64(b.in.Now - x.ForeignAt), b: engine.Longer(b.c.CooldownS, x.Returns)}
 	}
 	if x.MovedAt == 0 {
 		return reason{}
@@ -310,8 +310,8 @@ func (b *builder) coolReason(v, site int32) reason {
 	switch {
 	case age < b.c.CooldownS:
 		return reason{code: engine.HoldCooldown, stage: stAllowed, form: "it moved %[3]d s ago, it may move again after %[4]d s", a: age, b: b.c.CooldownS}
-	case x.LeftSite == b.s.Sites[site].ID && site != b.s.VMSite(v) && age < b.c.ReturnS:
-		return reason{code: engine.HoldCooldown, stage: stAllowed, form: "it left %[1]s %[3]d s ago, it may return after %[4]d s", where: string(x.LeftSite), a: age, b: b.c.ReturnS}
+	case x.LeftSite == b.s.Sites[site].ID && site != b.s.VMSite(v) && age < engine.Longer(b.c.ReturnS, x.Returns):
+		return reason{code: engine.HoldCooldown, stage: stAllowed, form: "it left %[1]s %[3]d s ago, it may return after %[4]d s", where: string(x.LeftSite), a: age, b: engine.Longer(b.c.ReturnS, x.Returns)}
 	}
 	return reason{}
 }
@@ -330,7 +330,7 @@ func (b *builder) leftWithin(v int32, s int64) int32 {
 		return engine.None
 	}
 	x := b.ofVM(v)
-	if x.MovedAt == 0 || int64(b.in.Now-x.MovedAt) >= s {
+	if x.MovedAt == 0 || int64(b.in.Now-x.MovedAt) >= engine.Longer(s, x.Returns) {
 		return engine.None
 	}
 	h, _ := b.s.FindHost(x.LeftHost)

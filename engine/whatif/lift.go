@@ -226,7 +226,7 @@ func (q *question) rested(h *engine.History) *engine.History {
 	id := q.in.Snapshot.VMs[q.v].ID
 	for i := range out.VMs {
 		if x := &out.VMs[i]; x.ID == id {
-			x.MovedAt, x.LeftHost, x.LeftSite, x.FailedAt, x.Failures, x.ForeignAt = 0, "", "", 0, 0, 0
+			x.MovedAt, x.LeftHost, x.LeftSite, x.Returns, x.FailedAt, x.Failures, x.ForeignAt = 0, "", "", 0, 0, 0, 0
 		}
 	}
 	return &out
