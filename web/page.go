@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	_ "embed"
+	"fmt"
 	"html/template"
 	"net/http"
 	"time"
@@ -15,6 +16,14 @@ var pageText string
 
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"clock":  func(t time.Time) string { return t.UTC().Format("15:04:05") },
+	"counts": HoldCounts,
+	"kilo":   func(w int64) string { return fmt.Sprintf("%.1f", float64(w)/1000) },
+	"sun": func(deg *float64) string {
+		if deg == nil {
+			return "-"
+		}
+		return fmt.Sprintf("%.0f°", *deg)
+	},
 	"moment": func(t engine.Unix) string { return t.Time().UTC().Format("Mon 2 Jan 15:04 UTC") },
 }).Parse(pageText))
 
@@ -32,6 +41,31 @@ func (v pageView) Leaving(demand engine.Subject) (n int) {
 		}
 	}
 	return n
+}
+
+// Needs is what a person should look at, the most urgent first.
+func (v pageView) Needs() (needs []string) {
+	say := func(is bool, format string, args ...any) {
+		if is {
+			needs = append(needs, fmt.Sprintf(format, args...))
+		}
+	}
+	say(v.Ready != "", "%s", v.Ready)
+	say(v.Paused != nil, "Paused: nothing more is started until 'heliostat resume'.")
+	if p := v.Pending; p != nil {
+		say(true, "A plan of %d actions waits for %d of %d approvals until %s UTC: 'heliostat status' shows it.", len(p.Plan.Actions), int(p.Approvers)-len(p.Approved), p.Approvers, p.Expires.UTC().Format("15:04"))
+	}
+	for _, c := range HoldCounts(v.Rails) {
+		say(true, "Held back by a rail: %s (%d).", c.Name, c.N)
+	}
+	say(len(v.Quarantine) > 0, "In quarantine: %d. Look at them in vCenter, then 'heliostat release'.", len(v.Quarantine))
+	say(v.Refused != "", "The newest edit of the policies is refused; the revision before serves on.")
+	say(v.Waits != "", "The newest edit of the policies waits: 'heliostat policy approve'.")
+	say(v.Held, "The policies are rolled back, until they change or 'heliostat policy rollback --resume'.")
+	for _, s := range v.Sources {
+		say(!s.Up, "Source %s is silent.", s.Name)
+	}
+	return needs
 }
 
 // servePage shows the sites, and each evacuation with its deadline, for a browser.

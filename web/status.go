@@ -78,6 +78,7 @@ type EvacuationStatus struct {
 	Demand   engine.Subject `json:"demand"`
 	Deadline engine.Unix    `json:"deadline"`
 	Headline string         `json:"headline"` // what is saved, and what is not, in a line
+	Gone     int            `json:"gone"`     // that left before, and are not among VMs
 	VMs      int            `json:"vms"`
 	Leave    int            `json:"leave"`
 	Work     int            `json:"work"`
@@ -90,7 +91,7 @@ func EvacuationsOf(cs []engine.Certificate) []EvacuationStatus {
 	var out []EvacuationStatus
 	for i := range cs {
 		c := &cs[i]
-		out = append(out, EvacuationStatus{c.Demand, c.Deadline, c.Headline(), c.VMs, c.Leave, c.Work, c.Value, c.ETA})
+		out = append(out, EvacuationStatus{c.Demand, c.Deadline, c.Headline(), c.Gone, c.VMs, c.Leave, c.Work, c.Value, c.ETA})
 	}
 	return out
 }

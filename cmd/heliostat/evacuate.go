@@ -150,7 +150,7 @@ func writeCertificate(b *strings.Builder, c *engine.Certificate) {
 		if c.ETA.Learned < 10 {
 			how = "too few moves have finished to know better than 20 %"
 		}
-		line("  last one out      %s; 9 times in 10 between %s and %s (%s)", c.ETA.At, clock(c.ETA.From), clock(c.ETA.To), how)
+		line("  last one out      %s; 9 times in 10 between %s and %s (%s)", clock(c.ETA.At), clock(c.ETA.From), clock(c.ETA.To), how)
 	}
 	line("  no plan can do    better than %s of the value (this one: %s)", percent(c.Value.Bound, c.Value.All), percent(c.Value.Reached, c.Value.All))
 	for _, t := range c.Tiers {

@@ -212,7 +212,7 @@ func statusText(s *web.Status) string {
 		line("POLICIES ROLLED BACK to revision %.12s, until they change or 'heliostat policy rollback --resume'", s.Revision)
 	}
 	if p := s.Pending; p != nil {
-		line("PLAN %.12s WAITS for %d approval(s), until %s: 'heliostat approve %.8s'", p.Hash, p.Approvers, p.Expires.UTC().Format("15:04:05"), p.Hash)
+		line("PLAN %.12s WAITS for %s, until %s: 'heliostat approve %.8s'", p.Hash, count(int(p.Approvers)-len(p.Approved), "approval"), p.Expires.UTC().Format("15:04:05"), p.Hash)
 		for i := range p.Plan.Actions {
 			line("    %s", p.Plan.Actions[i].String())
 		}
