@@ -59,6 +59,7 @@ func (v pageView) Needs() (needs []string) {
 		say(true, "Held back by a rail: %s (%d).", c.Name, c.N)
 	}
 	say(len(v.Quarantine) > 0, "In quarantine: %d. Look at them in vCenter, then 'heliostat release'.", len(v.Quarantine))
+	say(len(v.Swings) > 0, "Moved or switched there and back, again and again: %d. 'heliostat status' names them.", len(v.Swings))
 	say(v.Refused != "", "The newest edit of the policies is refused; the revision before serves on.")
 	say(v.Waits != "", "The newest edit of the policies waits: 'heliostat policy approve'.")
 	say(v.Held, "The policies are rolled back, until they change or 'heliostat policy rollback --resume'.")
