@@ -18,7 +18,9 @@ type builder struct {
 
 	// What is kept for the next Input: see planner.go.
 	ground     *engine.State  // before anything is under way
-	own        []load         // by host: what its hypervisor will take once it is woken
+	own        []load2        // by host: what its hypervisor will take once it is woken
+	lodgers    []lodgers      // by host
+	pack       []int32        // by VM: the percentile of its load that counts, Unknown
 	carried    [][2]int64     // by cluster: MHz and MiB
 	oldest     [2]engine.Unix // when the oldest load was read of a VM and of a host, of what is on and seen
 	over       []int32        // hosts that use more than they have
@@ -266,15 +268,6 @@ func (b *builder) ofVM(v int32) *engine.VMHistory {
 		return &b.hy.VMs[i]
 	}
 	return &noVM
-}
-
-// footprint packs VM v on its percentile over the last hour.
-func (b *builder) footprint(v int32) engine.Footprint {
-	var pack int32 = engine.Unknown
-	if j := b.vmHist[v]; j >= 0 {
-		pack = b.hy.VMs[j].CPU.Percentile(int(b.c.PackPct))
-	}
-	return engine.FootprintOf(&b.s.VMs[v], pack)
 }
 
 func (b *builder) compileFreezes() {

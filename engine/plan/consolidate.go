@@ -404,7 +404,5 @@ func (b *builder) followTrips(m *merger, list []*sleeper) {
 }
 
 func (b *builder) sleeper(h int32) sleeper {
-	x := sleeper{h: h, idle: int64(max(b.s.Hosts[h].IdleW, 0))}
-	x.vms, x.mem = b.tenants[h].live, b.tenants[h].mib
-	return x
+	return sleeper{h: h, idle: int64(max(b.s.Hosts[h].IdleW, 0)), vms: b.ground.On[h], mem: int64(b.lodgers[h].mib)}
 }

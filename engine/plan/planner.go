@@ -59,6 +59,8 @@ type news struct {
 	vms    []int32 // that may differ
 	hosts  []int32 // that may differ, or whose VMs do
 	turned []int32 // of them, those whose VMs may have other traits
+	asked  []int32 // VMs that a veto or an action under way is about, or was
+	busy   []int32 // hosts that one is under way on, or was
 	oldest [2]engine.Unix
 }
 
@@ -93,28 +95,35 @@ func (b *builder) newsOf(in *engine.Input) *news {
 // lists collects the VMs and hosts that may differ.
 func (x *news) lists(b *builder, in *engine.Input, c *engine.Changes) {
 	s, old := in.Snapshot, b.s
-	x.vms, x.hosts = slices.Clone(c.VMs), slices.Clone(c.Hosts)
+	x.vms = c.VMs
+	on := make([]bool, len(s.Hosts))
 	for _, v := range c.VMs {
 		x.nets = x.nets || !slices.Equal(s.VMs[v].NICs, old.VMs[v].NICs)
 		for _, h := range [2]int32{s.VMs[v].Host, old.VMs[v].Host} {
 			if h >= 0 {
-				x.hosts = append(x.hosts, h)
+				on[h] = true
 			}
 		}
 	}
 	for _, h := range c.Hosts {
 		x.nets = x.nets || !slices.Equal(s.Hosts[h].Networks, old.Hosts[h].Networks)
 		x.sites = x.sites || s.Hosts[h].Site != old.Hosts[h].Site
+		on[h] = true
+	}
+	for h, is := range on {
+		if is {
+			x.hosts = append(x.hosts, int32(h))
+		}
 	}
 	for _, list := range [2][]engine.ActionRecord{b.in.Open, in.Open} {
 		for i := range list {
 			a := &list[i].Action
 			if v, ok := s.FindVM(a.VM); ok {
-				x.vms = append(x.vms, v)
+				x.asked = append(x.asked, v)
 			}
 			for _, id := range [2]engine.HostID{a.From.Host, a.To.Host} {
 				if h, ok := s.FindHost(id); ok {
-					x.hosts = append(x.hosts, h)
+					x.busy = append(x.busy, h)
 				}
 			}
 		}
@@ -122,12 +131,10 @@ func (x *news) lists(b *builder, in *engine.Input, c *engine.Changes) {
 	for _, list := range [2][]engine.Veto{b.in.Vetoes, in.Vetoes} {
 		for i := range list {
 			if v, ok := s.FindVM(list[i].VM); ok {
-				x.vms = append(x.vms, v)
+				x.asked = append(x.asked, v)
 			}
 		}
 	}
-	slices.Sort(x.hosts)
-	x.hosts = slices.Compact(x.hosts)
 }
 
 // said compares what policies, persons and sources say.
@@ -172,7 +179,7 @@ func (b *builder) read(in engine.Input, x *news) {
 		b.compileSurge()
 	}
 	b.compileNet(x)
-	b.settle(x)
+	b.settle(x, old)
 	b.start(x)
 	b.left = BudgetLeft(b.c, b.hy, in.Now)
 	b.compileSoon(x)
@@ -203,7 +210,7 @@ func (b *builder) read(in engine.Input, x *news) {
 	}
 	b.readHosts(x, old)
 	b.readRules(x)
-	b.readAgain(x, restless)
+	b.readAgain(x, old, restless)
 }
 
 // allocate makes the arrays that stay.
@@ -220,68 +227,12 @@ func (b *builder) allocate() {
 	b.surge, b.recent, b.soonOn, b.soonHere = make([]int64, nc), make([]int64, nc), make([]int32, nh), make([]int32, nh)
 	b.net, b.quiet = make([]int32, nh), make([]bool, nh)
 	b.parts, b.partsOn, b.partsIn = make([]part, nv), make([]part, nh), make([]part, nc)
-	b.own, b.carried = make([]load, nh), make([][2]int64, nc)
+	b.own, b.carried, b.lodgers, b.pack = make([]load2, nh), make([][2]int64, nc), make([]lodgers, nh), make([]int32, nv)
 	b.bars = [2][]bar{make([]bar, nh), make([]bar, nh)}
 	for _, r := range engine.ObstacleTable {
 		b.stopMask[r.Scope] |= r.Bit
 	}
 	b.mark.init(b.s)
-}
-
-// settle brings the ground up to date: what every VM takes, and what is on each host.
-func (b *builder) settle(x *news) {
-	if x.all || x.past {
-		b.settleAll()
-		return
-	}
-	b.oldest = x.oldest
-	g := b.ground
-	g.S = b.s
-	for d := range b.s.Datastores {
-		g.Free[d] = b.s.Datastores[d].FreeMiB
-	}
-	for _, v := range x.vms {
-		g.Foot[v], g.Host[v] = b.footprint(v), b.s.VMs[v].Host
-	}
-	for _, h := range x.hosts {
-		c := &b.carried[b.s.Hosts[h].Cluster]
-		c[0], c[1] = c[0]-int64(g.CPU[h]-b.own[h][0]), c[1]-int64(g.Mem[h]-b.own[h][1])
-		g.Settle(h)
-		c[0], c[1] = c[0]+int64(g.CPU[h]), c[1]+int64(g.Mem[h])
-		b.hypervise(h)
-	}
-}
-
-func (b *builder) settleAll() {
-	foot := make([]engine.Footprint, len(b.s.VMs))
-	b.oldest = [2]engine.Unix{engine.NoReading, engine.NoReading}
-	for v := range foot {
-		foot[v] = b.footprint(int32(v))
-		if vm := &b.s.VMs[v]; vm.Power == engine.VMOn && vm.Seen() {
-			b.oldest[0] = min(b.oldest[0], vm.LoadAt)
-		}
-	}
-	b.ground = engine.NewState(b.s, foot)
-	clear(b.carried)
-	for h := range b.s.Hosts {
-		host := &b.s.Hosts[h]
-		if host.Power == engine.HostOn && host.Seen() {
-			b.oldest[1] = min(b.oldest[1], host.LoadAt)
-		}
-		c := &b.carried[host.Cluster]
-		c[0], c[1] = c[0]+int64(b.ground.CPU[h]), c[1]+int64(b.ground.Mem[h])
-		b.hypervise(int32(h))
-	}
-	b.st = nil
-}
-
-// hypervise counts what the hypervisor of host h will take, which is not in what the
-// cluster carries now.
-func (b *builder) hypervise(h int32) {
-	cpu, mem := b.hypervisor(h)
-	b.own[h] = load{cpu, mem}
-	b.ground.CPU[h] += cpu
-	b.ground.Mem[h] += mem
 }
 
 // start takes back what the last plan decided.
@@ -368,15 +319,30 @@ func (b *builder) readHosts(x *news, old *engine.Snapshot) {
 		return
 	}
 	for _, h := range x.hosts {
-		now := [2]bar{b.barOf(h, false), b.barOf(h, true)}
-		b.quiet[h] = b.quiet[h] && now[0] == b.bars[0][h] && sameState(&b.s.Hosts[h], &old.Hosts[h])
-		if now != [2]bar{b.bars[0][h], b.bars[1][h]} || b.s.Hosts[h].VMotion != old.Hosts[h].VMotion {
-			x.turned = append(x.turned, h)
+		if host := &b.s.Hosts[h]; !steady(host, &old.Hosts[h]) {
+			b.readBars(x, h, old)
+			b.resting = listed(b.resting, h, host.Maintenance)
 		}
-		b.bars[0][h], b.bars[1][h] = now[0], now[1]
 		b.over = listed(b.over, h, b.overloaded(h))
-		b.resting = listed(b.resting, h, b.s.Hosts[h].Maintenance)
 	}
+	for _, h := range x.busy {
+		b.readBars(x, h, old)
+	}
+}
+
+// readBars looks over what keeps host h from taking VMs, and from sleeping.
+func (b *builder) readBars(x *news, h int32, old *engine.Snapshot) {
+	now := [2]bar{b.barOf(h, false), b.barOf(h, true)}
+	b.quiet[h] = b.quiet[h] && now[0] == b.bars[0][h] && sameState(&b.s.Hosts[h], &old.Hosts[h])
+	if now != [2]bar{b.bars[0][h], b.bars[1][h]} || b.s.Hosts[h].VMotion != old.Hosts[h].VMotion {
+		x.turned = append(x.turned, h)
+	}
+	b.bars[0][h], b.bars[1][h] = now[0], now[1]
+}
+
+// steady reports whether a host is what it was, as far as readBars goes.
+func steady(x, y *engine.Host) bool {
+	return x.Power == y.Power && x.Connected == y.Connected && x.Maintenance == y.Maintenance && x.Entering == y.Entering && x.VMotion == y.VMotion && x.Seen() == y.Seen() && sameState(x, y)
 }
 
 // sameState reports whether a host is what it was, as far as that may keep it on: see stateReason.
@@ -409,38 +375,5 @@ func (b *builder) readRules(x *news) {
 		for _, k := range b.consOf(v) {
 			b.broke[k] = b.violated(&b.cons[k])
 		}
-	}
-}
-
-// readAgain looks VMs over again that may have other traits: those that differ, those
-// on hosts that do, and those that rest, since time has passed.
-func (b *builder) readAgain(x *news, restless []int32) {
-	if x.all || x.traits || b.traits == nil {
-		b.traits, b.tenants = nil, nil
-		return
-	}
-	again := slices.Concat(x.vms, restless, b.restless)
-	for _, h := range x.turned {
-		again = append(again, b.s.VMsOn(h)...)
-	}
-	all := b.traits
-	b.traits = nil // or they would be believed
-	for _, v := range again {
-		all[v] = b.traitsOf(v)
-	}
-	b.traits = all
-	if x.past {
-		for h := range b.tenants {
-			b.tenants[h] = b.tenantsOf(int32(h))
-		}
-		return
-	}
-	for _, v := range again {
-		if h := b.s.VMs[v].Host; h >= 0 {
-			b.tenants[h] = b.tenantsOf(h)
-		}
-	}
-	for _, h := range x.hosts {
-		b.tenants[h] = b.tenantsOf(h)
 	}
 }

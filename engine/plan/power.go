@@ -106,10 +106,8 @@ func (b *builder) short(c int32) bool {
 		if b.ground.Ready(h) {
 			continue
 		}
-		cpu, mem := b.ground.CPU[h]-b.own[h][0], b.ground.Mem[h]-b.own[h][1] // its hypervisor goes with it
-		for _, v := range b.s.VMsOn(h) {
-			cpu, mem = cpu-b.ground.Foot[v].CPUMHz, mem-b.ground.Foot[v].MiB
-		}
+		own, foot := &b.own[h], &b.lodgers[h].foot
+		cpu, mem := b.ground.CPU[h]-own[0]-foot[0], b.ground.Mem[h]-own[1]-foot[1] // its hypervisor goes with it
 		x.usedCPU, x.usedMem = x.usedCPU-int64(cpu), x.usedMem-int64(mem)
 	}
 	b.limits(&x, c, func(h int32, _ bool) bool { return b.ground.Ready(h) })

@@ -175,7 +175,7 @@ func (b *builder) emptyFor(x *sleeper) (int64, reason) {
 // more moves than the budget still allows.
 func (b *builder) unaffordable(h int32) bool {
 	t := &b.tenants[h]
-	return t.simple && t.plain > b.wishes && b.sentOff[h] == 0 && b.s.Clusters[b.s.Hosts[h].Cluster].DRS != engine.DRSFull
+	return t.others == 0 && t.plain > b.wishes && b.sentOff[h] == 0 && b.s.Clusters[b.s.Hosts[h].Cluster].DRS != engine.DRSFull
 }
 
 // keptBy says that VM v keeps its host on.
@@ -369,16 +369,4 @@ func (b *builder) lighten(h int32, mark int) (leave []int32) {
 		}
 	}
 	return leave
-}
-
-// itself is what the hypervisor of host h takes, to which nothing is on its way.
-func (b *builder) itself(h int32) (cpu, mem int64) {
-	if b.tenants != nil && b.st.CPU[h] == b.ground.CPU[h] && b.st.Mem[h] == b.ground.Mem[h] {
-		return b.tenants[h].cpu, b.tenants[h].mem
-	}
-	cpu, mem = int64(b.st.CPU[h]), int64(b.st.Mem[h])
-	for _, v := range b.s.VMsOn(h) { // those that are off take nothing
-		cpu, mem = cpu-int64(b.st.Foot[v].CPUMHz), mem-int64(b.st.Foot[v].MiB)
-	}
-	return cpu, mem
 }

@@ -33,6 +33,7 @@ func (p *part) add(x *part, sign int64) {
 func (b *builder) compileSoon(x *news) {
 	if x.all || x.past {
 		clear(b.partsOn)
+		clear(b.partsIn)
 		for v := range b.parts {
 			b.parts[v].host = engine.None
 			b.readPart(int32(v))
@@ -46,7 +47,7 @@ func (b *builder) compileSoon(x *news) {
 		}
 		last := engine.None
 		for _, h := range x.hosts { // mostly one cluster after the other
-			if c := b.s.Hosts[h].Cluster; c != last {
+			if c := b.s.Hosts[h].Cluster; c != last && b.surge[c] > 0 { // it was so before
 				b.shareOut(c)
 				last = c
 			}
@@ -57,11 +58,6 @@ func (b *builder) compileSoon(x *news) {
 
 // shareOut tells the hosts of cluster c what they have of its surge.
 func (b *builder) shareOut(c int32) {
-	all := &b.partsIn[c]
-	*all = part{}
-	for _, h := range b.s.HostsOf(c) {
-		all.add(&b.partsOn[h], 1)
-	}
 	for _, h := range b.s.HostsOf(c) {
 		b.soonHere[h] = b.shareOf(c, &b.partsOn[h])
 	}
@@ -70,14 +66,20 @@ func (b *builder) shareOut(c int32) {
 // readPart looks at what VM v takes and lacks.
 func (b *builder) readPart(v int32) {
 	x, vm := &b.parts[v], &b.s.VMs[v]
-	if x.host >= 0 {
-		b.partsOn[x.host].add(x, -1)
-	}
+	b.lend(x, -1)
 	*x = part{host: engine.None}
 	if vm.Power == engine.VMOn && vm.Host >= 0 {
 		takes := int64(max(vm.UsedMHz, 0))
 		*x = part{vm.Host, takes, max(int64(b.ofVM(v).Peak)-takes, 0)}
-		b.partsOn[x.host].add(x, 1)
+		b.lend(x, 1)
+	}
+}
+
+// lend counts the part of a VM in those of its host and cluster, or takes it off.
+func (b *builder) lend(x *part, sign int64) {
+	if x.host >= 0 {
+		b.partsOn[x.host].add(x, sign)
+		b.partsIn[b.s.Hosts[x.host].Cluster].add(x, sign)
 	}
 }
 

@@ -27,14 +27,16 @@ func (b *builder) readTraits() {
 		return
 	}
 	all := make([]traits, len(b.s.VMs))
-	parallel.Each(parts(len(all)), b.apart(func(n *builder, k int) {
-		for v := k * partSize; v < min((k+1)*partSize, len(all)); v++ {
-			all[v] = n.traitsOf(int32(v))
+	parallel.Each(parts(len(all)), func() func(int) {
+		return func(k int) {
+			for v := k * partSize; v < min((k+1)*partSize, len(all)); v++ {
+				all[v] = b.traitsOf(int32(v))
+			}
 		}
-	}))
+	})
 	b.traits, b.tenants = all, make([]tenants, len(b.s.Hosts))
-	for h := range b.tenants {
-		b.tenants[h] = b.tenantsOf(int32(h))
+	for v, t := range all {
+		b.house(b.s.VMs[v].Host, t, 1)
 	}
 }
 
@@ -66,31 +68,69 @@ func (b *builder) loose(v int32) bool {
 // has reports whether VM v is known to have all of the traits.
 func (b *builder) has(v int32, t traits) bool { return b.traits != nil && b.traits[v]&t == t }
 
-// tenants are the VMs on a host, as they stand.
-type tenants struct {
-	live   int32 // powered on, and no agents
-	mib    int64 // that these take
-	plain  int32 // that have to leave for the host to be empty, and nothing keeps them
-	simple bool  // nothing else on it matters to that
-	cpu    int64 // MHz that are not a VM's
-	mem    int64 // MiB that are not a VM's
+// tenants are how many VMs on a host, as they stand, have to leave for it to be empty and
+// nothing keeps them, and how many others there are.
+type tenants struct{ plain, others int32 }
+
+// house counts a VM with these traits on host h, or takes it off.
+func (b *builder) house(h int32, t traits, sign int32) {
+	switch {
+	case h < 0:
+	case t&trPlain == trPlain:
+		b.tenants[h].plain += sign
+	default:
+		b.tenants[h].others += sign
+	}
 }
 
-// tenantsOf looks the VMs on host h over, once they have traits.
-func (b *builder) tenantsOf(h int32) tenants {
-	x := tenants{simple: true, cpu: int64(b.ground.CPU[h]), mem: int64(b.ground.Mem[h])}
-	for _, v := range b.s.VMsOn(h) {
-		t, f := b.traits[v], &b.ground.Foot[v]
-		if t&trLive != 0 {
-			x.live++
-			x.mib += int64(f.MiB)
-		}
-		if t&trPlain == trPlain {
-			x.plain++
-		} else {
-			x.simple = false
-		}
-		x.cpu, x.mem = x.cpu-int64(f.CPUMHz), x.mem-int64(f.MiB) // those that are off take nothing
+// readAgain looks VMs over again that may have other traits: those that differ in more
+// than their load, those that somebody asks about, those on hosts that differ, and those
+// that rest, since time has passed.
+func (b *builder) readAgain(x *news, old *engine.Snapshot, restless []int32) {
+	if x.all || x.traits || b.traits == nil {
+		b.traits, b.tenants = nil, nil
+		return
 	}
-	return x
+	again := slices.Concat(b.otherwise(x.vms, old), x.asked, restless, b.restless)
+	for _, h := range x.turned {
+		again = append(again, b.s.VMsOn(h)...)
+	}
+	slices.Sort(again)
+	again = slices.Compact(again)
+	all, now := b.traits, make([]traits, len(again))
+	b.traits = nil // or they would be believed
+	parallel.Each(parts(len(again)), func() func(int) {
+		return func(k int) {
+			for i := k * partSize; i < min((k+1)*partSize, len(again)); i++ {
+				now[i] = b.traitsOf(again[i])
+			}
+		}
+	})
+	b.traits = all
+	for i, v := range again {
+		b.house(old.VMs[v].Host, all[v], -1)
+		b.house(b.s.VMs[v].Host, now[i], 1)
+		all[v] = now[i]
+	}
+}
+
+// otherwise are those of some VMs that differ in something that traits depend on.
+func (b *builder) otherwise(vms []int32, old *engine.Snapshot) []int32 {
+	out := make([][]int32, parts(len(vms)))
+	parallel.Each(len(out), func() func(int) {
+		return func(k int) {
+			for _, v := range vms[k*partSize : min((k+1)*partSize, len(vms))] {
+				if !sameTraits(&b.s.VMs[v], &old.VMs[v]) {
+					out[k] = append(out[k], v)
+				}
+			}
+		}
+	})
+	return slices.Concat(out...)
+}
+
+// sameTraits reports whether a VM is what it was, as far as its traits go: see vmReason.
+func sameTraits(x, y *engine.VM) bool {
+	return x.Host == y.Host && x.Power == y.Power && x.Template == y.Template && x.Home == y.Home && x.Mode == y.Mode && x.Obstacles == y.Obstacles && x.Task == y.Task &&
+		x.Seen() == y.Seen() && slices.Equal(x.Disks, y.Disks)
 }
