@@ -93,6 +93,17 @@
 // anew. The checker keeps memory alone. Neither changes a plan or a verdict: whoever
 // asks for a single plan, and every replay, starts from nothing and gets the same bytes.
 //
+// # Churn
+//
+// What a VM is taken to need is a percentile of its last hour, what has to be
+// relieved is told by its load now, and a move must pay back within the time that its
+// choice is expected to hold. A VM does not return to where it left before that is
+// over, a host sleeps no sooner than idling has cost as much as another switch, and it
+// is emptied only where its share of the saving is worth its share of the moves.
+// Budgets bound the rest. That holds within one plan's knowledge; who else pulls at a
+// VM is not part of it. So the History counts what is undone soon, by whomever, and
+// each time in a row doubles the rest ([Longer], [History.Swings]).
+//
 // # Acting
 //
 // One goroutine owns the loop, the current plans and the slots. Each action in
