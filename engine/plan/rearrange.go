@@ -48,6 +48,7 @@ func (b *builder) rearrange() {
 				b.wakeFor(v, h)
 			}
 		}
+		b.shed(h, 100, 100, 0)
 	}
 }
 

@@ -85,9 +85,24 @@ func (b *builder) beyond(h, cpuPct, memPct int32) (cpu, mem int64) {
 }
 
 // relieve moves VMs off host h, which is asked for more than it has, until it is
-// filled as far as hosts may be: first those that take most of what is short for the
-// memory that has to move.
+// filled as far as hosts may be. Those that take little of what is too much move only
+// where no other lacks a place, which may be made or woken for it.
 func (b *builder) relieve(h int32) {
+	stuck := len(b.stuck)
+	b.shed(h, b.c.CPUMaxPct, b.c.MemMaxPct, worthRelief)
+	if len(b.stuck) == stuck {
+		b.shed(h, 100, 100, 0)
+	}
+}
+
+// worthRelief is the part of what a host has too much that a VM has to take: dozens of
+// small ones would move for less than one that is large.
+const worthRelief = 16
+
+// shed moves VMs off host h, if it is over its capacity, until it is filled to so many
+// percent: those that take an nth of what is beyond that, or all; first those that take
+// most of what is short for the memory that has to move.
+func (b *builder) shed(h, cpuPct, memPct int32, n int64) {
 	if cpu, mem := b.excess(h); cpu == 0 && mem == 0 {
 		return
 	}
@@ -96,12 +111,14 @@ func (b *builder) relieve(h int32) {
 	if host.UsedMHz > host.CPUMHz {
 		vms = b.byNeed(vms, func(v int32) int32 { return b.s.VMs[v].UsedMHz })
 	}
+	allCPU, allMem := b.beyond(h, cpuPct, memPct)
 	for _, v := range vms {
-		if cpu, mem := b.beyond(h, b.c.CPUMaxPct, b.c.MemMaxPct); cpu == 0 && mem == 0 {
+		if cpu, mem := b.beyond(h, cpuPct, memPct); cpu == 0 && mem == 0 {
 			return
 		}
 		vm := &b.s.VMs[v]
-		if vm.Power == engine.VMOn && vm.Obstacles&engine.ObAgent == 0 && b.dest[v] < 0 {
+		little := n > 0 && (allCPU == 0 || int64(vm.UsedMHz)*n < allCPU) && (allMem == 0 || int64(vm.UsedMiB)*n < allMem)
+		if !little && vm.Power == engine.VMOn && vm.Obstacles&engine.ObAgent == 0 && b.dest[v] < 0 {
 			b.repair(v, engine.None, nil, b.overWhy(h))
 		}
 	}

@@ -110,6 +110,34 @@ func TestAnOverloadedHostIsRelieved(t *testing.T) {
 	}
 }
 
+// Where a large VM finds no place one is woken for it, and small ones, of which many would
+// have to move for as much, stay. Without a host to wake they move.
+func TestFewAreMovedForRelief(t *testing.T) {
+	in := risen(t, engine.ClusterHistory{})
+	in.Decision = &engine.Decision{}
+	load := func(v, mhz int32) {
+		x := &in.Snapshot.VMs[v]
+		in.Snapshot.Hosts[x.Host].UsedMHz += mhz - x.UsedMHz
+		x.UsedMHz = mhz
+	}
+	for v := range in.Snapshot.VMs {
+		if in.Snapshot.VMs[v].Host != 0 {
+			load(int32(v), 1900)
+		}
+	}
+	for _, v := range in.Snapshot.VMsOn(0)[:2] {
+		load(v, 6000)
+	}
+	p := built(t, in)
+	if count(p, engine.Wakeup) != 1 || count(p, engine.Move) != 1 {
+		t.Errorf("want a host woken and one move: %v, %+v", p.Actions, p.Holds)
+	}
+	in.History.Hosts[3].Own, in.Snapshot.Hosts[3].Standby = engine.OwnNothing, false
+	if p := built(t, in); count(p, engine.Wakeup) != 0 || count(p, engine.Move) != 2 {
+		t.Errorf("want both small ones moved: %v, %+v", p.Actions, p.Holds)
+	}
+}
+
 // VMs that may all rise are spread before they do.
 func TestWhatMayRiseIsSpread(t *testing.T) {
 	in := risen(t, engine.ClusterHistory{Hours: [6]int32{1200}, Peaks: [7]int32{24_000}, Rises: [7]int32{24_000}})
