@@ -24,7 +24,8 @@ type merger struct {
 	trips   []trip     // in the order in which they were decided
 	closed  []int32    // hosts, likewise
 	evals   int64
-	bound   int64 // no plan for these clusters saves more
+	bound   int64      // no plan for these clusters saves more
+	price   [][2]int64 // by domain: of a MHz and a MiB of room in its group where the bound is met, nano-euros
 
 	cpus   map[string]*spots // by CPU features: hosts that take VMs
 	nets   map[int32]*spots  // by segment; networks of none after all segments
@@ -109,7 +110,7 @@ func (b *builder) merging(domains []*domain) *merger {
 	if len(domains) < 2 {
 		return nil
 	}
-	m := &merger{b: b, domains: domains, cpus: map[string]*spots{}, nets: map[int32]*spots{}, stores: map[int32]*spots{}, at: map[int32]clusterSet{}, kins: make([][]*way, len(domains)), misses: make([][]miss, len(domains))}
+	m := &merger{b: b, domains: domains, cpus: map[string]*spots{}, nets: map[int32]*spots{}, stores: map[int32]*spots{}, at: map[int32]clusterSet{}, kins: make([][]*way, len(domains)), misses: make([][]miss, len(domains)), price: make([][2]int64, len(domains))}
 	m.nowhere = way{m.set(), m.set()}
 	for i, d := range domains {
 		vc := b.s.Clusters[d.c].VCenter

@@ -45,7 +45,8 @@ func (b *builder) value(d *domain) int64 {
 			value += d.gain(int32(i), int(d.home[i]), to)
 			continue
 		}
-		value += d.mhz[i]*(d.slope[d.home[i]]-b.slope(b.dest[v])) - b.acts[b.moved[v]-1].action.Ledger.CostOnce*1000
+		cost := max(b.acts[b.moved[v]-1].action.Ledger.CostOnce*1000, d.cost[i]) // see [merger.cost]
+		value += d.mhz[i]*(d.slope[d.home[i]]-b.slope(b.dest[v])) - cost
 	}
 	return value
 }
@@ -121,7 +122,11 @@ func (m *merger) judge() {
 			m.bound += m.domains[i].gainBound()
 			continue
 		}
-		m.bound += m.groupBound(members)
+		bound, price := m.groupBound(members)
+		for _, e := range members {
+			m.price[e] = price
+		}
+		m.bound += bound
 	}
 }
 
@@ -136,7 +141,7 @@ func (m *merger) leastCost(i int, v int32, w *way) int64 {
 		return x != nil && x.in.meets(w.far)
 	}
 	if k := d.kin[v]; k != noKin && !stays(d.kins[k].ds) {
-		return d.far[v]
+		return max(d.far[v], d.cost[v])
 	}
 	vm, disk := &b.s.VMs[d.vms[v]], int64(0)
 	for k := range vm.Disks {
@@ -145,7 +150,7 @@ func (m *merger) leastCost(i int, v int32, w *way) int64 {
 		}
 	}
 	h := d.hosts[d.home[v]]
-	return b.farCost(d.vms[v], h, max(b.rate(h, h, false, false), b.rate(h, h, true, false)), disk)
+	return max(b.farCost(d.vms[v], h, max(b.rate(h, h, false, false), b.rate(h, h, true, false)), disk), d.cost[v])
 }
 
 // farCost is what the move of VM v from host h with so much of its disks costs, at the
@@ -203,8 +208,9 @@ func (d *domain) tolls(x *census) []toll {
 // mostChoices bounds the choices of all clusters of a group together.
 const mostChoices = 1_000_000
 
-// groupBound is what no plan for the members exceeds.
-func (m *merger) groupBound(members []int) int64 {
+// groupBound is what no plan for the members exceeds, and the prices of a MHz and a
+// MiB of room at which that is so, as far as they are known.
+func (m *merger) groupBound(members []int) (int64, [2]int64) {
 	var beside, used0, used1 int64
 	var all []offer
 	var slack [2]int64
@@ -228,7 +234,7 @@ func (m *merger) groupBound(members []int) int64 {
 		choices, count = append(choices, cs), count+len(cs)
 	}
 	if count > mostChoices {
-		return beside + min(fractional(all, 0, slack[0]), fractional(all, 1, slack[1]))
+		return beside + min(fractional(all, 0, slack[0]), fractional(all, 1, slack[1])), [2]int64{}
 	}
 	return priced(choices, [2]int64{used0, used1})
 }
@@ -282,8 +288,8 @@ func (d *domain) choices(x *census) []choice {
 //
 // The prices are raised from zero by subgradient steps, scaled by what is used.
 // Products are rounded before they are added, so that every processor gives the
-// same bits.
-func priced(clusters [][]choice, used [2]int64) int64 {
+// same bits. It returns the prices as well.
+func priced(clusters [][]choice, used [2]int64) (int64, [2]int64) {
 	var price, best [2]float64
 	scale := [2]float64{1 / float64(max(used[0], 1)), 1 / float64(max(used[1], 1))}
 	least, lack := dual(clusters, used, price)
@@ -313,7 +319,7 @@ func priced(clusters [][]choice, used [2]int64) int64 {
 			_, lack = dual(clusters, used, price)
 		}
 	}
-	return int64(math.Ceil(least*(1+1e-9))) + 1
+	return int64(math.Ceil(least*(1+1e-9))) + 1, [2]int64{int64(best[0]), int64(best[1])}
 }
 
 // dual is the bound at the prices, and what the best choices carry too little.

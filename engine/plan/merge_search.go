@@ -2,20 +2,20 @@ package plan
 
 import (
 	"cmp"
+	"math/bits"
 	"slices"
 )
 
-// A closing is a host that may be closed, and what its cluster lacks without it.
+// A closing is a host that may be closed.
 type closing struct {
-	d, h  int
-	lacks int64 // permille of the host
-	idle  int64
-	cost  int64 // of the moves
+	d, h int
+	idle int64
+	cost int64 // of the moves
+	left int64 // of what it saves, after the moves and what the room is worth that its cluster lacks then
 }
 
-// closings lists the hosts that may be closed, those first that take least from
-// others for what they bring. For each size of host in a cluster these are the few
-// that are the cheapest to empty.
+// closings lists the hosts that may be closed, those first that bring most beyond
+// what they take from others: of each cluster a few.
 func (m *merger) closings(tried [][]int8) []closing {
 	const few, tries = 3, 2
 	var list []closing
@@ -30,28 +30,22 @@ func (m *merger) closings(tried [][]int8) []closing {
 				continue
 			}
 			x := closing{d: i, h: h, idle: d.idle[h]}
-			for k := range lack {
-				x.lacks = max(x.lacks, lack[k]*100_000/max(d.size[k][h]*d.pct[k], 1))
-			}
 			for _, v := range d.list[h] {
 				if int(d.home[v]) == h {
 					x.cost += d.cost[v]
 				}
 			}
+			x.left = x.idle - x.cost - lack[0]*m.price[i][0] - lack[1]*m.price[i][1]
 			if x.cost < x.idle {
 				list = append(list, x)
 			}
 		}
 		mine := list[first:]
-		slices.SortFunc(mine, func(x, y closing) int { return cmp.Or(x.compare(y), cmp.Compare(x.h, y.h)) })
+		slices.SortFunc(mine, func(x, y closing) int { return cmp.Or(cmp.Compare(y.left, x.left), cmp.Compare(x.h, y.h)) })
 		list = list[:first+min(len(mine), few)]
 	}
-	slices.SortStableFunc(list, closing.compare)
+	slices.SortStableFunc(list, func(x, y closing) int { return cmp.Compare(y.left, x.left) })
 	return list
-}
-
-func (x closing) compare(y closing) int {
-	return cmp.Or(product(x.lacks, y.idle).compare(product(y.lacks, x.idle)), cmp.Compare(x.cost, y.cost))
 }
 
 // lack is how many MHz and MiB domain i has too few for its reserve without host
@@ -91,8 +85,13 @@ func (m *merger) search(evaluations int64) {
 				continue
 			}
 			trips := len(m.trips)
-			if !m.close(x) {
-				tried[x.d][x.h]++
+			if ok, relieved := m.close(x); !ok {
+				d := m.domains[x.d]
+				for h := range d.hosts { // without one of that size the cluster lacks as much
+					if h == x.h || (!relieved && d.size[0][h] == d.size[0][x.h] && d.size[1][h] == d.size[1][x.h]) {
+						tried[x.d][h]++
+					}
+				}
 				continue
 			}
 			more, changed[x.d] = true, true
@@ -104,13 +103,14 @@ func (m *merger) search(evaluations int64) {
 }
 
 // close empties a host and switches it off, if that saves anything. Otherwise
-// nothing has changed.
-func (m *merger) close(x closing) bool {
+// nothing has changed. It reports whether it is off, and whether other clusters took
+// at least what its own lacked room for.
+func (m *merger) close(x closing) (off, relieved bool) {
 	i, h := x.d, x.h
 	d := m.domains[i]
 	lack, ok := m.lack(i, h)
 	if !ok {
-		return false
+		return false, false
 	}
 	on, value, mark, trips, evals := d.on, d.value, len(d.undone), len(m.trips), d.evals
 	d.on.drop(h)
@@ -122,7 +122,7 @@ func (m *merger) close(x closing) bool {
 			all = append(all, d.list[g]...)
 		}
 		list, n, extra := m.relief(&x, lack, all)
-		const vain = 64 // where so many find no place, others hardly do
+		const vain = 12 // where so many find no place, others hardly do
 		for k, left := 0, vain; k < len(list) && left > 0 && lack != [2]int64{} && x.cost+extra < x.idle; k++ {
 			if k == n {
 				rest := list[n:]
@@ -140,18 +140,19 @@ func (m *merger) close(x closing) bool {
 			}
 		}
 	}
-	ok = lack == [2]int64{}
+	relieved = lack == [2]int64{}
+	off = relieved
 	for _, v := range d.heaviest(h) {
-		if ok = ok && (d.insert(v, hostSet{}, 1) || m.send(i, v)); !ok {
+		if off = off && (d.insert(v, hostSet{}, 1) || m.send(i, v)); !off {
 			break
 		}
 	}
 	m.evals += d.evals - evals
-	if ok && d.value > value {
+	if off && d.value > value {
 		most, _ := d.most(d.on)
 		m.misses[i] = m.misses[i][:0]
 		m.spare[i] = [2]int64{most[0] + d.gone[0] - d.used[0], most[1] + d.gone[1] - d.used[1]}
-		return true
+		return true, true
 	}
 	for len(m.trips) > trips {
 		m.back()
@@ -159,7 +160,7 @@ func (m *merger) close(x closing) bool {
 	d.rollback(mark)
 	d.on, d.value = on, value
 	m.closed = m.closed[:len(m.closed)-1]
-	return false
+	return false, relieved
 }
 
 // A giver is a VM that may leave for what its cluster lacks.
@@ -198,12 +199,12 @@ func (d *domain) weigh(p *giver, h int, lack [2]int64) {
 // what is lacking for what it has of the rest; without those that the others make
 // needless. After them come the others, in no order. What those cost that are
 // chosen, beyond moves inside the cluster, is extra; what is far too dear is not
-// looked for to the end.
+// looked for to the end. VMs for which no cluster has room are left out.
 func (m *merger) relief(x *closing, lack [2]int64, vms []int32) (list []giver, n int, extra int64) {
 	d := m.domains[x.d]
 	list = make([]giver, 0, len(vms))
 	for _, v := range vms {
-		if w := m.ways(x.d, v); !w.none() {
+		if w := m.ways(x.d, v); m.room(w, &d.size4[v]) {
 			cost := m.leastCost(x.d, v, w)
 			if at := int(d.at[v]); at == x.h || at != int(d.home[v]) {
 				cost -= d.cost[v] // it moves anyway
@@ -247,6 +248,18 @@ type stop struct {
 	storage bool
 }
 
+// room reports whether any of the clusters has so much to spare.
+func (m *merger) room(w *way, x *load) bool {
+	for k := range w.near {
+		for s := w.near[k] | w.far[k]; s != 0; s &= s - 1 {
+			if spare := &m.spare[k<<6+bits.TrailingZeros64(s)]; int64(x[0]) <= spare[0] && int64(x[1]) <= spare[1] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // send lets VM v of domain i leave for another cluster: one that gives little of
 // what it has least of and, of those, one that has the least. The host that is closed
 // waits for it.
@@ -286,11 +299,13 @@ func (m *merger) send(i int, v int32) bool {
 				best = k
 			}
 		}
-		s := stops[best]
-		to, mark, h := m.hosts(i, v, s.d, s.storage), len(m.domains[s.d].undone), -1
-		if !m.missed(s.d, x, to) {
-			h = m.fit(d, v, s.d, to)
-			if tries--; h < 0 && tries >= 0 {
+		s, h := stops[best], -1
+		y := m.domains[s.d]
+		mark := len(y.undone)
+		if !m.missed(s.d, x, y.on) { // it may be on no more
+			to := m.hosts(i, v, s.d, s.storage)
+			if h = m.fit(d, v, s.d, to); h < 0 && tries > 0 && !m.missed(s.d, x, to) {
+				tries--
 				if h = m.shove(d, v, s.d, to); h < 0 {
 					m.misses[s.d] = append(m.misses[s.d], miss{*x, to, len(m.trips)})
 				}
@@ -371,7 +386,10 @@ func (m *merger) leave(i int, v int32, e, h int, storage bool) {
 	m.trips = append(m.trips, t)
 }
 
-// cost is what the move of VM v of domain d to host h of another cluster costs.
+// cost is what the move of VM v of domain d to host h of another cluster costs: no
+// less than one inside its own. The slots of a host let fewer moves with disks go at
+// once, which by themselves would leave each more of its interface; but memory is
+// copied last, beside whatever else moves then.
 func (m *merger) cost(d *domain, v, h int32, storage bool) int64 {
 	b, g := m.b, d.vms[v]
 	from := d.hosts[d.home[v]]
@@ -382,7 +400,7 @@ func (m *merger) cost(d *domain, v, h int32, storage bool) int64 {
 	}
 	rate := b.rate(from, h, storage, false)
 	e := b.learnt(g, b.s.Hosts[h].Site, storage, rate, 0, disk)
-	return b.moveCost(g, from, h, &e, rate) * 1000
+	return max(b.moveCost(g, from, h, &e, rate)*1000, d.cost[v])
 }
 
 // count keeps the sums of a trip that is made (sign 1) or taken back.
