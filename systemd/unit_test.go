@@ -100,18 +100,21 @@ func lines(t *testing.T, name string) (fields [][]string) {
 	return fields
 }
 
-// analyze runs systemd-analyze on the unit, with a program that is there.
-func analyze(t *testing.T, args ...string) string {
+// units are the files that systemd reads as units.
+var units = []string{"heliostat.service", "heliostat-wake.service"}
+
+// analyze runs systemd-analyze on a unit, with a program that is there.
+func analyze(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	path, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		t.Skip("systemd-analyze is not there: ", err)
 	}
-	b, err := os.ReadFile("heliostat.service")
+	b, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	unit := filepath.Join(t.TempDir(), "heliostat.service")
+	unit := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(unit, []byte(strings.ReplaceAll(string(b), "/usr/bin/heliostat", "/usr/bin/true")), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -123,13 +126,17 @@ func analyze(t *testing.T, args ...string) string {
 }
 
 func TestUnitIsAccepted(t *testing.T) {
-	if out := analyze(t, "verify", "--man=no"); out != "" {
-		t.Errorf("systemd-analyze verify complains:\n%s", out)
+	for _, name := range units {
+		if out := analyze(t, name, "verify", "--man=no"); out != "" {
+			t.Errorf("systemd-analyze verify %s complains:\n%s", name, out)
+		}
 	}
 }
 
 // Exposure is at most 1.2 of 10; the threshold is given in tenths.
 func TestUnitIsHardened(t *testing.T) {
-	out := strings.TrimSpace(analyze(t, "security", "--offline=true", "--threshold=12"))
-	t.Log(out[strings.LastIndex(out, "\n")+1:])
+	for _, name := range units {
+		out := strings.TrimSpace(analyze(t, name, "security", "--offline=true", "--threshold=12"))
+		t.Log(out[strings.LastIndex(out, "\n")+1:])
+	}
 }
