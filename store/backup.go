@@ -3,6 +3,7 @@ package store
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -57,7 +58,8 @@ func Backup(ctx context.Context, w io.Writer, path string, get func(digest strin
 	if err != nil {
 		return r, err
 	}
-	if err := errors.Join(a.add(memberCheckpoint, []byte(c.String()+"\n")), a.add(memberKey, pub), a.copy(memberJournal, path)); err != nil {
+	// The first error is the reason; what follows a failed write says it again.
+	if err := cmp.Or(a.add(memberCheckpoint, []byte(c.String()+"\n")), a.add(memberKey, pub), a.copy(memberJournal, path)); err != nil {
 		return r, fmt.Errorf("back up: %w", err)
 	}
 	r, err = j.VerifyWith(ctx, func(digest string) ([]byte, error) {
@@ -67,7 +69,7 @@ func Backup(ctx context.Context, w io.Writer, path string, get func(digest strin
 		}
 		return b, a.add(memberBlobs+digest, b)
 	})
-	if err := errors.Join(err, a.tar.Close(), z.Close()); err != nil {
+	if err := cmp.Or(err, a.tar.Close(), z.Close()); err != nil {
 		return r, fmt.Errorf("back up: %w", err)
 	}
 	return r, nil

@@ -3,6 +3,7 @@ package store
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -90,8 +91,8 @@ func (j *Journal) export(ctx context.Context, w io.Writer, get func(digest strin
 			err = j.within(ctx, x, step)
 		}
 	}
-	err = errors.Join(err, e.flush(), e.tar.Close(), z.Close())
-	return e.report, err
+	// The first error is the reason; what follows a failed write says it again.
+	return e.report, cmp.Or(err, e.flush(), e.tar.Close(), z.Close())
 }
 
 // excerptOf finds the entries of the time.

@@ -57,6 +57,28 @@ func openExported(t *testing.T, path string) *Journal {
 	return j
 }
 
+// full takes so many bytes.
+type full int
+
+func (f *full) Write(b []byte) (int, error) {
+	if *f -= full(len(b)); *f < 0 {
+		return 0, errors.New("disk full")
+	}
+	return len(b), nil
+}
+
+// What stops an export is said once, wherever it does.
+func TestExportSaysOnceWhatStopsIt(t *testing.T) {
+	j := openAt(t, t.TempDir(), Options{})
+	fleet(t, j, 1)
+	for _, room := range []full{0, 100} {
+		_, err := j.Export(t.Context(), &room, j.Get, ExportOptions{})
+		if err == nil || strings.Count(err.Error(), "disk full") != 1 {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
 func TestExportIsThatPartOfTheJournal(t *testing.T) {
 	now := start
 	j := openAt(t, t.TempDir(), Options{Now: func() time.Time { return now }})

@@ -56,8 +56,8 @@ type archived struct {
 }
 
 func (g *globals) backup(ctx context.Context, out, state string) (s archived, err error) {
-	if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
-		return s, errors.Join(fmt.Errorf("back up: %s is there already", out), err)
+	if err := absent(out); err != nil {
+		return s, fmt.Errorf("back up: %w", err)
 	}
 	dir, err := g.stateDir(state)
 	if err != nil {
@@ -101,11 +101,16 @@ func writeArchive(ctx context.Context, out, path string, get func(string) ([]byt
 	return r, err
 }
 
-// writeWhole writes a file beside its place, and puts it there when it is whole.
-func writeWhole(out string, write func(w io.Writer) error) (err error) {
+// absent refuses to write over a file that is there.
+func absent(out string) error {
 	if _, err := os.Lstat(out); !errors.Is(err, fs.ErrNotExist) {
 		return errors.Join(fmt.Errorf("%s is there already", out), err)
 	}
+	return nil
+}
+
+// writeWhole writes a file beside its place, and puts it there when it is whole.
+func writeWhole(out string, write func(w io.Writer) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(out), filepath.Base(out)+".partial-")
 	if err != nil {
 		return err

@@ -118,7 +118,7 @@ func (f *findings) state(cfg *configs.Config) {
 	case info.Mode().Perm()&0o077 != 0:
 		f.add("state", dir, warning, fmt.Sprintf("mode %04o lets others look into it", info.Mode().Perm()), "chmod 0700 "+dir)
 	case unix.Access(dir, unix.W_OK) != nil:
-		f.add("state", dir, failing, "cannot be written", "chown -R heliostat "+dir)
+		f.add("state", dir, failing, "cannot be written: "+unix.Access(dir, unix.W_OK).Error(), "chown -R heliostat "+dir+"; or is its file system mounted read-only?")
 	default:
 		f.add("state", dir, good, "is there, and closed to others", "")
 	}

@@ -53,6 +53,9 @@ entries are then others than those that checkpoints were signed for.`,
 			if out == "" {
 				return codeError{exitUsage, errors.New("--out: where to?")}
 			}
+			if err := absent(out); err != nil {
+				return err
+			}
 			o := store.ExportOptions{Pseudonyms: pseudonyms}
 			for flag, x := range map[string]struct {
 				text string

@@ -74,6 +74,7 @@ func newJournalLs(g *globals, state *string) *cobra.Command {
 	}
 	g.exportFlag(cmd)
 	cmd.Flags().StringVar(&kind, "kind", "", "only this kind: "+strings.Join(entryKinds, ", "))
+	completed(cmd, "kind", entryKinds...)
 	cmd.Flags().Uint64Var(&number, "cycle", 0, "only this cycle")
 	cmd.Flags().Uint64Var(&from, "from", 1, "from this entry on")
 	cmd.Flags().IntVar(&limit, "limit", 0, "at most so many (0: all)")

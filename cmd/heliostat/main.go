@@ -114,12 +114,19 @@ carries it out, and journals every decision.`,
 	f.BoolVar(&g.json, "json", false, "print JSON")
 	f.StringVar(&g.logFormat, "log-format", "", "text or json (default: the configuration's)")
 	f.StringVar(&g.logLevel, "log-level", "", "debug, info, warn or error (default: the configuration's)")
+	completed(root, "log-format", "text", "json")
+	completed(root, "log-level", "debug", "info", "warn", "error")
 	root.AddCommand(
 		newRun(g), newCheck(g), newDoctor(g), newInit(), newPlan(g), newStatus(g), newApprove(g), newReject(g), newPause(g), newResume(g), newRelease(g),
 		newWake(g), newEvacuate(g), newDrill(g), newExplain(g), newWhyNot(g), newReplay(g), newJournal(g), newBackup(g), newRestore(g), newDemo(g), newSim(g), newLab(g), newVersion(g), newPolicy(g),
 	)
 	strict(root)
 	return root
+}
+
+// completed has the shell offer the values of a flag.
+func completed(cmd *cobra.Command, flag string, values ...string) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 }
 
 // strict makes each mistake on the command line one of usage, in c and below it.

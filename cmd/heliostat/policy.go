@@ -60,7 +60,7 @@ func newPolicyNew() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&dir, "dir", ".", "folder of the policies")
 	cmd.Flags().StringVar(&rule, "rule", "pin", "the rule: "+strings.Join(policy.Templates(), ", "))
-	_ = cmd.RegisterFlagCompletionFunc("rule", cobra.FixedCompletions(policy.Templates(), cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+	completed(cmd, "rule", policy.Templates()...)
 	return cmd
 }
 

@@ -24,7 +24,7 @@ type faultPrinter struct {
 
 func (o *faultPrinter) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.format, "format", "text", strings.Join(formats, ", "))
-	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
+	completed(cmd, "format", formats...)
 }
 
 func (o *faultPrinter) choose(g *globals) (string, error) {

@@ -264,7 +264,7 @@ again, with --params; a kept revision has them in it.`,
 	cmd.Flags().StringVar(&dir, "bundle", "", "the policies under test: a folder, shipped, or a revision that the journal keeps")
 	cmd.Flags().StringVar(&base, "base", recordedBundle, "the policies that were in force: as the journal keeps them, or a folder, or shipped")
 	cmd.Flags().StringVar(&level, "level", "enforce", "what is carried out in the simulation: enforce, or advise, as if every advised plan were approved")
-	cmd.Flags().StringVar(&html, "html", "", "write a report for a browser to this file")
+	cmd.Flags().StringVar(&html, "html", "", "write a report for a browser to this file, in place of the one that is there")
 	cmd.Flags().StringArrayVar(&force.params, "base-params", nil, "a parameter of --base; may be given again")
 	when.flags(cmd)
 	trial.flags(cmd)

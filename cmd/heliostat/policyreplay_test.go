@@ -52,6 +52,7 @@ func TestPolicyReplay(t *testing.T) {
 	}
 
 	page := filepath.Join(t.TempDir(), "report.html")
+	write(t, page, "an earlier one")
 	careful := []string{"--bundle", "shipped", "--params", "dpm.target_pct=20"} // no host is idle enough for standby
 	other, text := replay(append(careful, "--html", page)...)
 	if other.Differences == 0 || other.New.Totals.Moves == other.Base.Totals.Moves || other.New.Totals.KWh == other.Base.Totals.KWh {

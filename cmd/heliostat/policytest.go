@@ -42,7 +42,7 @@ print is shown for tests that fail, and with -v for all.`,
 			if err != nil {
 				return err
 			}
-			return out.tests(cmd.OutOrStdout(), g, report, testWishes{verbose, coverage || threshold > 0, threshold, d})
+			return out.tests(cmd.OutOrStdout(), g, report, testWishes{verbose, coverage || threshold > 0, threshold, pattern, d})
 		},
 	}
 	out.flags(cmd)
@@ -57,6 +57,7 @@ print is shown for tests that fail, and with -v for all.`,
 type testWishes struct {
 	verbose, coverage bool
 	threshold         float64
+	pattern           string // of the names of the tests
 	draft             *policy.Draft
 }
 
@@ -80,6 +81,8 @@ func (o *faultPrinter) tests(w io.Writer, g *globals, r *policy.TestReport, wish
 	switch {
 	case err != nil:
 		return err
+	case len(r.Results) == 0 && wish.pattern != "":
+		return fmt.Errorf("no test to run: none has a name that matches %s", wish.pattern)
 	case len(r.Results) == 0:
 		return errors.New("no test to run: tests are rules test_... in files _test.rego")
 	case len(faults) > 0:
