@@ -373,8 +373,11 @@ func (b *builder) follow(list []sleeper, d *domain) {
 	for i := range list {
 		s := &list[i]
 		k, ok := slices.BinarySearch(d.hosts, s.h)
-		if ok && !d.on.has(k) {
-			s.goes, s.gain, s.d, s.at = true, max(gain[k]/int64(s.vms+1), 1), d, k
+		if !ok {
+			continue
+		}
+		if s.d, s.at = d, k; !d.on.has(k) {
+			s.goes, s.gain = true, max(gain[k]/int64(s.vms+1), 1)
 		}
 	}
 }

@@ -35,6 +35,9 @@ func (b *builder) sleep(x *sleeper) reason {
 	if b.unaffordable(x.h) {
 		return b.tooMany(b.tenants[x.h].plain)
 	}
+	if r := b.futile(x); !r.ok() {
+		return r
+	}
 	c := b.s.Hosts[x.h].Cluster
 	b.drained[x.h] = true
 	b.rooms[c].fresh = false
@@ -135,10 +138,29 @@ func (b *builder) shares(h int32, mib, idle int64) bool {
 	return 2*int64(max(x.IdleW, 0))*b.rooms[x.Cluster].usedMem >= mib*idle
 }
 
+// futile says that emptying a host that its search does not propose does not pay even
+// if each VM goes where its load costs least: no place needs to be looked for.
+func (b *builder) futile(x *sleeper) reason {
+	if x.d == nil || x.goes || !x.d.may.has(x.at) {
+		return reason{}
+	}
+	d, saved, once := x.d, int64(0), int64(0)
+	for v := d.first[x.at]; v < d.first[x.at+1]; v++ {
+		if b.moved[d.vms[v]] == 0 { // else it has made room
+			saved, once = saved+d.inside(int(v))+d.cost[v]+d.mhz[v]*b.whileHeld(1), once+d.cost[v] // what a MHz costs is rounded down
+		}
+	}
+	ledger := account(b.energyPerH(b.s.Hosts[x.h].Site, x.idle*1000)+saved*3600/b.powerHolds()/1000, once/1000+b.c.PowerCycleMicro, b.powerHolds())
+	if worth(ledger, b.powerHolds()) {
+		return reason{}
+	}
+	return reason{code: engine.HoldWorth, form: ledger.String()}
+}
+
 // emptyFor plans the moves that empty the host, all or none, and returns their
 // cost. In a cluster that places VMs itself there are none to plan.
 func (b *builder) emptyFor(x *sleeper) (int64, reason) {
-	if x.d != nil {
+	if x.goes && x.d != nil {
 		return b.vacate(x)
 	}
 	var list []int32
