@@ -34,14 +34,14 @@ func (d *domain) offers() (list []offer, beside int64) {
 // best is the most that a move of VM v brings by itself, in its cluster or beyond;
 // of one that can go nowhere, [math.MinInt64].
 func (d *domain) best(v int) int64 {
-	best := d.inside(v)
+	best := d.brings[v]
 	if d.leaves != nil {
 		best = max(best, d.leaves[v])
 	}
 	return best
 }
 
-// inside is the same in its cluster.
+// inside is the same in its cluster; it is kept in brings.
 func (d *domain) inside(v int) int64 {
 	h := int(d.home[v])
 	others := d.masks[v]
@@ -85,6 +85,7 @@ func (d *domain) gainBound() int64 {
 		return beside + min(fractional(list, 0, d.slack(0)), fractional(list, 1, d.slack(1)))
 	}
 	most := int64(0)
+	best := make([]int, len(x.kinds))
 	x.each(func(off []int) {
 		var sum int64
 		for i, n := range off {
@@ -92,8 +93,15 @@ func (d *domain) gainBound() int64 {
 		}
 		if sum > most && d.carries(&x, off) {
 			most = sum
+			copy(best, off)
 		}
 	})
+	d.target = hostSet{}
+	for i, n := range best {
+		for _, h := range x.kinds[i].hosts[:n] {
+			d.target.add(h)
+		}
+	}
 	return beside + most
 }
 

@@ -58,6 +58,7 @@ type domain struct {
 	hosts   []int32 // that are on; what follows is by index in it
 	on      hostSet
 	may     hostSet    // may go off
+	target  hostSet    // go off in what the bound counts on
 	beyond  hostSet    // may, once VMs have left that can go to no other host of the cluster
 	free    []load     // what the plan's terms leave, all that is under way counted at both ends
 	size    [2][]int64 // MHz and MiB
@@ -81,6 +82,7 @@ type domain struct {
 	heavy   []int64 // see weight
 	mhz     []int64
 	cost    []int64 // of a move
+	brings  []int64 // see inside
 	masks   []hostSet
 	home    []int16
 	at      []int16 // abroad in another cluster
@@ -108,7 +110,6 @@ type domain struct {
 	evals  int64
 	undone []undo
 	order  []int32 // scratch
-	dice   uint64
 }
 
 // An undo is where a VM was before.
@@ -127,7 +128,7 @@ func (b *builder) domainOf(c int32, list []sleeper) *domain {
 	if b.s.Clusters[c].DRS == engine.DRSFull || len(all) > mostHosts || slices.ContainsFunc(all, func(h int32) bool { return b.doomed[h] }) {
 		return nil
 	}
-	d := &domain{b: b, c: c, surge: b.surge[c], used: [2]int64{b.rooms[c].usedCPU, b.rooms[c].usedMem}, dice: b.in.Seed ^ uint64(c+1)*0x9e3779b97f4a7c15}
+	d := &domain{b: b, c: c, surge: b.surge[c], used: [2]int64{b.rooms[c].usedCPU, b.rooms[c].usedMem}}
 	for _, h := range all {
 		if b.st.Ready(h) && !b.drained[h] {
 			d.hosts = append(d.hosts, h)
@@ -171,7 +172,9 @@ func (b *builder) domainOf(c int32, list []sleeper) *domain {
 		}
 		d.start += d.idle[i] + d.b.c.PowerCycleMicro*1000
 	}
+	d.brings = make([]int64, len(d.vms))
 	for v := range d.vms {
+		d.brings[v] = d.inside(v)
 		d.start += d.mhz[v] * d.slope[d.home[v]]
 	}
 	return d

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"cmp"
-	"math/bits"
 	"slices"
 )
 
@@ -10,8 +9,7 @@ import (
 // their VMs go. It empties hosts one by one, in several orders, each VM to the
 // fullest host that takes it, or past another VM that makes room (an ejection).
 // Then it wakes hosts again to empty others in their place, as long as that pays
-// and until the evaluations are used up, nothing has helped for long, or the
-// bound is met.
+// and until the evaluations are used up, nothing helps, or the bound is met.
 func (d *domain) search(evaluations int64) {
 	d.bound = d.gainBound()
 	best, saved := slices.Clone(d.at), int64(0)
@@ -21,7 +19,7 @@ func (d *domain) search(evaluations int64) {
 		if d.value > saved {
 			best, saved = append(best[:0], d.at...), d.value
 		}
-		if d.evals >= evaluations {
+		if d.value >= d.bound || d.evals >= evaluations {
 			break
 		}
 	}
@@ -30,30 +28,30 @@ func (d *domain) search(evaluations int64) {
 	d.settle()
 }
 
-// orders are the ways to order hosts: by net gain, by gain for each unit of
-// capacity that it costs, by what the moves cost.
-const orders = 3
+// orders are the ways to order hosts: those first that the bound counts on; by net
+// gain, by gain for each unit of capacity that it costs, by what the moves cost.
+const orders = 4
 
 // empty tries to empty each host that may go off: first with what fits, then with
 // ejections.
 func (d *domain) empty(order int, evaluations int64) {
-	type candidate struct {
-		h   int
-		key int64
-	}
-	var list []candidate
+	var list []rated
 	for h := d.may.next(0); h >= 0; h = d.may.next(h + 1) {
 		moves := d.moving(h)
-		key := moves - d.idle[h]
+		key := d.idle[h] - moves
 		switch order {
-		case 1:
-			key = key * 1000 / max(d.size[0][h]*1000/max(d.total(0), 1)+d.size[1][h]*1000/max(d.total(1), 1), 1)
+		case 0:
+			if key = d.hope(h); !d.target.has(h) {
+				key -= 1 << 60
+			}
 		case 2:
-			key = moves
+			key = key * 1000 / max(d.size[0][h]*1000/max(d.total(0), 1)+d.size[1][h]*1000/max(d.total(1), 1), 1)
+		case 3:
+			key = -moves
 		}
-		list = append(list, candidate{h, key})
+		list = append(list, rated{h, h, key})
 	}
-	slices.SortFunc(list, func(x, y candidate) int { return cmp.Or(cmp.Compare(x.key, y.key), cmp.Compare(x.h, y.h)) })
+	slices.SortFunc(list, rated.compare)
 	for depth := range 2 {
 		for _, x := range list {
 			if d.evals >= evaluations {
@@ -64,6 +62,33 @@ func (d *domain) empty(order int, evaluations int64) {
 			}
 		}
 	}
+}
+
+// A rated is what promises so much: that host h goes off, or that it does instead of another.
+type rated struct {
+	h, instead int
+	key        int64
+}
+
+func (x rated) compare(y rated) int {
+	return cmp.Or(cmp.Compare(y.key, x.key), cmp.Compare(x.h, y.h), cmp.Compare(x.instead, y.instead))
+}
+
+// hope is what emptying host h brings at most, if no VM of another moves for it.
+func (d *domain) hope(h int) int64 {
+	sum := d.idle[h]
+	for _, v := range d.list[h] {
+		sum += d.away(v, h)
+	}
+	return sum
+}
+
+// away is what VM v brings at most by leaving host h, where it is.
+func (d *domain) away(v int32, h int) int64 {
+	if int(d.home[v]) == h {
+		return d.brings[v]
+	}
+	return d.cost[v] + d.mhz[v]*(d.slope[h]-d.grades[0].slope)
 }
 
 // moving is what the moves of the VMs on host h cost.
@@ -129,11 +154,16 @@ func (d *domain) off(h, depth int, least int64) bool {
 	before, value, mark := d.on, d.value, len(d.undone)
 	d.on = on
 	d.value += d.idle[h]
-	ok := true
+	hope := d.hope(h)
+	ok := value+hope > least
 	for _, v := range d.heaviest(h) {
-		if ok = d.insert(v, hostSet{}, depth); !ok {
+		if !ok {
 			break
 		}
+		was, away := d.value, d.away(v, h)
+		ok = d.insert(v, hostSet{}, depth)
+		hope += d.value - was - away
+		ok = ok && value+hope > least
 	}
 	if ok && d.value > least {
 		return true
@@ -327,47 +357,94 @@ func (d *domain) restore(at []int16) {
 	d.undone = d.undone[:0]
 }
 
-// stale is after how many fruitless exchanges for each host the search gives up.
-const stale = 4
-
-// exchange lets a host that is off stay on after all and empties others instead,
-// and keeps what saves more.
+// exchange empties further hosts past up to two VMs that make room; where none can be,
+// it lets a host that is off stay on after all and empties another instead. What
+// promises most is tried first, until nothing helps.
 func (d *domain) exchange(evaluations int64) {
-	for fruitless := 0; fruitless < stale*len(d.hosts) && d.value < d.bound && d.evals < evaluations; fruitless++ {
-		a := d.draw(len(d.hosts))
-		d.evals++
-		if d.on.has(a) {
-			if d.may.has(a) && d.off(a, 2, d.value) {
-				fruitless = 0
-			}
-			continue
-		}
-		before, value := d.on, d.value
-		d.undone = d.undone[:0]
-		d.on.add(a)
-		d.value -= d.idle[a]
-		for v, h := range d.home {
-			if int(h) == a && d.at[v] != h && d.free[a].fits(&d.size4[v]) {
-				d.move(int32(v), a)
-			}
-		}
-		won := false
-		for k, first := range d.draws(len(d.hosts)) {
-			if k == 8 {
-				break
-			}
-			if g := first; g != a && d.on.has(g) && d.may.has(g) && d.off(g, 1, value) {
-				won = true
-				break
-			}
-		}
-		if won {
-			fruitless = 0
-			continue
-		}
-		d.rollback(0)
-		d.on, d.value = before, value
+	for d.value < d.bound && d.evals < evaluations && (d.further(evaluations) || d.instead(evaluations)) {
 	}
+}
+
+// further empties one more host. It reports whether it did.
+func (d *domain) further(evaluations int64) bool {
+	var list []rated
+	for h := d.may.next(0); h >= 0; h = d.may.next(h + 1) {
+		if d.on.has(h) {
+			if hope := d.hope(h); hope > 0 {
+				list = append(list, rated{h, h, hope})
+			}
+		}
+	}
+	slices.SortFunc(list, rated.compare)
+	for _, x := range list {
+		if d.evals >= evaluations {
+			return false
+		}
+		if d.off(x.h, 2, d.value) {
+			return true
+		}
+	}
+	return false
+}
+
+// instead lets a host that is off stay on, and empties another. It reports whether it did.
+func (d *domain) instead(evaluations int64) bool {
+	lost := make([]int64, len(d.hosts)) // without a host that is off
+	for h := range lost {
+		lost[h] = d.idle[h]
+	}
+	for v, h := range d.home {
+		if at := d.at[v]; at != h && at != abroad {
+			lost[h] -= d.gain(int32(v), int(at), int(h))
+		}
+	}
+	var list []rated
+	for g := d.may.next(0); g >= 0; g = d.may.next(g + 1) {
+		if !d.on.has(g) {
+			continue
+		}
+		hope := d.hope(g)
+		for a := d.may.next(0); a >= 0; a = d.may.next(a + 1) {
+			if !d.on.has(a) && hope > lost[a] {
+				list = append(list, rated{g, a, hope - lost[a]})
+			}
+		}
+	}
+	slices.SortFunc(list, rated.compare)
+	for _, x := range list {
+		if d.evals >= evaluations {
+			return false
+		}
+		if d.swap(x.instead, x.h) {
+			return true
+		}
+	}
+	return false
+}
+
+// swap switches host a on and empties g. Where that brings nothing, nothing has changed.
+func (d *domain) swap(a, g int) bool {
+	before, value := d.on, d.value
+	on := d.on
+	on.add(a)
+	on.drop(g)
+	if !d.keeps(on) {
+		return false
+	}
+	d.undone = d.undone[:0]
+	d.on.add(a)
+	d.value -= d.idle[a]
+	for v := d.first[a]; v < d.first[a+1]; v++ {
+		if d.at[v] != int16(a) && d.free[a].fits(&d.size4[v]) && !d.mated(v, int16(a)) {
+			d.move(v, a)
+		}
+	}
+	if d.off(g, 1, value) {
+		return true
+	}
+	d.rollback(0)
+	d.on, d.value = before, value
+	return false
 }
 
 // settle sends VMs that were moved in vain back to where they stand.
@@ -382,25 +459,4 @@ func (d *domain) settle() {
 // mated reports whether a mate of VM v is on host h.
 func (d *domain) mated(v int32, h int16) bool {
 	return slices.ContainsFunc(d.mates[v], func(m int32) bool { return d.at[m] == h })
-}
-
-// draw is a number from 0 to n-1 from the domain's own dice (splitmix64).
-func (d *domain) draw(n int) int {
-	d.dice += 0x9e3779b97f4a7c15
-	z := (d.dice ^ d.dice>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	hi, _ := bits.Mul64(z^z>>31, uint64(n))
-	return int(hi)
-}
-
-// draws are all numbers from 0 to n-1, from a random one on.
-func (d *domain) draws(n int) func(yield func(int, int) bool) {
-	first := d.draw(n)
-	return func(yield func(int, int) bool) {
-		for k := range n {
-			if !yield(k, (first+k)%n) {
-				return
-			}
-		}
-	}
 }
