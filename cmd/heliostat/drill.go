@@ -81,15 +81,7 @@ func drillJournaled(cmd *cobra.Command, g *globals, state string, then moment, w
 		return none, err
 	}
 	defer func() { _ = j.Close() }()
-	number, err := then.cycle(j)
-	if err != nil {
-		return none, err
-	}
-	last, err := lastPlan(j, number)
-	if err != nil {
-		return none, err
-	}
-	in, err := cycle.ReadInput(j, last.input)
+	_, in, err := then.plan(j)
 	if err != nil {
 		return none, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"go/ast"
@@ -218,7 +219,7 @@ func (x *staged) ofVCenter(code engine.HoldCode, detail string) engine.Hold {
 }
 
 func (x *staged) rail(kind, id string, code engine.HoldCode) {
-	x.rails = append(x.rails, engine.Hold{Subject: engine.Subject{Kind: kind, ID: id}, Name: cmpOr(id, "fleet"), Code: code, Want: "start actions", Detail: "as the loop words it"})
+	x.rails = append(x.rails, engine.Hold{Subject: engine.Subject{Kind: kind, ID: id}, Name: cmp.Or(id, "fleet"), Code: code, Want: "start actions", Detail: "as the loop words it"})
 }
 
 // Each kind of hold has a scene, and explain says of it which rule wanted what, what
@@ -243,7 +244,7 @@ func TestExplain(t *testing.T) {
 			}
 		}
 		e, text := x.explained(t, b, c.about)
-		fmt.Fprintf(&got, "== %s\n%s\n", cmpOr(string(c.code), "nothing"), text)
+		fmt.Fprintf(&got, "== %s\n%s\n", cmp.Or(string(c.code), "nothing"), text)
 		seen[c.code] = true
 		if i := slices.IndexFunc(e.Holds, func(h held) bool { return h.Code == c.code }); c.code != "" {
 			if i < 0 || e.Holds[i].Detail == "" || e.Holds[i].Until == "" {

@@ -262,5 +262,3 @@ func statusText(s *web.Status) string {
 	}
 	return b.String()
 }
-
-var errNotThere = errors.New("not in the last snapshot")

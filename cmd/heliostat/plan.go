@@ -120,19 +120,14 @@ func remembered(cfg *configs.Config) (cycle.Memory, error) {
 func hostsNamed(s *engine.Snapshot, names []string) ([]engine.HostID, error) {
 	var ids []engine.HostID
 	for _, name := range names {
-		n := len(ids)
-		for i := range s.Hosts {
-			if h := &s.Hosts[i]; h.Name == name || string(h.ID) == name {
-				ids = append(ids, h.ID)
-			}
-		}
-		switch len(ids) - n {
-		case 0:
+		i, err := hostNamed(s, name)
+		if errors.Is(err, errNotThere) {
 			return nil, fmt.Errorf("--drain: no host %q; there %s", name, hostNames(s))
-		case 1:
-		default:
-			return nil, fmt.Errorf("--drain: %d hosts are named %q: give the ID, such as %s", len(ids)-n, name, ids[n])
 		}
+		if err != nil {
+			return nil, fmt.Errorf("--drain: %w", err)
+		}
+		ids = append(ids, s.Hosts[i].ID)
 	}
 	return ids, nil
 }

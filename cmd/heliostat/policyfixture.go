@@ -10,7 +10,6 @@ import (
 
 	"heliostat/engine"
 	"heliostat/engine/backtest"
-	"heliostat/engine/cycle"
 	"heliostat/policy"
 	"heliostat/rego"
 )
@@ -47,19 +46,11 @@ func (s *scene) show(ctx context.Context, g *globals) (*shown, error) {
 		return nil, err
 	}
 	defer func() { _ = j.Close() }()
-	number, err := s.when.cycle(j)
+	p, in, err := s.when.plan(j)
 	if err != nil {
 		return nil, err
 	}
-	p, err := lastPlan(j, number)
-	if err != nil {
-		return nil, err
-	}
-	in, err := cycle.ReadInput(j, p.input)
-	if err != nil {
-		return nil, err
-	}
-	x := &shown{cycle: number, docs: policy.Show(backtest.ViewOf(&in)), scope: "the fleet"}
+	x := &shown{cycle: p.cycle, docs: policy.Show(backtest.ViewOf(&in)), scope: "the fleet"}
 	switch {
 	case s.cluster != "":
 		c, err := clusterNamed(in.Snapshot, s.cluster)
@@ -99,22 +90,13 @@ func clusterNamed(s *engine.Snapshot, name string) (int32, error) {
 
 // moveNamed is the planned move of the VM to the host, or one as a plan could have it.
 func moveNamed(s *engine.Snapshot, p *engine.Plan, vm, host string) (engine.Action, error) {
-	v, h := engine.None, engine.None
-	for i := range s.VMs {
-		if s.VMs[i].Name == vm || string(s.VMs[i].ID) == vm {
-			v = int32(i)
-		}
+	v, err := vmNamed(s, vm)
+	if err != nil {
+		return engine.Action{}, err
 	}
-	for i := range s.Hosts {
-		if s.Hosts[i].Name == host || string(s.Hosts[i].ID) == host {
-			h = int32(i)
-		}
-	}
-	if v < 0 {
-		return engine.Action{}, fmt.Errorf("vm %s: %w", vm, errNotThere)
-	}
-	if h < 0 {
-		return engine.Action{}, fmt.Errorf("host %s: %w", host, errNotThere)
+	h, err := hostNamed(s, host)
+	if err != nil {
+		return engine.Action{}, err
 	}
 	for i := range p.Actions {
 		if a := &p.Actions[i]; a.Kind == engine.Move && a.VM == s.VMs[v].ID && a.To.Host == s.Hosts[h].ID {

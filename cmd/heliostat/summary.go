@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -196,7 +197,7 @@ func (s *summary) print(w io.Writer) error {
 	line("")
 	line("Look further:")
 	line("  heliostat journal ls --state %s --kind ended", s.State)
-	line("  heliostat explain site %s --state %s", cmpOr(s.Threatened, "houston"), s.State)
+	line("  heliostat explain site %s --state %s", cmp.Or(s.Threatened, "houston"), s.State)
 	line("  heliostat replay --state %s --all", s.State)
 	_, err := io.WriteString(w, b.String())
 	return err

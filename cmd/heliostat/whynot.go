@@ -47,15 +47,7 @@ journal keeps them. What it answers is what the planner would do. Nothing is cha
 				return err
 			}
 			defer func() { _ = j.Close() }()
-			number, err := when.cycle(j)
-			if err != nil {
-				return err
-			}
-			p, err := lastPlan(j, number)
-			if err != nil {
-				return err
-			}
-			in, err := cycle.ReadInput(j, p.input)
+			p, in, err := when.plan(j)
 			if err != nil {
 				return err
 			}
@@ -77,7 +69,7 @@ journal keeps them. What it answers is what the planner would do. Nothing is cha
 					Policies *force `json:"policies"`
 				}{a, f})
 			}
-			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "vm %s, cycle %d at %s, level %s, policies %.12s\n", a.Name, number, in.Now, in.Level, f.Revision)
+			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "vm %s, cycle %d at %s, level %s, policies %.12s\n", a.Name, p.cycle, in.Now, in.Level, f.Revision)
 			if n := f.note(); n != "" {
 				_, _ = fmt.Fprintln(cmd.OutOrStdout(), n)
 			}
@@ -90,6 +82,8 @@ journal keeps them. What it answers is what the planner would do. Nothing is cha
 	when.flags(cmd)
 	return cmd
 }
+
+var errNotThere = errors.New("not in the snapshot of that cycle")
 
 var errNoPlan = errors.New("the journal has no plan yet")
 
@@ -140,6 +134,20 @@ func (m *moment) cycle(j journal) (uint64, error) {
 	return number, nil
 }
 
+// plan is the plan of that cycle, of the widest level, and what it was made from.
+func (m *moment) plan(j journal) (planned, engine.Input, error) {
+	number, err := m.cycle(j)
+	if err != nil {
+		return planned{}, engine.Input{}, err
+	}
+	p, err := lastPlan(j, number)
+	if err != nil {
+		return planned{}, engine.Input{}, err
+	}
+	in, err := cycle.ReadInput(j, p.input)
+	return p, in, err
+}
+
 // lastPlan is the plan of the widest level that the cycle made, shadows apart.
 func lastPlan(j journal, number uint64) (planned, error) {
 	var last planned
@@ -174,12 +182,34 @@ func whyNot(in engine.Input, name, to string, deny whatif.Deny) (*whatif.Answer,
 
 // vmNamed finds a VM by its ID or its name.
 func vmNamed(s *engine.Snapshot, name string) (int32, error) {
-	for i := range s.VMs {
-		if s.VMs[i].Name == name || string(s.VMs[i].ID) == name {
+	return named("vm", name, len(s.VMs), func(i int) (string, string) { return string(s.VMs[i].ID), s.VMs[i].Name })
+}
+
+// hostNamed finds a host by its ID or its name.
+func hostNamed(s *engine.Snapshot, name string) (int32, error) {
+	return named("host", name, len(s.Hosts), func(i int) (string, string) { return string(s.Hosts[i].ID), s.Hosts[i].Name })
+}
+
+// named finds the one of n things that has an ID or a name. Several may share a name,
+// in different vCenters: then the ID must be given.
+func named(kind, name string, n int, of func(i int) (id, name string)) (int32, error) {
+	var found []int32
+	var ids []string
+	for i := range n {
+		switch id, called := of(i); name {
+		case id:
 			return int32(i), nil
+		case called:
+			found, ids = append(found, int32(i)), append(ids, id)
 		}
 	}
-	return engine.None, fmt.Errorf("vm %s: %w", name, errNotThere)
+	switch len(found) {
+	case 0:
+		return engine.None, fmt.Errorf("%s %s: %w", kind, name, errNotThere)
+	case 1:
+		return found[0], nil
+	}
+	return engine.None, fmt.Errorf("%d %ss are named %s: give the ID, one of %s", len(found), kind, name, strings.Join(ids, ", "))
 }
 
 // placeNamed finds a site, a cluster or a host by its ID or its name.
@@ -192,12 +222,14 @@ func placeNamed(s *engine.Snapshot, name string) (engine.Subject, error) {
 			return engine.Subject{Kind: "cluster", ID: string(c.ID)}, nil
 		}
 	}
-	for i := range s.Hosts {
-		if h := &s.Hosts[i]; h.Name == name || string(h.ID) == name {
-			return engine.Subject{Kind: "host", ID: string(h.ID)}, nil
-		}
+	i, err := hostNamed(s, name)
+	if errors.Is(err, errNotThere) {
+		return engine.Subject{}, fmt.Errorf("no site, cluster or host %q in that cycle", name)
 	}
-	return engine.Subject{}, fmt.Errorf("no site, cluster or host %q in that cycle", name)
+	if err != nil {
+		return engine.Subject{}, err
+	}
+	return engine.Subject{Kind: "host", ID: string(s.Hosts[i].ID)}, nil
 }
 
 func printAnswer(w io.Writer, a *whatif.Answer) error {
