@@ -10,6 +10,8 @@ package plan
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	"heliostat/engine"
 )
@@ -122,6 +124,12 @@ type said struct {
 	text string
 }
 
+// sayings are reasons that were put into words, and room to do so.
+type sayings struct {
+	last  [mostSaid]said
+	spelt []byte
+}
+
 // mostSaid is how many reasons are kept with their words, each in the place of its
 // first number: the moves that would empty a host, where a budget is used up.
 const mostSaid = 64
@@ -129,25 +137,52 @@ const mostSaid = 64
 // text puts the reason into words.
 func (b *builder) text(r *reason) string {
 	if b.said == nil {
-		b.said = make([]said, mostSaid)
+		b.said = new(sayings)
 	}
-	x := &b.said[uint64(r.a)%mostSaid]
+	x := &b.said.last[uint64(r.a)%mostSaid]
 	if x.text == "" || x.r != *r {
 		*x = said{*r, b.words(*r)}
 	}
 	return x.text
 }
 
+// words is fmt.Sprintf for what a form may have, which is said of many thousand hosts.
 func (b *builder) words(r reason) string {
 	if r.by != nil {
 		r.other = b.d.Why(*r.by).String() + r.other
 	}
-	for i := range len(r.form) {
-		if r.form[i] == '%' {
-			return fmt.Sprintf(r.form, r.where, r.other, r.a, r.b, r.c)
+	form, out := r.form, b.said.spelt[:0]
+	for {
+		i := strings.IndexByte(form, '%')
+		if i < 0 {
+			break
 		}
+		out = append(out, form[:i]...)
+		if form[i+1] == '%' {
+			out, form = append(out, '%'), form[i+2:]
+			continue
+		}
+		switch verb := form[i : i+len("%[1]s")]; verb {
+		case "%[1]s":
+			out = append(out, r.where...)
+		case "%[2]s":
+			out = append(out, r.other...)
+		case "%[3]d":
+			out = strconv.AppendInt(out, r.a, 10)
+		case "%[4]d":
+			out = strconv.AppendInt(out, r.b, 10)
+		case "%[5]d":
+			out = strconv.AppendInt(out, r.c, 10)
+		default:
+			panic("a reason has no " + verb + ": " + r.form)
+		}
+		form = form[i+len("%[1]s"):]
 	}
-	return r.form
+	if len(out) == 0 {
+		return form
+	}
+	b.said.spelt = append(out, form...)
+	return string(b.said.spelt)
 }
 
 // further keeps the refusal that came furthest, the first of equals.

@@ -126,7 +126,8 @@ type builder struct {
 
 	// Scratch of one search.
 	mark scratch
-	said []said
+	said *sayings
+	beds []sleeper // hosts that may sleep
 }
 
 // An act is an action by index.

@@ -266,7 +266,8 @@ func (b *builder) sleepers() [][]sleeper {
 		at[d.Host] = int32(i) + 1
 	}
 	var out [][]sleeper
-	all := make([]sleeper, 0, len(b.d.Drains))
+	b.beds = slices.Grow(b.beds[:0], len(b.d.Drains))
+	all := b.beds
 	by, why := engine.By{Voice: engine.None}, []engine.Why(nil) // mostly one policy says one thing of all
 	for c := range int32(len(b.s.Clusters)) {
 		list, stays := all[len(all):], false
@@ -300,6 +301,7 @@ func (b *builder) sleepers() [][]sleeper {
 			all, out = all[:len(all)+len(list)], append(out, slices.Clip(list))
 		}
 	}
+	b.beds = all
 	return out
 }
 

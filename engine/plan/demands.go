@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"heliostat/engine"
@@ -478,7 +479,7 @@ func (b *builder) exitMaintenance() {
 		}
 		why := []engine.Why{{Policy: "engine", Rule: "maintenance", Reason: "nothing asks for its maintenance any more"}}
 		if !strings.HasPrefix(host.Mark, "maintenance") {
-			b.holdHost(h, reason{code: engine.HoldOwner, form: "the journal says that we put it there, its mark %[2]q does not: a person may own it", other: host.Mark}, "exit maintenance", engine.Subject{}, why)
+			b.holdHost(h, reason{code: engine.HoldOwner, form: "the journal says that we put it there, its mark %[2]s does not: a person may own it", other: strconv.Quote(host.Mark)}, "exit maintenance", engine.Subject{}, why)
 			continue
 		}
 		if r := b.hostActionReason(h, b.c.Modes.Maintenance, "maintenance", false); !r.ok() {

@@ -34,6 +34,7 @@ func (p *Planner) Build(in engine.Input) *engine.Plan {
 		}
 	}
 	plan := best.finish()
+	clear(b.beds) // what was searched is let go
 	p.b, b.heldBefore = b, len(plan.Holds)+len(plan.Holds)/16
 	return plan
 }

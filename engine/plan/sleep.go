@@ -38,6 +38,9 @@ func (b *builder) sleep(x *sleeper) reason {
 	if r := b.futile(x); !r.ok() {
 		return r
 	}
+	if r := b.stuckOn(x); !r.ok() {
+		return r
+	}
 	c := b.s.Hosts[x.h].Cluster
 	b.drained[x.h] = true
 	b.rooms[c].fresh = false
@@ -165,11 +168,7 @@ func (b *builder) emptyFor(x *sleeper) (int64, reason) {
 	}
 	var list []int32
 	for _, v := range b.s.VMsOn(x.h) {
-		leaves, r := b.movesOff(v, x.h)
-		if !r.ok() {
-			return 0, r
-		}
-		if leaves {
+		if leaves, _ := b.movesOff(v, x.h); leaves {
 			list = append(list, v)
 		}
 	}
@@ -271,6 +270,20 @@ func (b *builder) slip(x *sleeper, i int32) bool {
 // tooMany says that so many moves are more than the budget still allows.
 func (b *builder) tooMany(n int32) reason {
 	return reason{code: engine.HoldBudget, form: "%[3]d moves would empty it, %[1]s allows %[4]d more", where: b.budgetName, a: int64(n), b: int64(max(b.wishes, 0))}
+}
+
+// stuckOn says which VM keeps a host on that the search does not propose, wherever there
+// is room for others.
+func (b *builder) stuckOn(x *sleeper) reason {
+	if x.goes && x.d != nil {
+		return reason{}
+	}
+	for _, v := range b.s.VMsOn(x.h) {
+		if _, r := b.movesOff(v, x.h); !r.ok() {
+			return r
+		}
+	}
+	return reason{}
 }
 
 // movesOff reports whether VM v has to move for host h to be empty, or why the
