@@ -35,6 +35,7 @@ type builder struct {
 	soonHere   []int32        // by host: soonOn, before anything comes
 	net        []int32        // by host: MHz that it leaves to VMs
 	quiet      []bool         // by host: nothing of its own is known to keep it on, see stateReason
+	hindrance  []hindrance    // by host: what is known of that; see stuckOn
 	heldBefore int            // holds of the last plan
 	stirred    []int32        // VMs that this plan has touched in any of the arrays below
 	wide       bool           // more than are in stirred

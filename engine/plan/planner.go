@@ -57,6 +57,7 @@ type news struct {
 	bars   bool    // what keeps hosts from taking VMs may be anything
 	traits bool    // what keeps VMs from moving may be anything
 	stays  bool    // what keeps hosts from sleeping may be anything
+	words  bool    // what is said of pins may be
 	vms    []int32 // that may differ
 	hosts  []int32 // that may differ, or whose VMs do
 	turned []int32 // of them, those whose VMs may have other traits
@@ -152,6 +153,7 @@ func (x *news) said(b *builder, in *engine.Input) {
 		len(h.Quarantine)+len(b.hy.Quarantine)+len(in.Broken)+len(b.in.Broken) > 0 ||
 		!slices.EqualFunc(in.Snapshot.Sites, b.s.Sites, func(x, y engine.Site) bool { return x.Mode == y.Mode && x.Frozen == y.Frozen })
 	x.traits = x.bars || !reflect.DeepEqual(d.Pins, b.d.Pins) || !reflect.DeepEqual(d.AllowSites, b.d.AllowSites) || !reflect.DeepEqual(d.AllowHosts, b.d.AllowHosts)
+	x.words = len(d.Pins) > 0 && (!slices.Equal(d.Voices, b.d.Voices) || !slices.Equal(d.Reasons, b.d.Reasons))
 	x.stays = x.bars || x.past || len(in.KeepHosts)+len(b.in.KeepHosts) > 0 || !slices.Equal(d.KeepOns, b.d.KeepOns)
 	x.rules = !reflect.DeepEqual(d.Groups, b.d.Groups) || (len(d.Groups) > 0 && !slices.Equal(d.Voices, b.d.Voices))
 }
@@ -226,7 +228,7 @@ func (b *builder) allocate() {
 	b.queue, b.unmet, b.rooms = make([]int64, len(b.s.Links)), make([]unmetWish, nc), make([]room, nc)
 	b.sentOff = make([]int32, nh)
 	b.surge, b.recent, b.soonOn, b.soonHere = make([]int64, nc), make([]int64, nc), make([]int32, nh), make([]int32, nh)
-	b.net, b.quiet = make([]int32, nh), make([]bool, nh)
+	b.net, b.quiet, b.hindrance = make([]int32, nh), make([]bool, nh), make([]hindrance, nh)
 	b.parts, b.partsOn, b.partsIn = make([]part, nv), make([]part, nh), make([]part, nc)
 	b.own, b.carried, b.lodgers, b.pack = make([]load2, nh), make([][2]int64, nc), make([]lodgers, nh), make([]int32, nv)
 	b.bars = [2][]bar{make([]bar, nh), make([]bar, nh)}

@@ -268,7 +268,7 @@ func keptAs(t *testing.T, step int, b, fresh *builder) {
 	} else {
 		fresh.traits = nil
 	}
-	skip := []string{"mark", "said", "beds", "quiet", "heldBefore", "ejected", "stirred", "wide", "acts", "vetoes", "restless", "over", "resting", "gone", "goneBy", "ejected", "aim"}
+	skip := []string{"mark", "said", "beds", "quiet", "hindrance", "heldBefore", "ejected", "stirred", "wide", "acts", "vetoes", "restless", "over", "resting", "gone", "goneBy", "ejected", "aim"}
 	was, is := reflect.ValueOf(b).Elem(), reflect.ValueOf(fresh).Elem()
 	for i := range was.NumField() {
 		if name := was.Type().Field(i).Name; !slices.Contains(skip, name) && !equalValues(was.Field(i), is.Field(i)) {
@@ -284,6 +284,17 @@ func keptAs(t *testing.T, step int, b, fresh *builder) {
 	for h := range b.quiet {
 		if r := fresh.stateReason(int32(h)); b.quiet[h] && !fresh.openHost[h] && !r.ok() {
 			t.Fatalf("step %d: host %d is held to be quiet: %s", step, h, fresh.text(&r))
+		}
+	}
+	for h, was := range b.hindrance {
+		if r := fresh.stuckOn(&sleeper{h: int32(h)}); was.code != "" && b.traits != nil && b.quiet[h] && !fresh.openHost[h] && was != (hindrance{r.code, fresh.text(&r)}) {
+			t.Fatalf("step %d: host %d is held to be kept on by %v, it is by %s", step, h, was, fresh.text(&r))
+		}
+	}
+	if b.traits != nil { // more is known for the next step than the plan asked for
+		for h := range b.quiet {
+			b.sleepReason(&sleeper{h: int32(h)}, false)
+			b.stuckOn(&sleeper{h: int32(h)})
 		}
 	}
 }

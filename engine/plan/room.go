@@ -98,36 +98,51 @@ func (b *builder) othersOf(c int32) *others {
 	x := &b.s.Clusters[c]
 	need, _, _ := b.failures(c)
 	*o = others{known: true, site: b.s.ClusterSite(c)}
-	sizes := [2][]int64{b.mark.cpus[:0], b.mark.mems[:0]}
+	largest := [2][]int64{b.mark.cpus[:0], b.mark.mems[:0]}
 	for _, h := range b.s.HostsOf(c) {
 		if !b.st.Ready(h) || b.drained[h] || b.doomed[h] {
 			continue
 		}
-		sizes[0], sizes[1] = append(sizes[0], int64(b.s.Hosts[h].CPUMHz)), append(sizes[1], int64(b.s.Hosts[h].MemoryMiB))
+		for k, size := range [2]int64{int64(b.s.Hosts[h].CPUMHz), int64(b.s.Hosts[h].MemoryMiB)} {
+			o.all[k] += size
+			largest[k] = among(largest[k], size, int(need)+1)
+		}
 		if !slices.Contains(x.FailOn, h) {
 			o.hosts++
 			o.whole += b.netMHz(h)
 			o.net = max(o.net, b.netMHz(h))
 		}
 	}
-	b.mark.cpus, b.mark.mems = sizes[0], sizes[1]
-	for k, list := range sizes {
-		slices.Sort(list)
+	b.mark.cpus, b.mark.mems = largest[0], largest[1]
+	for k, list := range largest {
 		o.least[k] = math.MaxInt64
-		for i, size := range slices.Backward(list) {
-			o.all[k] += size
-			switch n := int32(len(list) - 1 - i); {
-			case n < need:
+		for n, size := range list {
+			if int32(n) < need {
 				o.lost[k], o.least[k] = o.lost[k]+size, size
-			case n == need:
+			} else {
 				o.next[k] = size
 			}
 		}
 		if len(list) > 0 {
-			o.most[k] = b.mostWithout(c, k, list[len(list)-1])
+			o.most[k] = b.mostWithout(c, k, list[0])
 		}
 	}
 	return o
+}
+
+// among is the n largest, the largest first, once size is one of those to choose from.
+func among(largest []int64, size int64, n int) []int64 {
+	if len(largest) < n {
+		largest = append(largest, size)
+	} else if size <= largest[n-1] {
+		return largest
+	}
+	i := len(largest) - 1
+	for ; i > 0 && largest[i-1] < size; i-- {
+		largest[i] = largest[i-1]
+	}
+	largest[i] = size
+	return largest
 }
 
 // spares reports whether cluster c can do without any one of the hosts that count,

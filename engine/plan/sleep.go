@@ -272,14 +272,28 @@ func (b *builder) tooMany(n int32) reason {
 	return reason{code: engine.HoldBudget, form: "%[3]d moves would empty it, %[1]s allows %[4]d more", where: b.budgetName, a: int64(n), b: int64(max(b.wishes, 0))}
 }
 
+// A hindrance is which VM keeps a host on, in words.
+type hindrance struct {
+	code engine.HoldCode
+	text string
+}
+
 // stuckOn says which VM keeps a host on that the search does not propose, wherever there
-// is room for others.
+// is room for others. What does not change with time is kept until something about the
+// host or its VMs is new.
 func (b *builder) stuckOn(x *sleeper) reason {
 	if x.goes && x.d != nil {
 		return reason{}
 	}
+	still := b.sentOff[x.h] == 0 && !b.openHost[x.h]
+	if k := &b.hindrance[x.h]; k.code != "" && still {
+		return reason{code: k.code, form: "%[1]s", where: k.text}
+	}
 	for _, v := range b.s.VMsOn(x.h) {
 		if _, r := b.movesOff(v, x.h); !r.ok() {
+			if still && b.has(v, trFresh) && b.ofVM(v).Failures == 0 {
+				b.hindrance[x.h] = hindrance{r.code, b.text(&r)}
+			}
 			return r
 		}
 	}

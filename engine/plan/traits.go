@@ -89,7 +89,14 @@ func (b *builder) house(h int32, t traits, sign int32) {
 func (b *builder) readAgain(x *news, old *engine.Snapshot, restless []int32) {
 	if x.all || x.traits || b.traits == nil {
 		b.traits, b.tenants = nil, nil
+		clear(b.hindrance)
 		return
+	}
+	if x.words {
+		clear(b.hindrance)
+	}
+	for _, h := range x.hosts {
+		b.hindrance[h] = hindrance{}
 	}
 	again := slices.Concat(b.otherwise(x.vms, old), x.asked, restless, b.restless)
 	for _, h := range x.turned {
@@ -110,6 +117,9 @@ func (b *builder) readAgain(x *news, old *engine.Snapshot, restless []int32) {
 	for i, v := range again {
 		b.house(old.VMs[v].Host, all[v], -1)
 		b.house(b.s.VMs[v].Host, now[i], 1)
+		if h := b.s.VMs[v].Host; h >= 0 {
+			b.hindrance[h] = hindrance{}
+		}
 		all[v] = now[i]
 	}
 }
