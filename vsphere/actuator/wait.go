@@ -100,7 +100,7 @@ func (w *taskWatch) wait(ctx context.Context, ref types.ManagedObjectReference, 
 		now := *x
 		w.mu.Unlock()
 		switch {
-		case now.state == types.TaskInfoStateSuccess || now.state == types.TaskInfoStateError:
+		case now.ended():
 			return nil
 		case now.err != nil:
 			return now.err
@@ -203,8 +203,22 @@ func (w *taskWatch) add(ctx context.Context, watcher *vsphere.Watcher, x *waiter
 func (w *taskWatch) note(x *waiter, state types.TaskInfoState, percent int32) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	x.state, x.percent = state, max(percent, x.percent)
+	x.learn(state)
+	x.percent = max(percent, x.percent)
 	x.wake()
+}
+
+// learn takes a state. A task that has ended stays so: what was read and what the
+// watch reports come by two ways, and the older may arrive last. Nobody would report
+// the end again.
+func (x *waiter) learn(state types.TaskInfoState) {
+	if !x.ended() {
+		x.state = state
+	}
+}
+
+func (x *waiter) ended() bool {
+	return x.state == types.TaskInfoStateSuccess || x.state == types.TaskInfoStateError
 }
 
 func (x *waiter) wake() {
@@ -308,7 +322,7 @@ func (w *taskWatch) update(u *types.ObjectUpdate) {
 	for _, c := range u.ChangeSet {
 		switch v := c.Val.(type) {
 		case types.TaskInfoState:
-			x.state = v
+			x.learn(v)
 		case int32:
 			x.percent = max(x.percent, v)
 		}
