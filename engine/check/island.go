@@ -54,10 +54,8 @@ func (w *world) islands() (fine, coarse []*island) {
 		for _, d := range w.stores(int32(i)) {
 			u.join(of(e.from), clusters+d)
 		}
-		for _, j := range w.acts[i].After {
-			if i < w.open { // what is under way waits for nothing of this plan
-				u.join(of(e.from), of(w.steps[j].from))
-			}
+		for _, j := range w.next.of(int32(i)) {
+			u.join(of(e.from), of(w.steps[j].from))
 		}
 	}
 	for _, same := range w.twins {
@@ -88,10 +86,11 @@ func (w *world) islands() (fine, coarse []*island) {
 
 // stores lists the datastores whose room an action changes.
 func (w *world) stores(i int32) []int32 {
-	a, e := w.acts[i], w.steps[i]
-	if !a.Storage || e.vm < 0 {
+	e := &w.steps[i]
+	if !e.storage || e.vm < 0 {
 		return nil
 	}
+	a := w.acts[i]
 	var out []int32
 	add := func(id engine.DatastoreID) {
 		if d, ok := w.c.s.FindDatastore(id); ok {

@@ -46,7 +46,7 @@ func (c *checker) world() *world {
 	idle := &replay{world: w, st: w.base, twice: make([][2]int64, len(c.s.Clusters))}
 	idle.unasked()
 	w.opens()
-	if slices.ContainsFunc(w.acts, func(a *engine.Action) bool { return a.Storage }) {
+	if slices.ContainsFunc(w.steps, func(e step) bool { return e.storage }) {
 		w.twins = twinsOf(c.s)
 	}
 	w.readyAt = [2][]int32{make([]int32, len(c.s.Clusters)), make([]int32, len(c.s.Sites))}
@@ -76,8 +76,8 @@ func (c *checker) world() *world {
 // stretched reports whether a host is to sleep of a cluster that stands at several
 // sites: only then a site may lose its last host and the cluster not.
 func (w *world) stretched() bool {
-	for i, e := range w.steps {
-		if w.acts[i].Kind == engine.Standby && w.c.s.ClusterSite(w.c.s.Hosts[e.from].Cluster) < 0 {
+	for _, e := range w.steps {
+		if e.kind == engine.Standby && w.c.s.ClusterSite(w.c.s.Hosts[e.from].Cluster) < 0 {
 			return true
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"heliostat/engine"
+	"heliostat/internal/parallel"
 )
 
 // A need is what an action takes of one counter: the queue is where it waits when
@@ -31,23 +32,38 @@ type Table struct {
 func (t *Table) need(i int32) []need { return t.needs[t.start[i]:t.start[i+1]] }
 
 // NewTable looks every action's counters up once, and numbers those that there are.
-// visit is [engine.Slots.Visit] of action i.
+// visit is [engine.Slots.Visit] of action i, for several at the same time.
 func NewTable(slots *engine.Slots, n int, visit func(i int, f func(counter, cost, capacity int32))) *Table {
 	// Two hosts, two NICs, a datastore and a vCenter; between sites or with storage there may be more.
-	const most = 6
+	const most, size = 6, 2048
+	type slot struct{ counter, cost, capacity int32 }
 	t := &Table{start: make([]int32, n+1), needs: make([]need, 0, most*n)}
-	known := make([]int32, slots.Counters()) // number + 1
-	add := func(k, cost, capacity int32) {
-		if known[k] == 0 {
-			t.counters = append(t.counters, counter{capacity, -1})
-			known[k] = int32(len(t.counters))
+	parts := make([][]slot, (n+size-1)/size)
+	parallel.Each(len(parts), func() func(int) {
+		return func(k int) {
+			last := min((k+1)*size, n)
+			list := make([]slot, 0, most*(last-k*size))
+			for i := k * size; i < last; i++ {
+				visit(i, func(k, cost, capacity int32) { list = append(list, slot{k, cost, capacity}) })
+				t.start[i+1] = int32(len(list))
+			}
+			parts[k] = list
 		}
-		id := known[k] - 1
-		t.needs = append(t.needs, need{id, cost, t.queue(&t.counters[id], cost)})
-	}
-	for i := range n {
-		visit(i, add)
-		t.start[i+1] = int32(len(t.needs))
+	})
+	known := make([]int32, slots.Counters()) // number + 1
+	for k, list := range parts {
+		first := int32(len(t.needs))
+		for i := k * size; i < min((k+1)*size, n); i++ {
+			t.start[i+1] += first
+		}
+		for _, x := range list {
+			if known[x.counter] == 0 {
+				t.counters = append(t.counters, counter{x.capacity, -1})
+				known[x.counter] = int32(len(t.counters))
+			}
+			id := known[x.counter] - 1
+			t.needs = append(t.needs, need{id, x.cost, t.queue(&t.counters[id], x.cost)})
+		}
 	}
 	return t
 }
