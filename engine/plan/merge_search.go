@@ -16,13 +16,13 @@ type closing struct {
 
 // closings lists the hosts that may be closed, those first that bring most beyond
 // what they take from others: of each cluster a few.
-func (m *merger) closings(tried [][]int8) []closing {
-	const few, tries = 3, 2
+func (m *merger) closings(tried []hostSet) []closing {
+	const few = 3
 	var list []closing
 	for i, d := range m.domains {
 		first := len(list)
 		for h := d.may.next(0); h >= 0; h = d.may.next(h + 1) {
-			if !d.on.has(h) || m.guests[i][h] > 0 || tried[i][h] >= tries || d.idle[h] <= 0 {
+			if !d.on.has(h) || m.guests[i][h] > 0 || tried[i].has(h) || d.idle[h] <= 0 {
 				continue
 			}
 			lack, ok := m.lack(i, h)
@@ -68,11 +68,7 @@ func (m *merger) lack(i, h int) ([2]int64, bool) {
 
 // search closes hosts until none can be, or the evaluations are used up.
 func (m *merger) search(evaluations int64) {
-	tried := make([][]int8, len(m.domains))
-	for i, d := range m.domains {
-		tried[i] = make([]int8, len(d.hosts))
-	}
-	changed := make([]bool, len(m.domains))
+	tried, changed := make([]hostSet, len(m.domains)), make([]bool, len(m.domains))
 	for more := true; more; {
 		more = false
 		clear(changed)
@@ -84,12 +80,15 @@ func (m *merger) search(evaluations int64) {
 				more = true
 				continue
 			}
+			if tried[x.d].has(x.h) {
+				continue
+			}
 			trips := len(m.trips)
 			if ok, relieved := m.close(x); !ok {
 				d := m.domains[x.d]
 				for h := range d.hosts { // without one of that size the cluster lacks as much
 					if h == x.h || (!relieved && d.size[0][h] == d.size[0][x.h] && d.size[1][h] == d.size[1][x.h]) {
-						tried[x.d][h]++
+						tried[x.d].add(h)
 					}
 				}
 				continue
@@ -122,12 +121,12 @@ func (m *merger) close(x closing) (off, relieved bool) {
 			all = append(all, d.list[g]...)
 		}
 		list, n, extra := m.relief(&x, lack, all)
-		const vain = 12 // where so many find no place, others hardly do
+		const vain = 24 // where so many find no place, others hardly do
 		for k, left := 0, vain; k < len(list) && left > 0 && lack != [2]int64{} && x.cost+extra < x.idle; k++ {
 			if k == n {
 				rest := list[n:]
 				for j := range rest {
-					d.weigh(&rest[j], h, lack)
+					d.weigh(&rest[j], h, lack, &m.price[i])
 				}
 				slices.SortFunc(rest, func(x, y giver) int { return x.compare(&y) })
 			}
@@ -169,11 +168,12 @@ type giver struct {
 	gives int64 // of what is lacking, in millionths, each resource by itself
 	skew  int64 // millionths of a host that it gives of what is lacking, less what it takes along of the other
 	extra int64 // what its leaving costs beyond a move inside the cluster
+	along int64 // what the room is worth that it takes of what is not lacking
 }
 
 func (x *giver) compare(y *giver) int {
 	if x.extra != 0 || y.extra != 0 {
-		if c := product(x.extra, y.gives).compare(product(y.extra, x.gives)); c != 0 {
+		if c := product(x.extra+x.along, y.gives).compare(product(y.extra+y.along, x.gives)); c != 0 {
 			return c
 		}
 	}
@@ -181,8 +181,8 @@ func (x *giver) compare(y *giver) int {
 }
 
 // weigh tells what a VM gives of what domain d lacks without host h.
-func (d *domain) weigh(p *giver, h int, lack [2]int64) {
-	p.gives, p.skew = 0, 0
+func (d *domain) weigh(p *giver, h int, lack [2]int64, price *[2]int64) {
+	p.gives, p.skew, p.along = 0, 0, 0
 	for k := range lack {
 		size := int64(d.size4[p.v][k])
 		if share := size * 1_000_000 / max(d.size[k][h], 1); lack[k] > 0 {
@@ -190,6 +190,7 @@ func (d *domain) weigh(p *giver, h int, lack [2]int64) {
 			p.skew += share
 		} else {
 			p.skew -= share
+			p.along += size * price[k]
 		}
 	}
 }
@@ -221,7 +222,7 @@ func (m *merger) relief(x *closing, lack [2]int64, vms []int32) (list []giver, n
 	for ; n < len(list) && (lack[0] > 0 || lack[1] > 0) && extra < 2*x.idle; n++ {
 		best := n
 		for k := n; k < len(list); k++ {
-			if d.weigh(&list[k], x.h, lack); list[k].compare(&list[best]) < 0 {
+			if d.weigh(&list[k], x.h, lack, &m.price[x.d]); list[k].compare(&list[best]) < 0 {
 				best = k
 			}
 		}
