@@ -163,14 +163,14 @@ func (b *builder) farCost(v, h, rate int32, diskMiB int64) int64 {
 // tolls are those at which VMs leave from none to most, and none at all. A whole host
 // that leaves costs no more than it saves, or it stays on: prices are around that.
 func (d *domain) tolls(x *census) []toll {
-	const steps = 16
+	const steps = 8
 	list := []toll{{}}
 	for k := range d.size {
 		most := int64(0)
 		for h := d.may.next(0); h >= 0; h = d.may.next(h + 1) {
 			most = max(most, d.idle[h]/max(d.size[k][h], 1))
 		}
-		for n, price := 0, most/16; n < steps; n, price = n+1, price*13/10+1 {
+		for n, price := 0, most/16; n < steps; n, price = n+1, price*17/10+1 {
 			list = append(list, toll{k: k, price: price})
 		}
 	}
