@@ -125,14 +125,13 @@ func runDemo(outer context.Context, f demoFlags, g *globals, out io.Writer) (*su
 		d.out = out
 	}
 	if d.out != nil {
-		_, _ = fmt.Fprintf(d.out, "Houston, Frankfurt and Tokyo, simulated: %v hours from %s, a day in about %v minutes.\nThe daemon's log and journal are in %s. End it early with Ctrl-C.\n\n", f.hours, demoStart.Format("Monday 15:04 MST"), f.minutes, f.state)
+		_, _ = fmt.Fprintf(d.out, "Houston, Frankfurt and Tokyo, simulated: %v h from %s, a day in about %v min.\nThe daemon's log and journal are in %s. End it early with Ctrl-C.\n\n", f.hours, demoStart.Format("Monday 15:04 MST"), f.minutes, f.state)
 	}
 	var s *summary
 	wall := time.Now()
 	// What runs in the bubble cannot wait for a signal outside it. The journal
 	// bears being ended at any moment.
-	ended := context.AfterFunc(outer, func() { os.Exit(exitFailure) })
-	defer ended()
+	defer endAtOnce(outer, fmt.Sprintf("'heliostat journal ls --state %s' shows what it did", filepath.Join(f.state, "state")))()
 	err = bubble.Run(func(ctx context.Context) error {
 		var err error
 		s, err = d.run(ctx)
@@ -310,7 +309,7 @@ func (p *progress) show(x cycle.Published) {
 	for i := range x.Ended {
 		r := &x.Ended[i]
 		if r.Action.Kind != engine.Move || (r.State != engine.StateSucceeded && r.State != engine.StateStale) {
-			_, _ = fmt.Fprintf(p.w, "         %s: %s %s\n", r.Action.String(), r.State, r.Error)
+			_, _ = fmt.Fprintf(p.w, "         %s: %s\n", r.Action.String(), strings.TrimSpace(string(r.State)+" "+r.Error))
 		}
 	}
 	if x.Cycle == p.cycle || x.Snapshot == nil {

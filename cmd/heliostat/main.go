@@ -66,6 +66,15 @@ func run(args []string) int {
 	return code
 }
 
+// endAtOnce ends the process at the first signal: for work that hears of none, and
+// leaves nothing that has to be put in order. It returns what calls that off.
+func endAtOnce(ctx context.Context, note string) func() bool {
+	return context.AfterFunc(ctx, func() {
+		fmt.Fprintln(os.Stderr, "heliostat: ended early; "+note)
+		os.Exit(exitFailure)
+	})
+}
+
 // globals are the flags that every command takes.
 type globals struct {
 	config    string

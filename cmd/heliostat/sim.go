@@ -74,6 +74,7 @@ It exits with 1 when a rule was broken.`,
 			if f.orders < 0 {
 				return codeError{exitUsage, fmt.Errorf("--orders: %d is negative", f.orders)}
 			}
+			defer endAtOnce(cmd.Context(), "the same seed begins it again")()
 			if f.orders > 0 {
 				return runOrders(f, g.json, cmd.OutOrStdout())
 			}
