@@ -35,7 +35,11 @@ func (m *merger) closings(tried []hostSet) []closing {
 					x.cost += d.cost[v]
 				}
 			}
-			x.left = x.idle - x.cost - lack[0]*m.price[i][0] - lack[1]*m.price[i][1]
+			x.left = x.idle - x.cost
+			for k := range lack {
+				// Where no price binds room is worth something still: half of what the host saves.
+				x.left -= lack[k] * max(m.price[i][k], x.idle/max(2*d.size[k][h], 1))
+			}
 			if x.cost < x.idle {
 				list = append(list, x)
 			}
