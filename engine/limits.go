@@ -81,7 +81,7 @@ func (a *Action) Class() MoveClass {
 type Slots struct {
 	l    Limits
 	s    *Snapshot
-	used []int32
+	used []int32 // nil as long as nothing was taken
 	// Where in used the counters of a kind start; those of hosts are at 0.
 	nic, ds, vc, link int32 // links by index in Snapshot.Links
 	acts              int32 // host actions by cluster
@@ -94,7 +94,6 @@ func NewSlots(l Limits, s *Snapshot) *Slots {
 	t.vc = t.ds + int32(len(s.Datastores))
 	t.link = t.vc + int32(len(s.VCenters))
 	t.acts = t.link + int32(len(s.Links))
-	t.used = make([]int32, int(t.acts)+len(s.Clusters))
 	return t
 }
 
@@ -103,13 +102,16 @@ func NewSlots(l Limits, s *Snapshot) *Slots {
 func (t *Slots) Fits(a *Action) bool {
 	fits := true
 	t.each(a, func(k, cost, capacity int32) {
-		fits = fits && t.used[k]+cost <= capacity
+		fits = fits && cost <= capacity && (t.used == nil || t.used[k] <= capacity-cost)
 	})
 	return fits
 }
 
 // Take occupies the action's slots. Whether it fits is the caller's business.
 func (t *Slots) Take(a *Action) {
+	if t.used == nil {
+		t.used = make([]int32, t.Counters())
+	}
 	t.each(a, func(k, cost, _ int32) { t.used[k] += cost })
 }
 
@@ -131,7 +133,7 @@ func (t *Slots) VisitMove(a *Action, v, from, to int32, f func(counter, cost, ca
 }
 
 // Counters is how many counters there are.
-func (t *Slots) Counters() int { return len(t.used) }
+func (t *Slots) Counters() int { return int(t.acts) + len(t.s.Clusters) }
 
 // each calls f once for every counter that the action occupies.
 func (t *Slots) each(a *Action, f func(counter, cost, capacity int32)) {

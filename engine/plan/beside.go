@@ -87,7 +87,7 @@ func (b *builder) tied(blocks []block) []bool {
 	for k := range blocks {
 		for _, list := range blocks[k].lists {
 			c := b.s.Hosts[list[0].h].Cluster
-			of[c], out[k] = int32(k), out[k] || b.s.ClusterSite(c) < 0
+			of[c], out[k] = int32(k), out[k] || b.siteOf[c] < 0
 		}
 	}
 	at := func(v int32) int32 {

@@ -76,6 +76,7 @@ type builder struct {
 	toSite      []string // by site: the wish to be there, for people
 	tariff      []int64  // by site: micro-euros per kWh at the meter, carbon and PUE included; -1 unknown
 	siteClust   [][]int32
+	siteOf      []int32 // by cluster: where all its hosts stand, None where that is several
 	threatened  engine.SiteMask
 
 	// Demands.
@@ -104,6 +105,7 @@ type builder struct {
 	unmet   []unmetWish // by cluster: wishes that found no room
 	aim     []int32     // by VM: the host where the search of its cluster sends it, None
 	astir   bool        // a host is being woken
+	aimed   bool        // searches have sent VMs somewhere, perhaps
 	gone    []load      // by host that stays on: what has left it before those arrive that wait for it
 	goneBy  [][]int32   // by host: the actions that do so
 	ejected [][]int32   // by host that stays on: VMs that the search sends away to make room
@@ -400,8 +402,9 @@ func of[T any](items []T, v int32, key func(*T) int32) []T {
 
 // compileSites lists the clusters of each site.
 func (b *builder) compileSites() {
-	b.siteClust = make([][]int32, len(b.s.Sites))
+	b.siteClust, b.siteOf = make([][]int32, len(b.s.Sites)), make([]int32, len(b.s.Clusters))
 	for c := range b.s.Clusters {
+		b.siteOf[c] = b.s.ClusterSite(int32(c))
 		var sites engine.SiteMask
 		for _, h := range b.s.HostsOf(int32(c)) {
 			if site := b.s.Hosts[h].Site; site >= 0 && !sites.Has(site) {

@@ -81,6 +81,7 @@ func (b *builder) consolidateStage() {
 
 // readyAims makes room for where searches send VMs, and for what leaves before others come.
 func (b *builder) readyAims() {
+	b.aimed = true
 	if b.aim == nil {
 		b.aim, b.gone = nones(len(b.s.VMs)), make([]load, len(b.s.Hosts))
 		b.goneBy, b.ejected = make([][]int32, len(b.s.Hosts)), make([][]int32, len(b.s.Hosts))
@@ -94,7 +95,7 @@ func (b *builder) blocks(groups [][]sleeper) []block {
 	for _, list := range groups {
 		site := engine.None
 		if b.c.Consolidate != engine.ReachCluster {
-			site = b.s.ClusterSite(b.s.Hosts[list[0].h].Cluster)
+			site = b.siteOf[b.s.Hosts[list[0].h].Cluster]
 		}
 		k, ok := at[site]
 		if !ok || site < 0 {

@@ -121,8 +121,8 @@ func (l lanes) take(n int, until int64) {
 // list schedule by rank that never looks back, so the executor may do better.
 type clock struct {
 	b     *builder
-	host  []lanes
-	nic   []lanes
+	at    []int32 // by host: where in hosts + 1
+	hosts []struct{ units, nics lanes }
 	links []lanes
 	ends  []int64
 }
@@ -132,7 +132,7 @@ func (b *builder) simulate() []int64 {
 	if len(b.actions) == 0 {
 		return nil
 	}
-	k := clock{b: b, host: make([]lanes, len(b.s.Hosts)), nic: make([]lanes, len(b.s.Hosts)), links: make([]lanes, len(b.s.Links)), ends: make([]int64, len(b.actions))}
+	k := clock{b: b, at: make([]int32, len(b.s.Hosts)), links: make([]lanes, len(b.s.Links)), ends: make([]int64, len(b.actions))}
 	for i := range b.in.Open {
 		r := &b.in.Open[i]
 		a := &r.Action
@@ -170,14 +170,15 @@ func (k *clock) run(a *engine.Action, from, to, link int32, start, secs int64) i
 		n int
 	}
 	var buf [5]use
-	uses := append(buf[:0], use{k.units(from), int(cost.Host)})
-	if cost.NIC > 0 {
-		uses = append(uses, use{k.nics(from), int(cost.NIC)})
-	}
-	if to != from {
-		uses = append(uses, use{k.units(to), int(cost.Host)})
+	uses := buf[:0]
+	for i, h := range [2]int32{from, to} {
+		if i == 1 && to == from {
+			break
+		}
+		units, nics := k.of(h)
+		uses = append(uses, use{units, int(cost.Host)})
 		if cost.NIC > 0 {
-			uses = append(uses, use{k.nics(to), int(cost.NIC)})
+			uses = append(uses, use{nics, int(cost.NIC)})
 		}
 	}
 	if link >= 0 {
@@ -192,18 +193,16 @@ func (k *clock) run(a *engine.Action, from, to, link int32, start, secs int64) i
 	return start + secs
 }
 
-func (k *clock) units(h int32) lanes {
-	if k.host[h] == nil {
-		k.host[h] = make(lanes, max(k.b.c.Limits.HostUnits, 1))
+// of gives the lanes of host h: its units, and those of its vMotion network.
+func (k *clock) of(h int32) (units, nics lanes) {
+	if k.at[h] == 0 {
+		all := make(lanes, max(k.b.c.Limits.HostUnits, 1)+max(k.b.nicUnits(h), 1))
+		n := max(k.b.c.Limits.HostUnits, 1)
+		k.hosts = append(k.hosts, struct{ units, nics lanes }{all[:n:n], all[n:]})
+		k.at[h] = int32(len(k.hosts))
 	}
-	return k.host[h]
-}
-
-func (k *clock) nics(h int32) lanes {
-	if k.nic[h] == nil {
-		k.nic[h] = make(lanes, max(k.b.nicUnits(h), 1))
-	}
-	return k.nic[h]
+	x := &k.hosts[k.at[h]-1]
+	return x.units, x.nics
 }
 
 func (k *clock) wan(link int32) lanes {
@@ -217,6 +216,9 @@ func (k *clock) wan(link int32) lanes {
 func (b *builder) effect(p *engine.Plan, ends []int64) {
 	e := &p.Effect
 	e.Power, e.Wishes = b.power, b.granted
+	if len(p.Actions) == 0 {
+		return
+	}
 	host, link := make([]int64, len(b.s.Hosts)), make([]int64, len(b.s.Links))
 	for i := range p.Actions {
 		a, x := &p.Actions[i], &b.acts[i]

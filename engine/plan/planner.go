@@ -35,6 +35,7 @@ func (p *Planner) Build(in engine.Input) *engine.Plan {
 	}
 	plan := best.finish()
 	clear(b.beds) // what was searched is let go
+	b.beds = b.beds[:0]
 	p.b, b.heldBefore = b, len(plan.Holds)+len(plan.Holds)/16
 	return plan
 }
@@ -100,7 +101,7 @@ func (x *news) lists(b *builder, in *engine.Input, c *engine.Changes) {
 	x.vms = c.VMs
 	on := make([]bool, len(s.Hosts))
 	for _, v := range c.VMs {
-		x.nets = x.nets || !slices.Equal(s.VMs[v].NICs, old.VMs[v].NICs)
+		x.nets = x.nets || !alike(s.VMs[v].NICs, old.VMs[v].NICs)
 		for _, h := range [2]int32{s.VMs[v].Host, old.VMs[v].Host} {
 			if h >= 0 {
 				on[h] = true
@@ -108,7 +109,7 @@ func (x *news) lists(b *builder, in *engine.Input, c *engine.Changes) {
 		}
 	}
 	for _, h := range c.Hosts {
-		x.nets = x.nets || !slices.Equal(s.Hosts[h].Networks, old.Hosts[h].Networks)
+		x.nets = x.nets || !alike(s.Hosts[h].Networks, old.Hosts[h].Networks)
 		x.sites = x.sites || s.Hosts[h].Site != old.Hosts[h].Site
 		on[h] = true
 	}
@@ -137,6 +138,11 @@ func (x *news) lists(b *builder, in *engine.Input, c *engine.Changes) {
 			}
 		}
 	}
+}
+
+// alike compares two lists, at a look where they are one.
+func alike[T comparable](x, y []T) bool {
+	return len(x) == len(y) && (len(x) == 0 || &x[0] == &y[0] || slices.Equal(x, y))
 }
 
 // said compares what policies, persons and sources say.
@@ -285,9 +291,11 @@ func (b *builder) start(x *news) {
 	clear(b.work)
 	clear(b.queue)
 	clear(b.unmet)
-	clear(b.gone)
-	clear(b.goneBy)
-	clear(b.ejected)
+	if b.aimed {
+		clear(b.gone)
+		clear(b.goneBy)
+		clear(b.ejected)
+	}
 	for c := range b.rooms {
 		b.rooms[c] = room{usedCPU: b.carried[c][0], usedMem: b.carried[c][1]}
 	}
@@ -298,7 +306,7 @@ func (b *builder) start(x *news) {
 	}
 	b.stirred, b.wide, b.stuck = b.stirred[:0], false, b.stuck[:0]
 	b.unseen, b.demands, b.doomedSite, b.order, b.asleep = nil, nil, 0, nil, nil
-	b.astir, b.evaluated, b.power, b.granted, b.wishes, b.budgetName = false, 0, engine.PowerCost{}, engine.WishGain{}, 0, ""
+	b.aimed, b.astir, b.evaluated, b.power, b.granted, b.wishes, b.budgetName = false, false, 0, engine.PowerCost{}, engine.WishGain{}, 0, ""
 	b.acts, b.actions, b.holds = b.acts[:0], nil, make([]engine.Hold, 0, b.heldBefore)
 }
 

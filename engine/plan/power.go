@@ -59,7 +59,7 @@ type riser struct {
 func (b *builder) sleeping(c int32, named []int32) []riser {
 	var list []riser
 	for _, h := range b.s.HostsOf(c) {
-		if b.doomed[h] || b.waking[h] > 0 || b.openTo[h] || b.st.Power[h] != engine.HostStandby {
+		if b.st.Power[h] != engine.HostStandby || b.doomed[h] || b.waking[h] > 0 || b.openTo[h] {
 			continue
 		}
 		x := riser{h: h}

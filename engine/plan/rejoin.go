@@ -15,6 +15,9 @@ import (
 // together, and the split is the difference of their durations. It reports whether
 // any was taken back.
 func (b *builder) rejoin() bool {
+	if len(b.acts) == 0 {
+		return false
+	}
 	gone, first := make([]bool, len(b.acts)), make([]bool, len(b.acts))
 	for again := true; again; {
 		again = false

@@ -97,7 +97,7 @@ func (b *builder) othersOf(c int32) *others {
 	}
 	x := &b.s.Clusters[c]
 	need, _, _ := b.failures(c)
-	*o = others{known: true, site: b.s.ClusterSite(c)}
+	*o = others{known: true, site: b.siteOf[c]}
 	largest := [2][]int64{b.mark.cpus[:0], b.mark.mems[:0]}
 	for _, h := range b.s.HostsOf(c) {
 		if !b.st.Ready(h) || b.drained[h] || b.doomed[h] {

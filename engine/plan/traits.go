@@ -142,5 +142,5 @@ func (b *builder) otherwise(vms []int32, old *engine.Snapshot) []int32 {
 // sameTraits reports whether a VM is what it was, as far as its traits go: see vmReason.
 func sameTraits(x, y *engine.VM) bool {
 	return x.Host == y.Host && x.Power == y.Power && x.Template == y.Template && x.Home == y.Home && x.Mode == y.Mode && x.Obstacles == y.Obstacles && x.Task == y.Task &&
-		x.Seen() == y.Seen() && slices.Equal(x.Disks, y.Disks)
+		x.Seen() == y.Seen() && alike(x.Disks, y.Disks)
 }

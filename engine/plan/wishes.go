@@ -30,7 +30,6 @@ type siteView struct {
 	premium []int64 // by site: micro-euros an hour and vCPU
 	why     [][]engine.Why
 	perGHz  []int64 // by site: milliwatts that a GHz of load costs there
-	any     bool
 }
 
 func (b *builder) siteView() siteView {
@@ -40,7 +39,6 @@ func (b *builder) siteView() siteView {
 		sc := &b.d.SiteScores[i]
 		x.premium[sc.Site] += b.d.Voices[sc.By.Voice].WeightMicroEUR * int64(sc.Milli) / 1000
 		x.why[sc.Site] = append(x.why[sc.Site], b.d.Why(sc.By))
-		x.any = true
 	}
 	count := make([]int64, n)
 	for i := range b.s.Hosts {
@@ -59,10 +57,10 @@ func (b *builder) siteView() siteView {
 // wishStage moves VMs to where policies would rather have them, as far as it is
 // worth it.
 func (b *builder) wishStage() {
-	view := b.siteView()
-	if !view.any && len(b.d.Prefers) == 0 {
+	if len(b.d.SiteScores)+len(b.d.Prefers) == 0 {
 		return
 	}
+	view := b.siteView()
 	m, bids := b.compete(b.wishList(&view))
 	for i := range bids {
 		if r := b.spent(); !r.ok() {

@@ -50,22 +50,43 @@ func NewTable(slots *engine.Slots, n int, visit func(i int, f func(counter, cost
 			parts[k] = list
 		}
 	})
-	known := make([]int32, slots.Counters()) // number + 1
+	known := numbers(slots.Counters(), most*n)
 	for k, list := range parts {
 		first := int32(len(t.needs))
 		for i := k * size; i < min((k+1)*size, n); i++ {
 			t.start[i+1] += first
 		}
 		for _, x := range list {
-			if known[x.counter] == 0 {
+			id := known(x.counter, int32(len(t.counters)))
+			if int(id) == len(t.counters) {
 				t.counters = append(t.counters, counter{x.capacity, -1})
-				known[x.counter] = int32(len(t.counters))
 			}
-			id := known[x.counter] - 1
 			t.needs = append(t.needs, need{id, x.cost, t.queue(&t.counters[id], x.cost)})
 		}
 	}
 	return t
+}
+
+// numbers numbers those of n that are asked about, about so many times, each with the
+// next number when it is first seen: in a map where these are few.
+func numbers(n, times int) func(k, next int32) int32 {
+	if times < n/8 {
+		known := make(map[int32]int32, times)
+		return func(k, next int32) int32 {
+			id, ok := known[k]
+			if !ok {
+				id, known[k] = next, next
+			}
+			return id
+		}
+	}
+	known := make([]int32, n) // number + 1
+	return func(k, next int32) int32 {
+		if known[k] == 0 {
+			known[k] = next + 1
+		}
+		return known[k] - 1
+	}
 }
 
 // queue is where those wait who lack so much of a counter.
