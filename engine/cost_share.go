@@ -20,7 +20,8 @@ type Flow struct {
 // ended; what the plan had expected to run beside it does not matter then. open and
 // ended are our actions under way and those that ended since.
 func NoteMoves(before, h *History, s *Snapshot, open, ended []ActionRecord) {
-	x := sharing{s: s, free: map[int32]float64{}, count: map[int32]int{}}
+	n := len(s.Hosts) + len(s.Links)
+	x := sharing{s: s, free: make([]float64, n), count: make([]int32, n)}
 	for _, list := range [2][]ActionRecord{ended, open} {
 		for i := range list {
 			if r := &list[i]; r.Action.Kind == Move && r.Started > 0 {
@@ -58,8 +59,8 @@ func (h *History) Flow(action string) (Flow, bool) {
 type sharing struct {
 	s     *Snapshot
 	on    []passage
-	free  map[int32]float64 // by pipe: Mbit/s not given out
-	count map[int32]int     // by pipe: those whose share is open
+	free  []float64 // by pipe: Mbit/s not given out
+	count []int32   // by pipe: those whose share is open
 }
 
 // A passage is a move of which so much is not counted yet.
@@ -117,36 +118,47 @@ func (x *sharing) plumb(a *Action) []int32 {
 	return pipes
 }
 
-// sweep adds up what each has had.
+// sweep adds up what each has had, from each moment when one begins or ends to the next.
 func (x *sharing) sweep() {
 	var moments []Unix
+	var next, on []*passage
 	for i := range x.on {
 		if p := &x.on[i]; p.from < p.to {
 			moments = append(moments, p.from, p.to)
+			if len(p.pipes) > 0 {
+				next = append(next, p)
+			}
 		}
 	}
 	slices.Sort(moments)
 	moments = slices.Compact(moments)
+	slices.SortFunc(next, func(a, b *passage) int { return cmp.Compare(a.from, b.from) })
 	for k := 1; k < len(moments); k++ {
-		for _, p := range x.share(moments[k-1]) {
-			p.Mbit += float64(p.rate * float64(moments[k]-moments[k-1]))
+		at, before := moments[k-1], len(on)
+		on = slices.DeleteFunc(on, func(p *passage) bool { return p.to <= at })
+		same := len(on) == before
+		for ; len(next) > 0 && next[0].from <= at; next = next[1:] {
+			on, same = append(on, next[0]), false
+		}
+		if !same {
+			x.share(on)
+		}
+		for _, p := range on {
+			p.Mbit += float64(p.rate * float64(moments[k]-at))
 		}
 	}
 }
 
-// share returns those that flow from a moment on, with their rates: they grow
-// together, and where a pipe is full, those that flow through it stay as they are.
-func (x *sharing) share(at Unix) []*passage {
-	var on []*passage
-	clear(x.free)
-	clear(x.count)
-	for i := range x.on {
-		p := &x.on[i]
-		if len(p.pipes) == 0 || p.from > at || p.to <= at {
-			continue
-		}
+// share gives those that flow their rates: they grow together, and where a pipe is
+// full, those that flow through it stay as they are.
+func (x *sharing) share(on []*passage) {
+	for _, p := range on {
 		p.rate = 0
-		on = append(on, p)
+		for _, q := range p.pipes {
+			x.count[q] = 0
+		}
+	}
+	for _, p := range on {
 		for _, q := range p.pipes {
 			x.count[q]++
 			if hosts := int32(len(x.s.Hosts)); q < hosts {
@@ -179,5 +191,4 @@ func (x *sharing) share(at Unix) []*passage {
 			return full
 		})
 	}
-	return on
 }

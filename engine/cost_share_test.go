@@ -115,3 +115,50 @@ func TestFlowsOfMovesUnderWay(t *testing.T) {
 		t.Errorf("to a host that is not seen: %+v", h.Flows)
 	}
 }
+
+// TestSweepLooksAtThoseThatFlow: going from moment to moment with those that flow gives
+// each the very bits that it gets when all moves are looked at in each moment.
+func TestSweepLooksAtThoseThatFlow(t *testing.T) {
+	s := &Snapshot{Hosts: make([]Host, 12), Links: []Link{{Mbps: 1000}, {Mbps: 7000}}}
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		for h := range s.Hosts {
+			s.Hosts[h].NICMbps = int32(1000 * (1 + r.IntN(25)))
+		}
+		x := sharing{s: s, free: make([]float64, 14), count: make([]int32, 14)}
+		for range 1 + r.IntN(60) {
+			p := passage{from: Unix(r.IntN(300))}
+			p.to = p.from + Unix(r.IntN(100)) - 10
+			if r.IntN(9) > 0 {
+				p.pipes = []int32{int32(r.IntN(6)), int32(6 + r.IntN(6)), int32(12 + r.IntN(2))}[:2+r.IntN(2)]
+			}
+			x.on = append(x.on, p)
+		}
+		want := slices.Clone(x.on)
+		var moments []Unix
+		for _, p := range want {
+			if p.from < p.to {
+				moments = append(moments, p.from, p.to)
+			}
+		}
+		slices.Sort(moments)
+		for k := 1; k < len(moments); k++ {
+			var on []*passage
+			for i := range want {
+				if p := &want[i]; len(p.pipes) > 0 && p.from <= moments[k-1] && moments[k-1] < p.to {
+					on = append(on, p)
+				}
+			}
+			x.share(on)
+			for _, p := range on {
+				p.Mbit += p.rate * float64(moments[k]-moments[k-1])
+			}
+		}
+		x.sweep()
+		for i := range want {
+			if x.on[i].Mbit != want[i].Mbit {
+				t.Fatalf("seed %d: move %d has had %v Mbit, looked at in each moment %v", seed, i, x.on[i].Mbit, want[i].Mbit)
+			}
+		}
+	}
+}
