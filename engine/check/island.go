@@ -48,7 +48,7 @@ func (w *world) islands() (fine, coarse []*island) {
 	}
 	of := func(h int32) int32 { return s.Hosts[h].Cluster }
 	for i, e := range w.steps {
-		if e.to >= 0 {
+		if e.to >= 0 && !e.inside {
 			u.join(of(e.from), of(e.to))
 		}
 		for _, d := range w.stores(int32(i)) {
@@ -78,8 +78,15 @@ func (w *world) islands() (fine, coarse []*island) {
 		}
 	}
 	fine = w.collect(u)
+	last := make([]int32, w.turns.Counters()) // the cluster that took of it last, + 1
 	for i := range w.acts {
-		w.turns.Visit(int32(i), func(counter int32) { u.join(of(w.steps[i].from), stores+counter) })
+		k := of(w.steps[i].from)
+		w.turns.Visit(int32(i), func(counter int32) {
+			if last[counter] != k+1 {
+				last[counter] = k + 1
+				u.join(k, stores+counter)
+			}
+		})
 	}
 	return fine, w.collect(u)
 }

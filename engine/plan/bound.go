@@ -84,25 +84,42 @@ func (d *domain) gainBound() int64 {
 	if x.ways() > mostCounts {
 		return beside + min(fractional(list, 0, d.slack(0)), fractional(list, 1, d.slack(1)))
 	}
-	most := int64(0)
-	best := make([]int, len(x.kinds))
+	most, _ := d.counted(&x)
+	return beside + most
+}
+
+// aim sets what emptying hosts brings at most, and those of which the bound has that.
+func (d *domain) aim() {
+	list, _ := d.offers()
+	for i := range list {
+		list[i].gain = d.hope(list[i].h)
+	}
+	d.goal, d.target = math.MaxInt64, d.may
+	if x := d.kinds(list); x.ways() <= mostCounts {
+		most, best := d.counted(&x)
+		d.goal, d.target = most, hostSet{}
+		for i, n := range best {
+			for _, h := range x.kinds[i].hosts[:n] {
+				d.target.add(h)
+			}
+		}
+	}
+}
+
+// counted is the most that hosts of these kinds bring, and by how many of each.
+func (d *domain) counted(x *census) (most int64, best []int) {
+	best = make([]int, len(x.kinds))
 	x.each(func(off []int) {
 		var sum int64
 		for i, n := range off {
 			sum += x.kinds[i].best[n]
 		}
-		if sum > most && d.carries(&x, off) {
+		if sum > most && d.carries(x, off) {
 			most = sum
 			copy(best, off)
 		}
 	})
-	d.target = hostSet{}
-	for i, n := range best {
-		for _, h := range x.kinds[i].hosts[:n] {
-			d.target.add(h)
-		}
-	}
-	return beside + most
+	return most, best
 }
 
 // ways is how many there are to choose how many hosts of each size go off; what is

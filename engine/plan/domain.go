@@ -106,6 +106,7 @@ type domain struct {
 
 	value  int64 // cost saved so far
 	bound  int64 // no plan saves more
+	goal   int64 // nor does any that only empties hosts
 	start  int64 // cost at the start
 	evals  int64
 	undone []undo

@@ -12,6 +12,7 @@ import (
 // and until the evaluations are used up, nothing helps, or the bound is met.
 func (d *domain) search(evaluations int64) {
 	d.bound = d.gainBound()
+	d.aim()
 	best, saved := slices.Clone(d.at), int64(0)
 	for order := range orders {
 		d.reset()
@@ -19,7 +20,7 @@ func (d *domain) search(evaluations int64) {
 		if d.value > saved {
 			best, saved = append(best[:0], d.at...), d.value
 		}
-		if d.value >= d.bound || d.evals >= evaluations {
+		if d.value >= d.goal || d.evals >= evaluations {
 			break
 		}
 	}
@@ -361,7 +362,7 @@ func (d *domain) restore(at []int16) {
 // it lets a host that is off stay on after all and empties another instead. What
 // promises most is tried first, until nothing helps.
 func (d *domain) exchange(evaluations int64) {
-	for d.value < d.bound && d.evals < evaluations && (d.further(evaluations) || d.instead(evaluations)) {
+	for d.value < d.goal && d.evals < evaluations && (d.further(evaluations) || d.instead(evaluations)) {
 	}
 }
 
