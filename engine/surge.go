@@ -15,15 +15,35 @@ type ClusterHistory struct {
 	Rises [7]int32  `json:"rises"` // by day: by how much it rose within an interval or two, and stayed
 }
 
+// recentHours is for how many hours a load is expected to return. Of those that are
+// remembered it is as few as leave hosts of a cluster whose load comes and goes all day
+// about one change of power a day.
+const recentHours = 4
+
 // Recent is the highest load of the last hours, MHz.
-func (x *ClusterHistory) Recent() int64 { return int64(slices.Max(x.Hours[:])) }
+func (x *ClusterHistory) Recent() int64 { return int64(slices.Max(x.Hours[:recentHours])) }
+
+// Rise is so many percent of the largest rise of the last days, MHz.
+func (x *ClusterHistory) Rise(pct int32) int64 {
+	return int64(slices.Max(x.Rises[:])) * int64(pct) / 100
+}
+
+// Lasting is the load that it had in this interval and in the one before, MHz, Unknown
+// where these were not seen.
+func (x *ClusterHistory) Lasting() int32 {
+	now, before := x.CPU.current(), x.CPU.Past[0]
+	if now == Unknown || before == Unknown || x.CPU.Slot == 0 {
+		return Unknown
+	}
+	return min(now, before)
+}
 
 // Surge is the load that the cluster has to expect before more hosts could be woken,
 // MHz: what it had in the last hours and so many percent of the largest rise of the
 // last days on top, and no more than a twentieth above the highest of these days.
 func (x *ClusterHistory) Surge(pct int32) int64 {
 	peak := int64(slices.Max(x.Peaks[:]))
-	return min(peak+peak/20, x.Recent()+int64(slices.Max(x.Rises[:]))*int64(pct)/100)
+	return min(peak+peak/20, x.Recent()+x.Rise(pct))
 }
 
 // turn makes room for what is newer than the ring.

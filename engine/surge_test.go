@@ -43,12 +43,26 @@ func TestARiseThatLastsIsExpectedAgain(t *testing.T) {
 			t.Errorf("%s: %d MHz, want %d", c.name, got, c.want)
 		}
 	}
-	low := surged(t, append([]int32{500, 500, 500, 100, 100, 100, 200, 200, 200}, make([]int32, 84)...)...)
+	low := surged(t, append([]int32{500, 500, 500, 100, 100, 100, 200, 200, 200}, make([]int32, 60)...)...)
 	if got := low.Surge(100); got != 400 {
-		t.Errorf("seven idle hours later %d MHz are expected, want the largest rise, 400", got)
+		t.Errorf("five idle hours later %d MHz are expected, want the largest rise, 400", got)
 	}
 	if got := low.Surge(50); got != 200 {
 		t.Errorf("half of it is %d MHz, want 200", got)
+	}
+	if got := low.Rise(50); got != 200 {
+		t.Errorf("half of the largest rise is %d MHz, want 200", got)
+	}
+}
+
+func TestWhatHasJustBegunDoesNotLast(t *testing.T) {
+	for _, c := range []struct {
+		loads []int32
+		want  int32
+	}{{[]int32{100}, Unknown}, {[]int32{100, 300}, 400}, {[]int32{100, 300, 200}, 800}} {
+		if got := surged(t, c.loads...).Lasting(); got != c.want {
+			t.Errorf("after %v: %d MHz, want %d", c.loads, got, c.want)
+		}
 	}
 }
 

@@ -28,6 +28,8 @@ type builder struct {
 	broke      []bool         // by constraint: it is violated
 	sentOff    []int32        // by host: VMs that this plan moves off it
 	surge      []int64        // by cluster: MHz for which its hosts that are on keep room
+	rise       []int64        // by cluster: MHz that its VMs may soon ask for beyond what they do
+	lasting    []int32        // by cluster: MHz that its VMs have taken for a while, Unknown
 	recent     []int64        // by cluster: MHz that it ran in the last hours
 	parts      []part         // by VM: what it takes and may take of the surge
 	partsOn    []part         // by host

@@ -233,6 +233,7 @@ func (b *builder) allocate() {
 	b.hostDemand, b.doomedDS = nones(nh), make([]int32, len(b.s.Datastores))
 	b.queue, b.unmet, b.rooms = make([]int64, len(b.s.Links)), make([]unmetWish, nc), make([]room, nc)
 	b.sentOff = make([]int32, nh)
+	b.rise, b.lasting = make([]int64, nc), make([]int32, nc)
 	b.surge, b.recent, b.soonOn, b.soonHere = make([]int64, nc), make([]int64, nc), make([]int32, nh), make([]int32, nh)
 	b.net, b.quiet, b.hindrance = make([]int32, nh), make([]bool, nh), make([]hindrance, nh)
 	b.parts, b.partsOn, b.partsIn = make([]part, nv), make([]part, nh), make([]part, nc)

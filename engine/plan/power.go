@@ -98,7 +98,7 @@ func (b *builder) wakeNext(list *[]riser, r *reason) int32 {
 // short reports whether cluster c, as it stands, has a host over its capacity or
 // carries more than it may with its reserve.
 func (b *builder) short(c int32) bool {
-	if slices.ContainsFunc(b.over, func(h int32) bool { return b.s.Hosts[h].Cluster == c }) {
+	if b.strained(c) {
 		return true
 	}
 	x := room{usedCPU: b.carried[c][0], usedMem: b.carried[c][1]}
@@ -118,6 +118,7 @@ func (b *builder) short(c int32) bool {
 // it is above its limit for wishes, or wishes without room would pay for it.
 func (b *builder) lacks(c int32) reason {
 	x := b.rooms[c]
+	x.usedCPU -= b.passing(c)
 	b.limits(&x, c, func(h int32, _ bool) bool { return b.usable(h) || b.coming(h) })
 	if r := b.holdsIn(&x, c, engine.Footprint{}, false); !r.ok() {
 		return r
@@ -132,6 +133,29 @@ func (b *builder) lacks(c int32) reason {
 		}
 	}
 	return reason{}
+}
+
+// passing is what cluster c counts, MHz, beyond what its VMs have taken in this interval
+// and in the one before: what has just begun, and what they are packed on besides. Where
+// no host is over its capacity none is woken for that: it may be gone before one is on.
+func (b *builder) passing(c int32) int64 {
+	if b.lasting[c] == engine.Unknown || b.strained(c) {
+		return 0
+	}
+	sum := max(b.partsIn[c].takes-int64(b.lasting[c]), 0)
+	for _, h := range b.s.HostsOf(c) {
+		for _, v := range b.s.VMsOn(h) {
+			if vm := &b.s.VMs[v]; vm.Power == engine.VMOn {
+				sum += int64(b.ground.Foot[v].CPUMHz - max(vm.UsedMHz, vm.ReserveMHz, 0))
+			}
+		}
+	}
+	return sum
+}
+
+// strained reports whether a host of cluster c is over its capacity.
+func (b *builder) strained(c int32) bool {
+	return slices.ContainsFunc(b.over, func(h int32) bool { return b.s.Hosts[h].Cluster == c })
 }
 
 // coming reports whether host h is being woken already.

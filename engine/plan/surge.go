@@ -7,19 +7,25 @@ import (
 	"heliostat/engine"
 )
 
-// compileSurge asks the history for how much load each cluster has to keep room.
+// compileSurge asks the history for how much load each cluster has to keep room, and
+// what of its load passes.
 func (b *builder) compileSurge() {
 	for c := range b.s.Clusters {
-		b.surge[c], b.recent[c] = 0, 0
+		b.surge[c], b.recent[c], b.rise[c], b.lasting[c] = 0, 0, 0, engine.Unknown
 		k, ok := slices.BinarySearchFunc(b.hy.Clusters, b.s.Clusters[c].ID, func(x engine.ClusterHistory, id engine.ClusterID) int { return cmp.Compare(x.ID, id) })
-		if ok && b.c.SurgePct > 0 {
-			b.surge[c], b.recent[c] = b.hy.Clusters[k].Surge(b.c.SurgePct), b.hy.Clusters[k].Recent()
+		if !ok {
+			continue
+		}
+		x := &b.hy.Clusters[k]
+		b.lasting[c] = x.Lasting()
+		if b.c.SurgePct > 0 {
+			b.surge[c], b.recent[c], b.rise[c] = x.Surge(b.c.SurgePct), x.Recent(), x.Rise(b.c.SurgePct)
 		}
 	}
 }
 
 // A part is what a VM, or those of a host or a cluster, take now, MHz, and what they
-// lack to the highest load of each. What is expected of a cluster is shared by it.
+// lack to the highest load of each. By that they share in what their cluster may rise.
 type part struct {
 	host         int32 // of a VM: where it runs, None
 	takes, lacks int64
@@ -56,7 +62,7 @@ func (b *builder) compileSoon(x *news) {
 	copy(b.soonOn, b.soonHere)
 }
 
-// shareOut tells the hosts of cluster c what they have of its surge.
+// shareOut tells the hosts of cluster c what they have of its rise.
 func (b *builder) shareOut(c int32) {
 	for _, h := range b.s.HostsOf(c) {
 		b.soonHere[h] = b.shareOf(c, &b.partsOn[h])
@@ -92,16 +98,16 @@ func (b *builder) soon(v int32) int32 {
 	return b.shareOf(b.s.Hosts[x.host].Cluster, x)
 }
 
-// shareOf is the share that a part has in what cluster c has to expect: beside what
-// they take now, all VMs have the same part of what each lacks to its own highest load.
-// So the VMs of a host that are busy take what they do, those that might become so
-// take some of it, and hosts within their limits are balanced for what may come.
+// shareOf is what a part takes with its share in a rise of cluster c: all VMs have the
+// same part of what each lacks to its own highest load. So the VMs of a host that are
+// busy take what they do, those that might become so take some of it, and hosts within
+// their limits are balanced for what may come.
 func (b *builder) shareOf(c int32, x *part) int32 {
 	if b.surge[c] == 0 {
 		return 0
 	}
 	all := &b.partsIn[c]
-	return int32(x.takes + x.lacks*min(max(b.surge[c]-all.takes, 0), all.lacks)/max(all.lacks, 1))
+	return int32(x.takes + x.lacks*min(b.rise[c], all.lacks)/max(all.lacks, 1))
 }
 
 // balanceStage moves VMs off hosts that would be asked for more than they have if the
@@ -120,11 +126,12 @@ func (b *builder) balanceStage() {
 				over -= int64(b.soon(v))
 			}
 		}
+		least := over / worthRelief
 		for _, v := range b.byNeed(b.s.VMsOn(h), b.soon) {
 			if over <= 0 {
 				break
 			}
-			if vm := &b.s.VMs[v]; b.mendable(v) && vm.Obstacles&engine.ObAgent == 0 && b.even(v, why) {
+			if vm := &b.s.VMs[v]; int64(b.soon(v)) >= least && b.mendable(v) && vm.Obstacles&engine.ObAgent == 0 && b.even(v, why) {
 				over -= int64(b.soon(v))
 			}
 		}
@@ -133,7 +140,7 @@ func (b *builder) balanceStage() {
 
 // balanceSlackPct is by how many percent of a host what may come has to exceed it: less
 // is not worth a move, since what may come is an estimate.
-const balanceSlackPct = 10
+const balanceSlackPct = 5
 
 // even moves VM v to where it balances, and says nothing where it does not.
 func (b *builder) even(v int32, why engine.Why) bool {

@@ -138,6 +138,40 @@ func TestFewAreMovedForRelief(t *testing.T) {
 	}
 }
 
+// No host is woken for what the VMs of a cluster have not taken for two intervals, unless
+// one is over its capacity.
+func TestNoHostIsWokenForWhatPasses(t *testing.T) {
+	in := risen(t, engine.ClusterHistory{})
+	in.Decision.Drains, in.Decision.Wakes = nil, []engine.Wake{{Host: 3}}
+	for v := range in.Snapshot.VMs {
+		x := &in.Snapshot.VMs[v]
+		in.Snapshot.Hosts[x.Host].UsedMHz += 2100 - x.UsedMHz
+		x.UsedMHz = 2100
+	}
+	for _, c := range []struct {
+		before int32 // MHz of the cluster, an interval ago
+		wakes  int
+	}{{engine.Unknown, 1}, {1200, 0}, {25_200, 1}} {
+		ring := engine.Ring{}
+		ring.Add(in.Now-engine.RingSeconds, c.before)
+		ring.Add(in.Now, 25_200)
+		in.History.Clusters[0].CPU = ring
+		if p := built(t, in); count(p, engine.Wakeup) != c.wakes {
+			t.Errorf("%d MHz before: %d hosts woken, want %d: %v", c.before, count(p, engine.Wakeup), c.wakes, p.Actions)
+		}
+	}
+	in.History.Clusters[0].CPU = engine.Ring{}
+	in.History.Clusters[0].CPU.Add(in.Now-engine.RingSeconds, 1200)
+	in.History.Clusters[0].CPU.Add(in.Now, 25_200)
+	for v := range in.Snapshot.VMs {
+		in.Snapshot.Hosts[in.Snapshot.VMs[v].Host].UsedMHz += 1900
+		in.Snapshot.VMs[v].UsedMHz += 1900
+	}
+	if p := built(t, in); count(p, engine.Wakeup) != 1 {
+		t.Errorf("hosts are over their capacity: %v", p.Actions)
+	}
+}
+
 // VMs that may all rise are spread before they do.
 func TestWhatMayRiseIsSpread(t *testing.T) {
 	in := risen(t, engine.ClusterHistory{Hours: [6]int32{1200}, Peaks: [7]int32{24_000}, Rises: [7]int32{24_000}})
