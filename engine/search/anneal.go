@@ -10,17 +10,21 @@ import (
 const (
 	descentShare = 25 // one evaluation of so many goes into a descent,
 	sampleShare  = 20 // one at most into samples of what shifts cost,
-	quickShare   = 10 // and one into a quick cooling
+	quickShare   = 20 // and one into a quick cooling
 	samples      = 2000
+	steps        = 200 // temperatures of the quick cooling
 
-	frozen    = 1. / 1e6 // of what a dear shift costs: where the quick cooling ends
-	earlier   = 10       // times hotter than where that was worth it: the slow one begins
-	coldest   = 1. / 1e4 // of its first temperature: its last one, at the least
-	settled   = 1. / 500 // of what the quick cooling gained: what is left of it, it has settled;
-	later     = 5        // times colder than that: the slow one ends
-	reheat    = 30       // gentle calls begin so many times colder
-	ruinShare = 4        // one evaluation of so many goes into ruins
-	batch     = 1000     // evaluations at one temperature, at least
+	hotGone  = .05      // of the heat: where the slow cooling begins;
+	mildGone = .75      // it is there after
+	mildTime = .5       // of its time,
+	coldGone = .95      // there after
+	coldTime = .8       // of it,
+	frozen   = 1. / 1e6 // and at this share of what a dear shift costs at its end
+	warmGone = .9       // where gentle calls begin, or rather
+	cooler   = 3        // so many times colder
+
+	ruinShare = 4    // one evaluation of so many goes into ruins
+	batch     = 1000 // evaluations at one temperature, at most
 )
 
 // goTo moves to an assignment and makes it the record.
@@ -34,11 +38,11 @@ func (s *island) goTo(at []int32) {
 	s.settle()
 }
 
-// anneal descends, cools quickly to learn where the heat is worth it, and cools
-// slowly from there. Above the temperature at which the quick cooling came to be better
-// than the descent, annealing does no more than forget; a slow one gets there a
-// little earlier. A cooling too quick to be better at all says no more than where half
-// of its heat was gone: there it begins.
+// anneal descends, cools quickly to learn by which temperatures the heat goes, and
+// cools slowly from there. Each range of temperatures gets a part of the time. How the
+// quick cooling compares with the descent was the measure of where to begin before, and
+// differed a hundredfold between islands of one problem; a trial of two beginnings
+// prefers the colder one, since the hotter one gains only with time.
 func (s *island) anneal(evaluations int64, gentle bool) {
 	start := s.spent
 	end := start + evaluations
@@ -46,60 +50,59 @@ func (s *island) anneal(evaluations int64, gentle bool) {
 	for stop := start + evaluations/descentShare; s.spent < stop; {
 		s.move(0)
 	}
-	if !gentle {
-		dear := s.dearShift(s.spent + evaluations/sampleShare)
-		hot, still := s.quickly(dear, s.spent+evaluations/quickShare)
-		s.hot = min(dear, hot)
-		s.cold = max(s.hot*coldest, min(still, s.hot)/later)
-		s.cool(s.hot, end)
+	if gentle {
+		s.cool(s.warm, s.frozen, end)
 		return
 	}
-	s.cool(max(s.hot/reheat, s.cold), end)
+	s.calibrate(s.dearShift(s.spent+evaluations/sampleShare), s.spent+evaluations/quickShare)
+	left := float64(end - s.spent)
+	mild, cold := s.spent+int64(left*mildTime), s.spent+int64(left*coldTime)
+	s.cool(s.hot, s.mild, mild)
+	s.cool(s.mild, s.cold, cold)
+	s.cool(s.cold, s.frozen, end)
 }
 
-// quickly cools from a temperature at which few shifts are too dear, says from which
-// one on to cool slowly, and from which on nothing much happened, and goes back to the
-// best.
-func (s *island) quickly(dear float64, end int64) (hot, still float64) {
-	start, cost := s.spent, s.cost
-	peak := cost
-	hot, still = dear, dear*frozen
+// calibrate cools quickly from a temperature at which few shifts are too dear, says at
+// which temperatures how much of the heat is gone, and goes back to the best.
+func (s *island) calibrate(dear float64, end int64) {
+	start, peak := s.spent, s.cost
 	var temperatures []float64
 	var costs []int64
-	for s.spent < end {
-		temperature := dear * math.Pow(frozen, float64(s.spent-start)/float64(end-start))
-		s.stay(temperature, end)
+	for i := int64(1); i <= steps; i++ {
+		temperature := dear * math.Pow(frozen, float64(i-1)/steps)
+		s.stay(temperature, start+(end-start)*i/steps)
 		temperatures, costs = append(temperatures, temperature), append(costs, s.cost)
 		peak = max(peak, s.cost)
 	}
-	gained, hotter := float64(cost-s.cost), float64(earlier)
-	if gained <= 0 { // then it never settles
-		cost, hotter = s.cost+(peak-s.cost)/2, 1
-	}
-	for i, temperature := range temperatures {
-		if costs[i] > cost {
-			hot = hotter * temperature
+	heat := float64(peak - s.cost)
+	gone := func(share float64) float64 {
+		at := dear
+		for i, cost := range costs {
+			if float64(cost-s.cost) > (1-share)*heat {
+				at = temperatures[i]
+			}
 		}
-		if float64(costs[i]-s.cost) > settled*gained {
-			still = temperature
-		}
+		return at
 	}
+	s.hot, s.mild, s.cold = gone(hotGone), gone(mildGone), gone(coldGone)
+	s.warm, s.frozen = gone(warmGone)/cooler, dear*frozen
 	s.materialise()
 	s.goTo(s.best)
-	return hot, still
 }
 
-func (s *island) cool(hot float64, end int64) {
+// cool spends evaluations until end between two temperatures.
+func (s *island) cool(hot, cold float64, end int64) {
 	start := s.spent
 	for s.spent < end {
-		s.stay(hot*math.Pow(s.cold/hot, float64(s.spent-start)/float64(end-start)), end)
+		done := float64(s.spent-start) / float64(end-start)
+		s.stay(hot*math.Pow(cold/hot, done), min(end, s.spent+batch))
 	}
 }
 
-// stay spends a batch at one temperature.
+// stay spends evaluations until end at one temperature.
 func (s *island) stay(temperature float64, end int64) {
 	s.exiled = int64(s.exile * temperature)
-	for stop := min(end, s.spent+batch); s.spent < stop; {
+	for s.spent < end {
 		s.move(s.limit(temperature))
 	}
 }

@@ -30,8 +30,9 @@
 // change places). Places are drawn until one has room: objects that fit in few get as
 // many tries as the others. Where none seems to have room, an object that keeps its home
 // occupied does an errand: it comes home so that another one can leave, say.
-// Temperatures come from what shifts cost, and from a quick cooling
-// that shows from where on heat is worth it. No accepted move exceeds a capacity further
+// One ruin in five forces an object, rather a large one, into a container that others
+// leave for it. Temperatures come from what shifts cost, and from a quick cooling that
+// shows by which of them how much of the heat goes. No accepted move exceeds a capacity further
 // than it is, or breaks more than it mends: what is broken at the start is
 // repaired where a way is found, and is never made worse. Assignments are compared by
 // [Result.Violations], then by [Result.Cost].

@@ -11,11 +11,12 @@ const boundless = 1 << 61
 type island struct {
 	*state
 	dice
-	spent  int64   // candidate evaluations
-	ruined int64   // of them in ruins
-	hot    float64 // the first temperature of the last call that was not gentle,
-	cold   float64 // and its last one
-	exiled int64   // what it costs now to be away from a home that is kept occupied
+	spent  int64 // candidate evaluations
+	ruined int64 // of them in ruins
+	exiled int64 // what it costs now to be away from a home that is kept occupied
+
+	// The temperatures of the last call that was not gentle, and where gentle ones begin.
+	hot, mild, cold, frozen, warm float64
 }
 
 // within says whether a change may be made: fewer violations are worth any cost, and

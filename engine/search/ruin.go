@@ -14,11 +14,13 @@ const sampled = 32
 func (s *island) ruin(limit int64) bool {
 	s.journal = s.journal[:0]
 	cost, violations := s.cost, s.violations
-	switch s.below(4) {
+	switch s.below(5) {
 	case 0:
 		s.ruinGroups()
 	case 1:
 		s.ruinSimilar()
+	case 2:
+		s.force()
 	default:
 		s.ruinContainers()
 	}
@@ -32,13 +34,16 @@ func (s *island) ruin(limit int64) bool {
 	}
 	placed := true
 	for _, x := range s.journal {
-		c := s.cheapest(x.object)
-		if c == Nowhere {
-			placed = false
-			break
+		if s.at[x.object] == Nowhere {
+			c := s.cheapest(x.object)
+			// What is still out only adds to the cost, but for hinges of negative weight or
+			// measure: without them, going on would be in vain.
+			if placed = c != Nowhere && (s.cost-cost <= limit || violations > 0); !placed {
+				break
+			}
+			s.put(x.object, c)
 		}
-		s.put(x.object, c)
-		limit -= s.exiling(x.object, x.from, c)
+		limit -= s.exiling(x.object, x.from, s.at[x.object])
 	}
 	if d := (Result{s.violations - violations, s.cost - cost}); placed && d.within(limit) {
 		s.noteRecord()
@@ -98,6 +103,23 @@ func (s *island) ruinSimilar() {
 		s.out(o)
 		o = s.similar(o)
 	}
+}
+
+// force moves an object, rather a large one, into a container that others leave until
+// it has room there: large ones hardly ever fit where they should be.
+func (s *island) force() {
+	o, b := s.bySize[min(s.below(s.objects), s.below(s.objects))], int32(s.below(s.containers))
+	if b == s.at[o] || s.forbidden(o, b) > 0 {
+		return
+	}
+	s.out(o)
+	for !s.takes(b, o, Nowhere) {
+		if len(s.in[b]) == 0 || len(s.journal) == largest {
+			return // it is put where it costs least
+		}
+		s.out(s.among(s.in[b]))
+	}
+	s.put(o, b)
 }
 
 // cheapest is where an object that is nowhere costs least, or Nowhere. Each
