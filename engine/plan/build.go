@@ -169,6 +169,10 @@ func (b *builder) words(r reason) string {
 			out = append(out, r.other...)
 		case "%[3]d":
 			out = strconv.AppendInt(out, r.a, 10)
+		case "%[3]v": // so many VMs
+			if out = append(strconv.AppendInt(out, r.a, 10), " VM"...); r.a != 1 {
+				out = append(out, 's')
+			}
 		case "%[4]d":
 			out = strconv.AppendInt(out, r.b, 10)
 		case "%[5]d":

@@ -450,7 +450,7 @@ func (b *builder) maintainReason(h int32, dm *demand) reason {
 		return reason{code: engine.HoldBusy, form: "%[3]d moves from it and %[4]d to it are under way", a: int64(going), b: int64(b.st.In[h])}
 	}
 	if len(stay) > 0 {
-		return reason{code: engine.HoldNotEmpty, form: "%[3]d VMs remain on it: %[2]s", other: someNames(stay), a: int64(len(stay))}
+		return reason{code: engine.HoldNotEmpty, form: "%[3]v left on it: %[2]s", other: someNames(stay), a: int64(len(stay))}
 	}
 	if drs {
 		if r := b.roomReason(host.Cluster, true); !r.ok() {

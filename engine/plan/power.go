@@ -129,7 +129,7 @@ func (b *builder) lacks(c int32) reason {
 	}
 	for _, h := range b.s.HostsOf(c) {
 		if idle := b.energyPerH(b.s.Hosts[h].Site, int64(max(b.s.Hosts[h].IdleW, 0))*1000); b.st.Power[h] == engine.HostStandby && u.saves > idle {
-			return reason{code: engine.HoldCapacity, form: "%[3]d VMs that would be better there find no room", a: int64(u.vms)}
+			return reason{code: engine.HoldCapacity, form: "there is no room for %[3]v that would be better there", a: int64(u.vms)}
 		}
 	}
 	return reason{}
@@ -182,7 +182,7 @@ func (b *builder) sleepReason(x *sleeper, less bool) reason {
 	}
 	switch {
 	case b.st.In[x.h] > 0:
-		return reason{code: engine.HoldBusy, form: "%[3]d VMs are on their way to it", a: int64(b.st.In[x.h])}
+		return reason{code: engine.HoldBusy, form: "%[3]v on the way to it", a: int64(b.st.In[x.h])}
 	case b.openHost[x.h]:
 		return reason{code: engine.HoldBusy, form: "an action on it is under way"}
 	}
@@ -288,7 +288,7 @@ func (b *builder) leavingReason(h int32) reason {
 		}
 	}
 	if left > 0 {
-		r.form, r.a = r.form+", and %[3]d VMs are still on it", int64(left)
+		r.form, r.a = r.form+", with %[3]v still on it", int64(left)
 		return r
 	}
 	if b.openHost[h] || b.st.In[h] > 0 {
