@@ -29,9 +29,16 @@ func TestKillFile(t *testing.T) {
 	}
 	r.ask(t, "resume")
 	eventually(t, "it goes on", func() bool { return r.status(t).Paused == nil })
-	for _, args := range [][]string{{"release", "vm", "db1"}, {"release", "vm", "db1", "--reason", "seen"}} {
-		if _, stderr, code := heliostat(t, append(args, "--config", r.config)...); code != exitFailure || !strings.Contains(stderr, "refused by the daemon") {
-			t.Errorf("%v: exit %d: %s", args, code, stderr)
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"release", "vm", "db1"}, exitUsage, "--reason is missing"},
+		{[]string{"release", "vm", "db1", "--reason", "seen"}, exitFailure, "refused by the daemon"},
+	} {
+		if _, stderr, code := heliostat(t, append(c.args, "--config", r.config)...); code != c.code || !strings.Contains(stderr, c.says) {
+			t.Errorf("%v: exit %d: %s", c.args, code, stderr)
 		}
 	}
 	r.daemon.interrupt(t)
