@@ -1,5 +1,7 @@
 package lab
 
+import "math"
+
 // What sending one GiB costs, in Wh over both ends and what lies between.
 const (
 	// copyWhPerGiB is the hosts' work: 0.512 J a MB over both hosts. Source: Liu
@@ -19,11 +21,38 @@ const (
 // first seen, every host powered on. Between two Worlds the first of them holds.
 // It is owned by one goroutine.
 type Meter struct {
-	last  World
-	seen  bool
-	home  map[string]int      // by VM: the host where it was first seen
-	sent  map[moveKey]float64 // MiB that are accounted for
-	total Reading
+	last   World
+	seen   bool
+	home   map[string]int      // by VM: the host where it was first seen
+	sent   map[moveKey]float64 // MiB that are accounted for
+	hours  float64
+	copied billionths // kWh of the copies
+	sites  []siteSums
+}
+
+// billionths are a sum, of kWh, EUR or gram, that is the same in whichever order its
+// parts are added: what happens in one moment has none.
+type billionths int64
+
+func (b *billionths) add(x float64) { *b += billionths(math.Round(x * 1e9)) }
+
+func (b billionths) float() float64 { return float64(b) / 1e9 }
+
+// siteSums are what a site has spent, and would have without.
+type siteSums struct {
+	name           string
+	spent, without bill
+}
+
+// A bill is energy, cost and carbon.
+type bill struct{ kwh, eur, gram billionths }
+
+func (b bill) plus(x bill) bill { return bill{b.kwh + x.kwh, b.eur + x.eur, b.gram + x.gram} }
+
+func (b *bill) add(s *WorldSite, kwh float64) {
+	b.kwh.add(kwh)
+	b.eur.add(kwh * s.EURPerKWh)
+	b.gram.add(kwh * s.GramPerKWh)
 }
 
 // A Reading is what a meter has added up.
@@ -57,7 +86,7 @@ func (m *Meter) Observe(w World) {
 	if !m.seen {
 		m.seen = true
 		for i := range w.Sites {
-			m.total.Sites = append(m.total.Sites, SiteReading{Name: w.Sites[i].Name})
+			m.sites = append(m.sites, siteSums{name: w.Sites[i].Name})
 		}
 	} else if hours := w.Now.Sub(m.last.Now).Hours(); hours > 0 {
 		m.add(hours)
@@ -75,7 +104,7 @@ func (m *Meter) Observe(w World) {
 // add spends hours in the last World.
 func (m *Meter) add(hours float64) {
 	w := &m.last
-	m.total.Hours += hours
+	m.hours += hours
 	mhz := make([]float64, len(w.Hosts))
 	counted := make(map[string]bool, len(w.VMs))
 	for i := range w.VMs {
@@ -90,33 +119,13 @@ func (m *Meter) add(hours float64) {
 	for i := range w.Hosts {
 		h := &w.Hosts[i]
 		scale := w.Sites[h.Site].PUE * hours / 1000
-		m.spend(w, h.Site, h.Watts*scale)
+		m.sites[h.Site].spent.add(&w.Sites[h.Site], h.Watts*scale)
 		busy := 0.0
 		if h.MHz > 0 {
 			busy = min(mhz[i]/float64(h.MHz), 1)
 		}
-		m.spare(w, h.Site, (h.IdleW+(h.MaxW-h.IdleW)*busy)*scale)
+		m.sites[h.Site].without.add(&w.Sites[h.Site], (h.IdleW+(h.MaxW-h.IdleW)*busy)*scale)
 	}
-}
-
-func (m *Meter) spend(w *World, site int, kwh float64) {
-	s, t := &w.Sites[site], &m.total.Sites[site]
-	m.total.KWh += kwh
-	m.total.EUR += kwh * s.EURPerKWh
-	m.total.GramCO2 += kwh * s.GramPerKWh
-	t.KWh += kwh
-	t.EUR += kwh * s.EURPerKWh
-	t.GramCO2 += kwh * s.GramPerKWh
-}
-
-func (m *Meter) spare(w *World, site int, kwh float64) {
-	s, t := &w.Sites[site], &m.total.Sites[site]
-	m.total.KWhWithout += kwh
-	m.total.EURWithout += kwh * s.EURPerKWh
-	m.total.GramCO2Without += kwh * s.GramPerKWh
-	t.KWhWithout += kwh
-	t.EURWithout += kwh * s.EURPerKWh
-	t.CO2Without += kwh * s.GramPerKWh
 }
 
 // copies spends what moves have sent since the World before, half at each end.
@@ -133,9 +142,11 @@ func (m *Meter) copies(w *World) {
 		sent := k.MemMiB + k.DiskMiB
 		kwh := max(sent-m.sent[key], 0) / 1024 * perGiB / 1000
 		m.sent[key] = max(sent, m.sent[key])
-		m.total.KWhCopies += kwh
-		m.spend(w, w.Hosts[k.From].Site, kwh/2)
-		m.spend(w, w.Hosts[k.To].Site, kwh/2)
+		m.copied.add(kwh)
+		for _, h := range [2]int{k.From, k.To} {
+			site := w.Hosts[h].Site
+			m.sites[site].spent.add(&w.Sites[site], kwh/2)
+		}
 	}
 	for key := range m.sent {
 		if !listed[key] {
@@ -146,8 +157,18 @@ func (m *Meter) copies(w *World) {
 
 // Reading is what has been added up so far.
 func (m *Meter) Reading() Reading {
-	r := m.total
-	r.Sites = append([]SiteReading(nil), r.Sites...)
+	r := Reading{Hours: m.hours, KWhCopies: m.copied.float()}
+	var spent, without bill
+	for i := range m.sites {
+		x := &m.sites[i]
+		r.Sites = append(r.Sites, SiteReading{
+			Name: x.name, KWh: x.spent.kwh.float(), KWhWithout: x.without.kwh.float(), EUR: x.spent.eur.float(), EURWithout: x.without.eur.float(),
+			GramCO2: x.spent.gram.float(), CO2Without: x.without.gram.float(),
+		})
+		spent, without = spent.plus(x.spent), without.plus(x.without)
+	}
+	r.KWh, r.EUR, r.GramCO2 = spent.kwh.float(), spent.eur.float(), spent.gram.float()
+	r.KWhWithout, r.EURWithout, r.GramCO2Without = without.kwh.float(), without.eur.float(), without.gram.float()
 	return r
 }
 
