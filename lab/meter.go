@@ -36,7 +36,7 @@ type billionths int64
 
 func (b *billionths) add(x float64) { *b += billionths(math.Round(x * 1e9)) }
 
-func (b billionths) float() float64 { return float64(b) / 1e9 }
+func (b *billionths) float() float64 { return float64(*b) / 1e9 }
 
 // siteSums are what a site has spent, and would have without.
 type siteSums struct {
@@ -47,7 +47,7 @@ type siteSums struct {
 // A bill is energy, cost and carbon.
 type bill struct{ kwh, eur, gram billionths }
 
-func (b bill) plus(x bill) bill { return bill{b.kwh + x.kwh, b.eur + x.eur, b.gram + x.gram} }
+func (b *bill) join(x *bill) { b.kwh, b.eur, b.gram = b.kwh+x.kwh, b.eur+x.eur, b.gram+x.gram }
 
 func (b *bill) add(s *WorldSite, kwh float64) {
 	b.kwh.add(kwh)
@@ -165,7 +165,8 @@ func (m *Meter) Reading() Reading {
 			Name: x.name, KWh: x.spent.kwh.float(), KWhWithout: x.without.kwh.float(), EUR: x.spent.eur.float(), EURWithout: x.without.eur.float(),
 			GramCO2: x.spent.gram.float(), CO2Without: x.without.gram.float(),
 		})
-		spent, without = spent.plus(x.spent), without.plus(x.without)
+		spent.join(&x.spent)
+		without.join(&x.without)
 	}
 	r.KWh, r.EUR, r.GramCO2 = spent.kwh.float(), spent.eur.float(), spent.gram.float()
 	r.KWhWithout, r.EURWithout, r.GramCO2Without = without.kwh.float(), without.eur.float(), without.gram.float()
