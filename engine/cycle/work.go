@@ -339,7 +339,7 @@ func (w *work) checkApproved(ctx context.Context) error {
 	for _, a := range l.approved {
 		rest := l.Executor.Rest(a.name)
 		if rest == nil || len(rest.Actions) == 0 {
-			l.Executor.Drop(a.name)
+			l.Executor.Forget(a.name) // those who have its last actions in hand may not have called yet
 			continue
 		}
 		in := w.input(engine.Advise, "")

@@ -195,6 +195,29 @@ func TestStalePlanIsNeverCalled(t *testing.T) {
 	}
 }
 
+// A plan of which nothing is left to start is forgotten while its last actions wait
+// for their calls: they make them.
+func TestForgottenPlanIsCarriedOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, m := newWorld(), &memory{}
+		w.host["vm1"] = "va/h1"
+		e := New(&slow{w, time.Second}, m, engine.DefaultLimits(), slog.New(slog.DiscardHandler))
+		e.Configure(Config{MaxPlanAge: 15 * time.Minute})
+		e.Observe(&engine.Snapshot{})
+		e.Offer(t.Context(), "approved", &engine.Plan{At: engine.At(time.Now()), Actions: []engine.Action{move(1, "vm1")}})
+		if rest := e.Rest("approved"); len(rest.Actions) != 0 || len(w.starts) != 0 {
+			t.Fatalf("%d actions are left to start, called: %v", len(rest.Actions), w.starts)
+		}
+		e.Forget("approved")
+		if err := drive(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		if ended := e.Ended(); len(ended) != 1 || ended[0].State != engine.StateSucceeded || w.starts["vm1"] != 1 || e.Rest("approved") != nil {
+			t.Errorf("called: %v; ended: %+v", w.starts, ended)
+		}
+	})
+}
+
 // What is queued in a plan that has grown old starts once the plan is found to
 // be right again.
 func TestRenewedPlanGoesOn(t *testing.T) {

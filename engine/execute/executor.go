@@ -150,7 +150,7 @@ func (e *Executor) Observe(s *engine.Snapshot) {
 // has not started is dropped. Plans of other names go on beside it.
 // What is in flight goes on: the newer plan was made and checked with it under way.
 func (e *Executor) Offer(ctx context.Context, name string, p *engine.Plan) {
-	e.forget(name)
+	e.Forget(name)
 	q := &program{name: name, hash: p.Hash(), plan: p, lease: newLease(p.At), done: make([]bool, len(p.Actions)), dead: make([]bool, len(p.Actions))}
 	for i := range int32(len(p.Actions)) {
 		q.queue = append(q.queue, i)
@@ -163,16 +163,17 @@ func (e *Executor) Offer(ctx context.Context, name string, p *engine.Plan) {
 
 // Drop forgets what the named plan has not called. What was called goes on.
 func (e *Executor) Drop(name string) {
-	if p := e.forget(name); p != nil {
+	if p := e.program(name); p != nil {
 		p.lease.end()
 	}
+	e.Forget(name)
 }
 
-// forget takes the named plan out of service, and returns it.
-func (e *Executor) forget(name string) *program {
+// Forget takes the named plan out of service. What is in flight goes on, called or not.
+func (e *Executor) Forget(name string) {
 	p := e.program(name)
 	if p == nil {
-		return nil
+		return
 	}
 	for _, f := range e.open {
 		if f.program == p {
@@ -180,7 +181,6 @@ func (e *Executor) forget(name string) *program {
 		}
 	}
 	e.programs = slices.DeleteFunc(e.programs, func(q *program) bool { return q == p })
-	return p
 }
 
 // DropAll forgets every plan. What is in flight goes on.
