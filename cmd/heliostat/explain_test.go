@@ -161,7 +161,7 @@ var scenes = []struct {
 		}
 	}},
 	{engine.HoldCooldown, "vm", wish, func(x *staged) {
-		x.History = &engine.History{VMs: []engine.VMHistory{{ID: x.vm().ID, MovedAt: x.Now - 600, LeftSite: "hou", Moves: 1}}}
+		x.History = &engine.History{VMs: []engine.VMHistory{{ID: x.vm().ID, MovedAt: x.Now - 600, LeftSite: "hou", LeftHost: "vc-02/host-0000-00", Moves: 3, Returns: 2}}}
 	}},
 	{engine.HoldBudget, "vm", wish, func(x *staged) { x.Config.MovesPerDay = 0 }},
 	{engine.HoldWorth, "vm", wish, func(x *staged) { x.Config.PaybackS = 1 }},

@@ -50,6 +50,10 @@ func (e *explanation) findVM(in *engine.Input, name string) (object, error) {
 	}
 	if h := in.History.VM(v.ID); h.MovedAt != 0 {
 		e.fact("last moved by us at %s, from %s; %d moves in all", h.MovedAt, h.LeftSite, h.Moves)
+		if h.Returns > 1 {
+			x := engine.Swing{Subject: engine.Subject{Kind: e.Kind}, Returns: h.Returns, Left: string(h.LeftHost), Foreign: h.ForeignAt > h.MovedAt}
+			e.fact("%s", x.Text())
+		}
 	}
 	return o, nil
 }
@@ -66,6 +70,10 @@ func (e *explanation) findHost(in *engine.Input, name string) (object, error) {
 	e.fact("%s, in %s, %s; %s", h.Power, s.Clusters[h.Cluster].Name, siteName(s, h.Site), count(len(s.VMsOn(i)), "VM"))
 	e.fact("CPU %s of %d MHz, memory %s of %d MiB, power %s", known(h.UsedMHz, "MHz"), h.CPUMHz, known(h.UsedMiB, "MiB"), h.MemoryMiB, known(h.PowerW, "W"))
 	e.fact("demand over 40 min: CPU %s, memory %s; low for %d s; ours: %s", permille(hist.CPU.Mean(8)), permille(hist.Mem.Mean(8)), hist.LowFor(in.Now), hist.Own)
+	if hist.Returns > 1 {
+		x := engine.Swing{Subject: engine.Subject{Kind: e.Kind}, Returns: hist.Returns}
+		e.fact("%s", x.Text())
+	}
 	return object{engine.None, i, h.Site}, nil
 }
 
