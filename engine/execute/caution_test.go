@@ -205,8 +205,11 @@ func TestForgottenPlanIsCarriedOut(t *testing.T) {
 		e.Configure(Config{MaxPlanAge: 15 * time.Minute})
 		e.Observe(&engine.Snapshot{})
 		e.Offer(t.Context(), "approved", &engine.Plan{At: engine.At(time.Now()), Actions: []engine.Action{move(1, "vm1")}})
-		if rest := e.Rest("approved"); len(rest.Actions) != 0 || len(w.starts) != 0 {
-			t.Fatalf("%d actions are left to start, called: %v", len(rest.Actions), w.starts)
+		w.mu.Lock()
+		called := len(w.starts)
+		w.mu.Unlock()
+		if rest := e.Rest("approved"); len(rest.Actions) != 0 || called != 0 {
+			t.Fatalf("%d actions are left to start, %d were called", len(rest.Actions), called)
 		}
 		e.Forget("approved")
 		if err := drive(t.Context(), e); err != nil {
