@@ -140,10 +140,10 @@ type Loop struct {
 	released     []engine.Subject        // by a person, from quarantine, and not yet out of history
 	folded       []string                // IDs of ended actions in history and not yet in a journaled input
 	ordered      []engine.OperatorRecord // evacuations that persons have ordered and not cancelled
-	rails        []engine.Hold
-	judged       []engine.Hold // evacuations that are held
-	served       []string      // sites whose evacuation has had its turn
-	tested       time.Time     // when the guards were tested last
+	bitten       map[bite]time.Time      // when each rail bit last, as far as it was lately
+	judged       []engine.Hold           // evacuations that are held
+	served       []string                // sites whose evacuation has had its turn
+	tested       time.Time               // when the guards were tested last
 	bases        map[string]base
 	planner      plan.Planner // of plans that may be acted on: it keeps what it made of the fleet
 	checker      check.Checker
@@ -176,7 +176,7 @@ func New(l Loop) *Loop {
 	l.killed = make(chan struct{}, 1)
 	l.gate = &gate{rails: l.Rails, killFile: l.KillFile, bans: l.Bans, began: time.Now()}
 	l.Executor.Guard(l.gate)
-	l.rejected, l.bases, l.unheard = map[string]time.Time{}, map[string]base{}, map[string]string{}
+	l.rejected, l.bases, l.unheard, l.bitten = map[string]time.Time{}, map[string]base{}, map[string]string{}, map[bite]time.Time{}
 	l.history = &engine.History{}
 	return &l
 }

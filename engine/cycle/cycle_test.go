@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -22,7 +23,8 @@ import (
 type fleet struct {
 	mu    sync.Mutex
 	host  engine.HostID
-	maint bool
+	other engine.HostID // of a second VM, which is moved after approval only; "": there is none
+	maint []engine.HostID
 	err   error
 	asked int
 	calls []string
@@ -45,7 +47,7 @@ func (f *fleet) Collect(_ context.Context, now time.Time, _ Resolve) (*engine.Sn
 		s.Hosts = append(s.Hosts, engine.Host{
 			ID: engine.HostID(fmt.Sprintf("v/h%d", i)), Name: fmt.Sprintf("h%d", i), Power: engine.HostOn, Connected: true, VMotion: true, NICMbps: 10_000, Standby: true,
 			CPUModel: "x", CPUMHz: 40_000, Cores: 16, Threads: 32, MemoryMiB: 131_072, UsedMHz: 100, UsedMiB: 1000, LoadAt: at, PowerW: 200, IdleW: 150, MaxW: 300, PowerAt: at,
-			Maintenance: i == 0 && f.maint, Datastores: []int32{0},
+			Maintenance: slices.Contains(f.maint, engine.HostID(fmt.Sprintf("v/h%d", i))), Datastores: []int32{0},
 		})
 	}
 	v := engine.VM{ID: "vm1", Name: "vm1", Moid: "vm-1", Power: engine.VMOn, VCPUs: 2, MemoryMiB: 4096, UsedMHz: 500, UsedMiB: 2048, ActiveMiB: 512, DirtyMbps: 10, LoadAt: at, Mode: engine.Enforce, Disks: []engine.Disk{{Key: 2000, MiB: 1024}}}
@@ -57,6 +59,15 @@ func (f *fleet) Collect(_ context.Context, now time.Time, _ Resolve) (*engine.Sn
 		}
 	}
 	s.VMs = []engine.VM{v}
+	if f.other != "" {
+		v.ID, v.Name, v.Moid, v.Mode = "vm2", "vm2", "vm-2", engine.Advise
+		for i := range s.Hosts {
+			if s.Hosts[i].ID == f.other {
+				v.Host = int32(i)
+			}
+		}
+		s.VMs = append(s.VMs, v)
+	}
 	return s, s.Validate()
 }
 
@@ -95,9 +106,19 @@ func (f *fleet) Look(_ context.Context, a *engine.Action) (execute.Sight, error)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if a.Kind == engine.Move {
-		return execute.Sight{Exists: true, Source: f.host == a.From.Host, Arrived: f.host == a.To.Host}, nil
+		at := f.where(a.VM)
+		return execute.Sight{Exists: true, Source: *at == a.From.Host, Arrived: *at == a.To.Host}, nil
 	}
-	return execute.Sight{Exists: true, Source: !f.maint, Arrived: f.maint}, nil
+	in := slices.Contains(f.maint, a.From.Host)
+	return execute.Sight{Exists: true, Source: !in, Arrived: in}, nil
+}
+
+// where is the host of a VM.
+func (f *fleet) where(vm engine.VMID) *engine.HostID {
+	if vm == "vm2" {
+		return &f.other
+	}
+	return &f.host
 }
 
 func (f *fleet) Submit(_ context.Context, _ string, a *engine.Action) (string, error) {
@@ -105,9 +126,9 @@ func (f *fleet) Submit(_ context.Context, _ string, a *engine.Action) (string, e
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, a.Kind.String())
 	if a.Kind == engine.Move {
-		f.host = a.To.Host
+		*f.where(a.VM) = a.To.Host
 	} else {
-		f.maint = true
+		f.maint = append(f.maint, a.From.Host)
 	}
 	return "v/task-1", nil
 }
@@ -124,6 +145,7 @@ func (f *fleet) Wait(ctx context.Context, key string, _ func(int32)) (execute.Ta
 // opinion asks to drain the first host for maintenance, in a mode.
 type opinion struct {
 	mode  engine.Mode
+	two   bool // the second host, too
 	deny  bool
 	err   error
 	asked int
@@ -139,10 +161,14 @@ func (o *opinion) Evaluate(context.Context, engine.View) (*engine.Decision, erro
 	if o.err != nil {
 		return nil, o.err
 	}
-	return &engine.Decision{
+	d := &engine.Decision{
 		Revision: "r1", Voices: []engine.Voice{{Policy: "maintenance", Rule: engine.RuleDrain, Mode: o.mode}}, Reasons: []string{"firmware"},
 		Drains: []engine.Drain{{Host: 0, Then: engine.ThenMaintenance}},
-	}, nil
+	}
+	if o.two {
+		d.Drains = append(d.Drains, engine.Drain{Host: 1, Then: engine.ThenMaintenance})
+	}
+	return d, nil
 }
 
 func (o *opinion) Deny(_ context.Context, _ engine.View, moves []engine.Action) ([]engine.Veto, error) {
@@ -351,6 +377,45 @@ func TestAdviceWaitsForApproval(t *testing.T) {
 			time.Sleep(10 * time.Minute)
 			if got := fmt.Sprint(f.did()); got != "[move enter_maintenance]" {
 				t.Errorf("calls: %s", got)
+			}
+		})
+		replayAll(t, b)
+	})
+}
+
+// What waits for a person is what that would add: it stays the same plan while what
+// needs nobody is carried out.
+func TestAdviceAddsToWhatIsEnforced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, b := &fleet{host: "v/h0", other: "v/h1"}, newBook()
+		r := newRig(t, f, b, engine.Enforce)
+		r.said.two = true
+		_ = r.with(t, func(ctx context.Context) {
+			time.Sleep(time.Second)
+			first := r.now().Pending
+			if first == nil {
+				t.Fatal("nothing waits for approval")
+			}
+			for _, a := range first.Plan.Actions {
+				if a.VM == "vm1" || a.Kind != engine.Move && a.From.Host == "v/h0" {
+					t.Errorf("what is carried out anyway waits for approval: %s %s", a.Kind, a.From.Host)
+				}
+			}
+			for range 5 {
+				time.Sleep(time.Minute)
+				if p := r.now().Pending; p == nil || p.Hash != first.Hash {
+					t.Fatalf("another plan waits after calls %v: %+v", f.did(), p)
+				}
+			}
+			if got := fmt.Sprint(f.did()); got != "[move enter_maintenance]" {
+				t.Errorf("before approval: %s", got)
+			}
+			if err := r.Approve(ctx, first.Hash, 0, "ann"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Minute)
+			if got := fmt.Sprint(f.did()); got != "[move enter_maintenance move enter_maintenance]" {
+				t.Errorf("after approval: %s", got)
 			}
 		})
 		replayAll(t, b)

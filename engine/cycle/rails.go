@@ -3,7 +3,7 @@ package cycle
 import (
 	"errors"
 	"fmt"
-	"slices"
+	"maps"
 	"time"
 
 	"heliostat/engine"
@@ -70,10 +70,21 @@ func (r Rails) Validate() error {
 	return errors.Join(append(errs, r.Tiers.validate())...)
 }
 
+// quietFor is how long a rail must not have bitten to be logged as news: two sites
+// that neither can be emptied pass their turn to and fro.
+const quietFor = time.Hour
+
+// A bite is a rail that bit.
+type bite struct {
+	subject engine.Subject
+	detail  string
+}
+
 // railed are the rails that bite, with the names that people know. It logs those
-// that were not there before.
+// that are new.
 func (l *Loop) railed() []engine.Hold {
-	holds := append(l.gate.holds(time.Now()), l.judged...)
+	now := time.Now()
+	holds := append(l.gate.holds(now), l.judged...)
 	for i := range holds {
 		h := &holds[i]
 		if s := l.shown.Snapshot; s != nil && h.Subject.Kind == "vcenter" {
@@ -81,10 +92,12 @@ func (l *Loop) railed() []engine.Hold {
 				h.Name = s.VCenters[k].Name
 			}
 		}
-		if !slices.ContainsFunc(l.rails, func(o engine.Hold) bool { return o.Subject == h.Subject && o.Detail == h.Detail }) {
+		x := bite{h.Subject, h.Detail}
+		if now.Sub(l.bitten[x]) >= quietFor {
 			l.Log.Warn("rail bites", "rail", string(h.Code), "subject", h.Subject.String(), "name", h.Name, "detail", h.Detail)
 		}
+		l.bitten[x] = now
 	}
-	l.rails = holds
+	maps.DeleteFunc(l.bitten, func(_ bite, last time.Time) bool { return now.Sub(last) >= quietFor })
 	return holds
 }

@@ -27,6 +27,7 @@ type work struct {
 
 	snapshot, history, said string // digests
 	plans                   []*engine.Plan
+	offered                 *engine.Plan         // what is carried out without a person, from this cycle on
 	certificates            []engine.Certificate // of the last plan that has any, shadows apart
 	record                  engine.CycleRecord
 }
@@ -49,6 +50,7 @@ func (w *work) run(ctx context.Context) error {
 		l.approved = nil
 	} else if enforced != nil {
 		l.Executor.Offer(ctx, "enforce", enforced)
+		w.offered = enforced
 	}
 	if err := w.advise(ctx); err != nil {
 		return err
@@ -150,6 +152,9 @@ func (w *work) input(level engine.Mode, shadow string) engine.Input {
 		Open: w.view.Open, Windows: w.view.Windows, Config: l.Config,
 	}
 	in.Open = append(in.Open, l.approvedRest()...)
+	if w.offered != nil && level == engine.Advise {
+		in.Open = append(in.Open, intents(w.offered)...) // advice is what a person would add
+	}
 	if most := l.Rails.Tiers.SmallMoves; level == engine.Enforce && most > 0 {
 		// A plan that nobody asked for must not wait for a person: the rest comes in the next cycle.
 		in.Config.MovesPerCycle = min(in.Config.MovesPerCycle, most)
@@ -182,10 +187,17 @@ func (w *work) input(level engine.Mode, shadow string) engine.Input {
 func (l *Loop) approvedRest() (out []engine.ActionRecord) {
 	for _, a := range l.approved {
 		if rest := l.Executor.Rest(a.name); rest != nil {
-			for i := range rest.Actions {
-				out = append(out, engine.ActionRecord{Action: rest.Actions[i], State: engine.StateIntent})
-			}
+			out = append(out, intents(rest)...)
 		}
+	}
+	return out
+}
+
+// intents are a plan's actions as ones that will begin.
+func intents(p *engine.Plan) []engine.ActionRecord {
+	out := make([]engine.ActionRecord, len(p.Actions))
+	for i := range p.Actions {
+		out[i] = engine.ActionRecord{Action: p.Actions[i], State: engine.StateIntent}
 	}
 	return out
 }
