@@ -116,9 +116,16 @@ func (w *world) settle() {
 func (w *world) settleCluster(k int32) {
 	s := w.c.s
 	hosts := s.HostsOf(k)
+	var pasts []*engine.VMHistory
 	for _, h := range hosts {
+		// They and their memories lie far apart: they are looked for together, so that
+		// none waits for another.
+		pasts = pasts[:0]
 		for _, v := range s.VMsOn(h) {
-			w.base.Foot[v] = w.c.footprint(v)
+			pasts = append(pasts, w.c.vmPast(v))
+		}
+		for i, v := range s.VMsOn(h) {
+			w.base.Foot[v] = w.c.footprint(v, pasts[i])
 		}
 		w.base.Settle(h)
 	}
@@ -161,11 +168,11 @@ func (w *world) hypervisors(hosts []int32) {
 }
 
 // footprint packs a VM on its percentile over the last hour, as configured.
-func (c *checker) footprint(v int32) engine.Footprint {
+func (c *checker) footprint(v int32, past *engine.VMHistory) engine.Footprint {
 	x := &c.s.VMs[v]
 	pack := int32(engine.Unknown)
 	if x.Power == engine.VMOn {
-		pack = c.vmPast(v).CPU.Percentile(int(c.in.Config.PackPct))
+		pack = past.CPU.Percentile(int(c.in.Config.PackPct))
 	}
 	return engine.FootprintOf(x, pack)
 }

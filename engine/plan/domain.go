@@ -243,7 +243,8 @@ func (b *builder) powerHolds() int64 { return cmp.Or(b.c.PowerHoldsS, b.c.HoldsS
 // readVMs reads what is on the hosts. A host with a VM that cannot leave stays on.
 func (d *domain) readVMs() {
 	b := d.b
-	m, kins := masks{d: d, ways: make([]hostSet, len(d.hosts))}, map[kin]int32{}
+	m, kins := masks{d: d}, map[kin]int32{}
+	m.readWays()
 	d.reserve()
 	m.least = b.s.Hosts[d.hosts[0]].Threads
 	for _, h := range d.hosts {
@@ -252,36 +253,37 @@ func (d *domain) readVMs() {
 	var looks []look
 	for i, h := range d.hosts {
 		rate, farRate := d.rate[i], max(d.rate[i], b.rate(h, h, true, false))
-		looks = looks[:0]
-		for _, v := range b.s.VMsOn(h) {
-			looks = append(looks, lookAt(&b.s.VMs[v]))
-		}
+		fit := b.fit(b.s.Hosts[h].Site, b.s.Hosts[h].Site, "")
+		looks = b.lookAll(looks, b.s.VMsOn(h))
 		d.first = append(d.first, int32(len(d.vms)))
 		fixed, lone := false, false
 		for k, v := range b.s.VMsOn(h) {
-			leave, r := b.movesOff(v, h)
-			fixed = fixed || !r.ok()
-			if !leave || !r.ok() {
-				continue
+			x := &looks[k]
+			if x.moved || !x.traits.have(trPlain) {
+				leave, r := b.movesOff(v, h)
+				fixed = fixed || !r.ok()
+				if !leave || !r.ok() {
+					continue
+				}
 			}
-			to := m.of(v, i, &looks[k])
+			to := m.of(v, i, x)
 			if to == (hostSet{}) {
 				if lone = true; b.c.Consolidate == engine.ReachCluster {
 					continue
 				}
 			}
-			f := b.st.Foot[v]
-			e := b.learnt(v, b.s.Hosts[h].Site, false, rate, 0, 0)
+			f := &x.foot
+			e := b.c.Cost.Learnt(fit, &b.s.VMs[v], rate, 0, 0)
 			n, soon := int32(len(d.vms)), int32(0)
 			if d.surge != 0 {
-				soon = b.soon(v)
+				soon = b.soonOf(&x.part)
 			}
 			d.vms, d.size4 = append(d.vms, v), append(d.size4, load{f.CPUMHz, f.MiB, f.VCPUs, soon})
 			d.heavy = append(d.heavy, max(int64(f.CPUMHz)*1_000_000/max(d.size[0][0], 1), int64(f.MiB)*1_000_000/max(d.size[1][0], 1)))
-			d.unruled, d.pace = append(d.unruled, len(b.consOf(v)) == 0), append(d.pace, paceOf(&e))
+			d.unruled, d.pace = append(d.unruled, !x.ruled), append(d.pace, paceOf(&e))
 			d.mhz, d.cost = append(d.mhz, int64(max(b.s.VMs[v].UsedMHz, 0))), append(d.cost, b.moveCost(v, h, h, &e, rate)*1000)
 			if b.c.Consolidate != engine.ReachCluster {
-				d.kin, d.far = append(d.kin, d.kinOf(v, i, &looks[k], kins)), append(d.far, b.farCost(v, h, farRate, b.s.VMs[v].DiskMiB()))
+				d.kin, d.far = append(d.kin, d.kinOf(v, i, x, kins)), append(d.far, b.farCost(v, h, farRate, b.s.VMs[v].DiskMiB()))
 			}
 			to.add(i)
 			d.masks, d.home, d.at = append(d.masks, to), append(d.home, int16(i)), append(d.at, int16(i))
@@ -322,7 +324,10 @@ func (d *domain) reserve() {
 		n += len(d.b.s.VMsOn(h))
 	}
 	d.vms, d.size4, d.heavy, d.unruled, d.pace = make([]int32, 0, n), make([]load, 0, n), make([]int64, 0, n), make([]bool, 0, n), make([]pace, 0, n)
-	d.mhz, d.cost, d.kin, d.far = make([]int64, 0, n), make([]int64, 0, n), make([]int32, 0, n), make([]int64, 0, n)
+	d.mhz, d.cost = make([]int64, 0, n), make([]int64, 0, n)
+	if d.b.c.Consolidate != engine.ReachCluster {
+		d.kin, d.far = make([]int32, 0, n), make([]int64, 0, n)
+	}
 	d.masks, d.home, d.at, d.pos = make([]hostSet, 0, n), make([]int16, 0, n), make([]int16, 0, n), make([]int32, 0, n)
 	for i, h := range d.hosts {
 		d.list[i] = make([]int32, 0, 2*len(d.b.s.VMsOn(h)))
@@ -357,31 +362,49 @@ func (d *domain) readMates() {
 type masks struct {
 	d      *domain
 	ways   []hostSet // by host: where live moves from it can go
-	known  []bool
 	nets   []holder
 	stores []holder
 	least  int32 // threads of the host with the fewest
 }
 
-// A look is what of a VM says where it may go. Those on one host are looked at
-// together: they lie far apart in memory, and so none waits for another.
+// A look is what of a VM says where it may go, and what it takes.
 type look struct {
 	home, net, vcpus int32
 	active           int32
 	stops            engine.Obstacles
+	nics             []engine.NIC
+	disks            []engine.Disk
 	simple           bool // on one network at most, which is seen, and all its disks where its home is
+	moved, ruled     bool // it is in the plan; groups have a say in where it goes
+	traits           traits
+	foot             engine.Footprint
+	part             part
 }
 
-func lookAt(vm *engine.VM) look {
-	x := look{home: vm.Home, net: engine.None, vcpus: vm.VCPUs, active: vm.ActiveMiB, stops: vm.Obstacles, simple: len(vm.NICs) <= 1}
-	if len(vm.NICs) == 1 {
-		x.net = vm.NICs[0].Network
-		x.simple = x.net >= 0
+// lookAll looks at VMs together. They lie far apart in memory, in several arrays: so
+// none waits for another.
+func (b *builder) lookAll(looks []look, vms []int32) []look {
+	looks = looks[:0]
+	for _, v := range vms {
+		vm := &b.s.VMs[v]
+		looks = append(looks, look{home: vm.Home, net: engine.None, vcpus: vm.VCPUs, active: vm.ActiveMiB, stops: vm.Obstacles, nics: vm.NICs, disks: vm.Disks})
 	}
-	for i := range vm.Disks {
-		x.simple = x.simple && vm.Disks[i].Datastore == vm.Home
+	for k, v := range vms {
+		x := &looks[k]
+		x.foot, x.part, x.traits, x.moved, x.ruled = b.st.Foot[v], b.parts[v], b.known(v), b.moved[v] != 0, len(b.consOf(v)) > 0
 	}
-	return x
+	for k := range looks {
+		x := &looks[k]
+		x.simple = len(x.nics) <= 1
+		if len(x.nics) == 1 {
+			x.net = x.nics[0].Network
+			x.simple = x.net >= 0
+		}
+		for i := range x.disks {
+			x.simple = x.simple && x.disks[i].Datastore == x.home
+		}
+	}
+	return looks
 }
 
 // A holder is a network or datastore, and the hosts that have it.
@@ -415,33 +438,35 @@ func (m *masks) store(ds int32) hostSet {
 	return m.look(&m.stores, ds, func(h int32) bool { return m.d.b.keeps(ds, h) })
 }
 
-// from is where live moves from host i can go whatever the VM.
-func (m *masks) from(i int) hostSet {
-	if m.known == nil {
-		m.known = make([]bool, len(m.d.hosts))
-	}
-	if m.known[i] {
-		return m.ways[i]
-	}
-	m.known[i] = true
-	b, here := m.d.b, m.d.hosts[i]
-	x := &b.s.Hosts[here]
-	for j, h := range m.d.hosts {
-		y := &b.s.Hosts[h]
-		unseen, compat := b.unseenReason(h), b.compatReason(here, h)
-		if j != i && b.bars[0][h] == barNone && !b.openTo[h] && unseen.ok() && x.VMotion && y.VMotion && x.Site == y.Site && compat.ok() && b.rate(here, h, false, false) > 0 {
-			m.ways[i].add(j)
+// readWays finds where live moves from each host can go, whatever the VM.
+func (m *masks) readWays() {
+	b, hosts := m.d.b, m.d.hosts
+	m.ways = make([]hostSet, len(hosts))
+	var to hostSet
+	for j, h := range hosts {
+		if b.bars[0][h] == barNone && !b.openTo[h] && (b.unseen == nil || !b.unseen[h]) && b.s.Hosts[h].VMotion {
+			to.add(j)
 		}
 	}
-	return m.ways[i]
+	for i, here := range hosts {
+		x := &b.s.Hosts[here]
+		if !x.VMotion {
+			continue
+		}
+		for j := to.next(0); j >= 0; j = to.next(j + 1) {
+			if h := hosts[j]; j != i && x.Site == b.s.Hosts[h].Site && b.compatible(here, h) && b.rate(here, h, false, false) > 0 {
+				m.ways[i].add(j)
+			}
+		}
+	}
 }
 
 // of is where VM v, on host i, may go without its disks: none when nowhere.
 func (m *masks) of(v int32, i int, x *look) hostSet {
 	b := m.d.b
 	vm := &b.s.VMs[v]
-	if x.simple && x.vcpus <= m.least && b.has(v, trLoose|trFresh) && len(b.consOf(v)) == 0 {
-		to := m.from(i)
+	if x.simple && x.vcpus <= m.least && x.traits.have(trLoose|trFresh) && !x.ruled {
+		to := m.ways[i]
 		to = to.and(m.store(x.home))
 		if x.net >= 0 {
 			to = to.and(m.net(x.net))
@@ -452,7 +477,7 @@ func (m *masks) of(v int32, i int, x *look) hostSet {
 		return to
 	}
 	w := want{v: v, demand: engine.None, inside: true, cluster: engine.None, host: engine.None, avoid: b.leftForGain(v)}
-	to := m.from(i)
+	to := m.ways[i]
 	for k := range vm.NICs {
 		n := vm.NICs[k].Network
 		if n < 0 {
@@ -467,9 +492,8 @@ func (m *masks) of(v int32, i int, x *look) hostSet {
 	if !b.c.Cost.Converges(vm, m.d.rate[i]) || to == (hostSet{}) {
 		return hostSet{}
 	}
-	bound := !b.has(v, trLoose)
-	ruled := len(b.consOf(v)) > 0
-	if ruled {
+	bound := !x.traits.have(trLoose)
+	if x.ruled {
 		b.prepare(&w)
 	}
 	for j := to.next(0); j >= 0; j = to.next(j + 1) {
@@ -479,7 +503,7 @@ func (m *masks) of(v int32, i int, x *look) hostSet {
 			r := b.allowedReason(&w, h)
 			bad = !r.ok()
 		}
-		if !bad && ruled {
+		if !bad && x.ruled {
 			r := b.ruleReason(&w, h)
 			bad = !r.ok()
 		}

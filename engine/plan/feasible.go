@@ -410,14 +410,20 @@ func (b *builder) yields(w *want, by engine.By) bool { return w.evac && b.d.Voic
 // compatReason compares CPUs. They must be equal: a guest that restarts on a
 // newer CPU could not come back. What is not known is not equal.
 func (b *builder) compatReason(from, to int32) reason {
-	here, there := b.cpus(from), b.cpus(to)
-	if here == there && here != "" {
+	if b.compatible(from, to) {
 		return reason{}
 	}
+	here, there := b.cpus(from), b.cpus(to)
 	return reason{
 		code: engine.HoldCompat, stage: stCompat, form: "the CPUs of %[1]s differ: %[2]s", where: b.s.Hosts[to].Name,
 		other: cmp.Or(there, "unknown") + " there, " + cmp.Or(here, "unknown") + " here",
 	}
+}
+
+// compatible reports whether a guest that runs on a host can go on on another.
+func (b *builder) compatible(from, to int32) bool {
+	here := b.cpus(from)
+	return here != "" && here == b.cpus(to)
 }
 
 // cpus is the set of CPU features that a guest on the host may come to use.

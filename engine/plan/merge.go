@@ -219,7 +219,7 @@ const noKin = -1
 // kinOf adds VM v on host i to the kins of its domain.
 func (d *domain) kinOf(v int32, i int, l *look, kins map[kin]int32) int32 {
 	b := d.b
-	if !l.simple || len(b.consOf(v)) > 0 {
+	if !l.simple || l.ruled {
 		return noKin
 	}
 	x := kin{cpu: int32(i), net: l.net, ds: l.home, across: b.crosses(v), copied: l.stops&b.stopMask[engine.ScopeStorage] == 0}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"sync"
 
 	"heliostat/engine"
 	"heliostat/internal/parallel"
@@ -19,7 +20,8 @@ func (b *builder) finish() *engine.Plan {
 	case b.in.Level < engine.Advise:
 		prefix += "s-" + b.in.Shadow
 	}
-	b.number(prefix)
+	var ids sync.WaitGroup
+	ids.Go(func() { b.number(prefix) })
 	p := &engine.Plan{
 		Cycle: b.in.Cycle, Level: b.in.Level, Shadow: b.in.Shadow, At: b.in.Now, Actions: b.actions, Holds: b.holds, Evaluated: b.evaluated,
 	}
@@ -28,6 +30,7 @@ func (b *builder) finish() *engine.Plan {
 	}
 	b.expect()
 	ends := b.simulate()
+	ids.Wait()
 	b.effect(p, ends)
 	b.conflicts()
 	if p.Holds = b.holds; p.Holds == nil {

@@ -431,21 +431,25 @@ func (b *builder) estimate(v, h int32, storage bool, diskMiB int64) engine.Estim
 
 // learnt predicts the move of v to a site by what such moves have taught.
 func (b *builder) learnt(v, site int32, storage bool, mbps, rttMicros int32, diskMiB int64) engine.Estimate {
-	var from, to engine.SiteID
 	vm, kind := &b.s.VMs[v], ""
-	if i := b.s.VMSite(v); i >= 0 {
-		from = b.s.Sites[i].ID
-	}
-	if site >= 0 {
-		to = b.s.Sites[site].ID
-	}
 	if storage {
 		kind = "disks"
 		if vm.Home >= 0 && b.s.Datastores[vm.Home].Type != "" {
 			kind = b.s.Datastores[vm.Home].Type
 		}
 	}
-	e := b.c.Cost.Learnt(b.hy.Fit(from, to, kind), vm, mbps, rttMicros, diskMiB)
+	e := b.c.Cost.Learnt(b.fit(b.s.VMSite(v), site, kind), vm, mbps, rttMicros, diskMiB)
 	e.Storage = kind
 	return e
+}
+
+// fit is what moves between two sites, with disks on that kind of storage, have taught.
+func (b *builder) fit(from, to int32, kind string) *engine.MoveFit {
+	var ids [2]engine.SiteID
+	for i, site := range [2]int32{from, to} {
+		if site >= 0 {
+			ids[i] = b.s.Sites[site].ID
+		}
+	}
+	return b.hy.Fit(ids[0], ids[1], kind)
 }

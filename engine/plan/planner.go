@@ -3,6 +3,7 @@ package plan
 import (
 	"reflect"
 	"slices"
+	"sync"
 
 	"heliostat/engine"
 )
@@ -188,10 +189,13 @@ func (b *builder) read(in engine.Input, x *news) {
 		b.compileSurge()
 	}
 	b.compileNet(x)
+	var soon sync.WaitGroup
+	soon.Go(func() { b.compileSoon(x) })
 	b.settle(x, old)
 	b.start(x)
+	soon.Wait()
+	copy(b.soonOn, b.soonHere)
 	b.left = BudgetLeft(b.c, b.hy, in.Now)
-	b.compileSoon(x)
 	b.compileOpen()
 	if x.all || len(b.d.Freezes)+freezes > 0 {
 		b.compileFreezes()

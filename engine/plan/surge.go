@@ -59,7 +59,6 @@ func (b *builder) compileSoon(x *news) {
 			}
 		}
 	}
-	copy(b.soonOn, b.soonHere)
 }
 
 // shareOut tells the hosts of cluster c what they have of its rise.
@@ -90,8 +89,9 @@ func (b *builder) lend(x *part, sign int64) {
 }
 
 // soon is what VM v may soon ask for, MHz.
-func (b *builder) soon(v int32) int32 {
-	x := &b.parts[v]
+func (b *builder) soon(v int32) int32 { return b.soonOf(&b.parts[v]) }
+
+func (b *builder) soonOf(x *part) int32 {
 	if x.host < 0 {
 		return 0
 	}

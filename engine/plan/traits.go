@@ -66,7 +66,16 @@ func (b *builder) loose(v int32) bool {
 }
 
 // has reports whether VM v is known to have all of the traits.
-func (b *builder) has(v int32, t traits) bool { return b.traits != nil && b.traits[v]&t == t }
+func (b *builder) has(v int32, t traits) bool { return b.known(v).have(t) }
+
+func (b *builder) known(v int32) traits {
+	if b.traits == nil {
+		return 0
+	}
+	return b.traits[v]
+}
+
+func (x traits) have(t traits) bool { return x&t == t }
 
 // tenants are how many VMs on a host, as they stand, have to leave for it to be empty and
 // nothing keeps them, and how many others there are.
