@@ -1,11 +1,13 @@
 package policy
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 
@@ -168,5 +170,46 @@ func TestDraftOfNothing(t *testing.T) {
 	}
 	if _, err := ReadDraft(rego.FS, filepath.Join(t.TempDir(), "x")); err == nil || !strings.Contains(err.Error(), fs.ErrNotExist.Error()) && !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("no folder: %v", err)
+	}
+}
+
+// What is no plain file is neither waited for nor passed over: a link to a folder
+// would leave out what it holds, and a pipe has no end.
+func TestWhatIsNoPlainFile(t *testing.T) {
+	pin := ruleOf("cluster", "pin contains {\"vm\": vm.id, \"reason\": \"r\"} if some vm in input.vms\n")
+	for _, c := range []struct {
+		name, want string
+		put        func(dir string) error
+	}{
+		{"a link to a folder", "placement/linked: a link to a folder is not followed", func(dir string) error {
+			return errors.Join(os.Mkdir(filepath.Join(dir, "team"), 0o700), os.Symlink("../team", filepath.Join(dir, "placement/linked")))
+		}},
+		{"a link to a folder elsewhere", "facts: a link to a folder is not followed", func(dir string) error { return os.Symlink(t.TempDir(), filepath.Join(dir, "facts")) }},
+		{"a link to a file elsewhere", "placement/q.rego: path escapes from parent", func(dir string) error { return os.Symlink("/dev/zero", filepath.Join(dir, "placement/q.rego")) }},
+		{"a pipe", "placement/q.rego: is no plain file", func(dir string) error { return syscall.Mkfifo(filepath.Join(dir, "placement/q.rego"), 0o600) }},
+		{"nothing but a comment", "placement/q.rego:1:1: empty module", func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "placement/q.rego"), []byte("# soon\n"), 0o600)
+		}},
+		{"a link to a file of the folder", "", func(dir string) error { return os.Symlink("p.rego", filepath.Join(dir, "placement/.hidden.rego")) }},
+		{"a link that leads nowhere", "", func(dir string) error { return os.Symlink("nowhere", filepath.Join(dir, "placement/gone")) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, dir := draftOf(t, map[string]string{"placement/p.rego": pin})
+			if err := c.put(dir); err != nil {
+				t.Fatal(err)
+			}
+			d, err := ReadDraft(bundleOf(nil), dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, packing := readContents(os.DirFS(dir), dir)
+			got := d.Check(t.Context())
+			switch {
+			case c.want == "" && (len(got) > 0 || packing != nil):
+				t.Errorf("got %v and %v", got, packing)
+			case c.want != "" && (len(got) != 1 || got[0].Error() != filepath.Join(dir, c.want) || got[0].Advice == ""):
+				t.Errorf("got %v with %q, want %s", got, got[0].Advice, c.want)
+			}
+		})
 	}
 }

@@ -85,11 +85,15 @@ func asFaults(err error) Faults {
 
 // faultsOf turns an error of the parser or compiler into faults of the file.
 func faultsOf(file string, err error) Faults {
+	if e, ok := errors.AsType[*ast.Error](err); ok {
+		err = ast.Errors{e}
+	}
 	if errs, ok := errors.AsType[ast.Errors](err); ok {
 		out := make(Faults, 0, len(errs))
 		for _, e := range errs {
 			f := faultAt(e.Location, "%s", advise(e))
 			f.File = cmp.Or(f.File, file)
+			f.Line, f.Column = max(f.Line, 1), max(f.Column, 1) // one of the file as a whole has no line
 			out = append(out, f)
 		}
 		return out

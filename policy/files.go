@@ -177,9 +177,7 @@ func (f *files) readManifest(fsys fs.FS, name, label string) {
 	}
 	f.decode(raw, label, &m)
 	for _, root := range m.Roots {
-		switch root {
-		case "placement", "params", "facts":
-		default:
+		if !slices.Contains(roots, root) {
 			f.fail(label, "root %q: a bundle has placement, params and facts", root)
 		}
 	}
@@ -189,6 +187,9 @@ func readLimited(fsys fs.FS, name string, limit int64) ([]byte, error) {
 	info, err := fs.Stat(fsys, name)
 	if err != nil {
 		return nil, err
+	}
+	if !info.Mode().IsRegular() { // to open a pipe is to wait for who writes into it
+		return nil, errors.New("is no plain file")
 	}
 	if info.Size() > limit {
 		return nil, fmt.Errorf("%d bytes, at most %d", info.Size(), limit)

@@ -28,6 +28,9 @@ const (
 	packedParams  = "params.json"
 )
 
+// roots are the folders of a bundle.
+var roots = []string{"placement", "params", "facts"}
+
 // inBundle reports whether a file is one that a bundle is read from.
 func inBundle(name string) bool {
 	base := path.Base(name)
@@ -42,6 +45,10 @@ func inBundle(name string) bool {
 	return path.Ext(name) == ".rego"
 }
 
+// errLinkedFolder is told of a link to a folder where policies or data belong: the
+// walk does not follow it, and what it holds would be missed without a word.
+var errLinkedFolder = errors.New("a link to a folder is not followed")
+
 // eachFile visits the files of a bundle, in the order of their names. Folders
 // such as .git are no part of it, nor other files but those named in also.
 func eachFile(fsys fs.FS, visit func(name string, err error), also ...string) {
@@ -53,12 +60,23 @@ func eachFile(fsys fs.FS, visit func(name string, err error), also ...string) {
 			return fs.SkipDir
 		case !d.IsDir() && (inBundle(name) || slices.Contains(also, name)):
 			visit(name, nil)
+		case d.Type()&fs.ModeSymlink != 0 && holdsFiles(name):
+			if info, err := fs.Stat(fsys, name); err == nil && info.IsDir() || err != nil && !errors.Is(err, fs.ErrNotExist) {
+				visit(name, errLinkedFolder)
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		visit(".", err)
 	}
+}
+
+// holdsFiles reports whether a name is that of one of a bundle's folders, or of one
+// below them.
+func holdsFiles(name string) bool {
+	top, _, _ := strings.Cut(name, "/")
+	return slices.Contains(roots, top) && path.Ext(name) == "" && !strings.HasPrefix(path.Base(name), ".")
 }
 
 // readContents reads the files of a bundle, by name, within limits. label is put
