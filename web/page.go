@@ -17,7 +17,6 @@ var pageText string
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"clock":  func(t time.Time) string { return t.UTC().Format("15:04:05") },
 	"counts": HoldCounts,
-	"kilo":   func(w int64) string { return fmt.Sprintf("%.1f", float64(w)/1000) },
 	"sun": func(deg *float64) string {
 		if deg == nil {
 			return "-"

@@ -11,6 +11,7 @@ package web
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -183,6 +184,15 @@ func (s *SiteStatus) add(h *engine.Host) {
 type Count struct {
 	Name string `json:"name"`
 	N    int    `json:"n"`
+}
+
+// KW is the power of its hosts in kW, for people: "-" where no meter is read, since
+// what is not known is not zero.
+func (s *SiteStatus) KW() string {
+	if s.Unmetered > 0 && s.Unmetered == s.Hosts.On+s.Hosts.Standby+s.Hosts.Off+s.Hosts.Unknown {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f", float64(s.PowerW)/1000)
 }
 
 // HoldCounts counts holds by code, the most frequent first.

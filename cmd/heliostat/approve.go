@@ -16,7 +16,7 @@ import (
 )
 
 func newApprove(g *globals) *cobra.Command {
-	var count int
+	var number int
 	var yes bool
 	cmd := &cobra.Command{
 		Use: "approve HASH", Short: "Let an advised plan be carried out",
@@ -41,19 +41,30 @@ it has, or with --yes and --expect-count.`,
 				if g.json { // a machine reads what is left there
 					out = cmd.ErrOrStderr()
 				}
-				if count, err = confirm(s.Pending, count, yes, cmd.InOrStdin(), file && terminal(in), out); err != nil {
+				if number, err = confirm(s.Pending, number, yes, cmd.InOrStdin(), file && terminal(in), out); err != nil {
 					return err
 				}
 			} // of any other the daemon knows better what to say
-			if err := c.Approve(cmd.Context(), args[0], count); err != nil {
+			if err := c.Approve(cmd.Context(), args[0], number); err != nil {
 				return err
 			}
-			return carriedOut(g, cmd, args, "approved")
+			if s, err = c.Status(cmd.Context()); err != nil {
+				return codeError{exitDaemon, err}
+			}
+			return carriedOut(g, cmd, args, approvedSaid(s, args[0]))
 		},
 	}
-	cmd.Flags().IntVar(&count, "expect-count", 0, "how many actions the plan must have")
+	cmd.Flags().IntVar(&number, "expect-count", 0, "how many actions the plan must have")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask, at a terminal, before a site is emptied")
 	return cmd
+}
+
+// approvedSaid says what an approval has come to: more may be needed.
+func approvedSaid(s *web.Status, hash string) string {
+	if p := s.Pending; p != nil && strings.HasPrefix(p.Hash, hash) {
+		return fmt.Sprintf("approved; the plan waits for %s%s, until %s", count(int(p.Approvers)-len(p.Approved), "approval"), approvedBy(p), p.Expires.UTC().Format("15:04:05 UTC"))
+	}
+	return "approved"
 }
 
 // terminal reports whether somebody can be at the other end.

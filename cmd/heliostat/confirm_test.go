@@ -38,3 +38,19 @@ func TestConfirm(t *testing.T) {
 		}
 	}
 }
+
+// Who approves first of two is told that nothing begins yet.
+func TestApprovedSaid(t *testing.T) {
+	waits := &web.Status{Pending: &web.PendingPlan{Hash: "3f9a0c77", Approvers: 2, Approved: []string{"ann"}}}
+	if got, want := approvedSaid(waits, "3f9a0c"), "approved; the plan waits for 1 approval more, by others than ann, until 00:00:00 UTC"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for _, hash := range []string{"3f9a0d", "aaaaaa"} {
+		if got := approvedSaid(waits, hash); got != "approved" {
+			t.Errorf("%s: %q", hash, got)
+		}
+	}
+	if got := approvedSaid(&web.Status{}, "3f9a0c"); got != "approved" {
+		t.Errorf("nothing waits: %q", got)
+	}
+}

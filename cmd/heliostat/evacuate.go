@@ -81,8 +81,7 @@ them. With --dry-run nothing is ordered and nothing is journaled.`,
 				if err := c.CancelEvacuation(cmd.Context(), args[0], reason); err != nil {
 					return err
 				}
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "cancelled: site %s is no longer emptied by order; what is in flight goes on\n", args[0])
-				return err
+				return carriedOut(g, cmd, args, fmt.Sprintf("cancelled: site %s is no longer emptied by order; what is in flight goes on", args[0]))
 			}
 			cert, err := c.Drill(cmd.Context(), args[0], engine.At(by), true)
 			if err != nil {

@@ -71,7 +71,7 @@ func TestRailsExplained(t *testing.T) {
 	}
 	explained(engine.HoldRamp, "one action in the first minute", "vm", last)
 	write(t, file, emptying("houston"))
-	explained(engine.HoldApproval, "2 person(s) must approve it", "site", "houston")
+	explained(engine.HoldApproval, "2 different persons must approve it", "site", "houston")
 	write(t, file, emptying("houston", "tokyo"))
 	explained(engine.HoldTurn, "it is the turn of houston", "site", "tokyo")
 	write(t, file, emptying("houston", "tokyo", "frankfurt"))

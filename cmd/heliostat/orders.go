@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -181,6 +182,14 @@ func newStatus(g *globals) *cobra.Command {
 	}
 }
 
+// approvedBy names who has approved a plan that waits for more.
+func approvedBy(p *web.PendingPlan) string {
+	if len(p.Approved) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" more, by others than %s", strings.Join(p.Approved, " and "))
+}
+
 // statusText is the status for people: what needs them first.
 func statusText(s *web.Status) string {
 	var b strings.Builder
@@ -211,17 +220,26 @@ func statusText(s *web.Status) string {
 	if s.Held {
 		line("POLICIES ROLLED BACK to revision %.12s, until they change or 'heliostat policy rollback --resume'", s.Revision)
 	}
-	if p := s.Pending; p != nil {
-		line("PLAN %.12s WAITS for %s, until %s: 'heliostat approve %.8s'", p.Hash, count(int(p.Approvers)-len(p.Approved), "approval"), p.Expires.UTC().Format("15:04:05"), p.Hash)
-		for i := range p.Plan.Actions {
-			line("    %s", p.Plan.Actions[i].String())
+	for i := range s.Hazards {
+		h := &s.Hazards[i]
+		line("HAZARD: %s %s %s may reach %s from %s to %s (%s)", h.Severity, h.Kind, h.ID, h.Site, h.Earliest, h.End, h.Source)
+	}
+	for i := range s.Alerts {
+		if a := &s.Alerts[i]; a.Status != "resolved" {
+			line("ALERT: %s (%s) at %s is %s since %s", a.Name, a.Kind, cmp.Or(string(a.Site), "no site"), a.Status, a.StartsAt)
 		}
 	}
 	for i := range s.Evacuations {
 		line("EVACUATION: %s", s.Evacuations[i].Headline)
 	}
 	for _, o := range s.Ordered {
-		line("ORDERED by %s: evacuate %s %s by %s ('heliostat evacuate %s --cancel' ends it)", o.Who, o.Subject.Kind, o.Subject.ID, o.By, o.Subject.ID)
+		line("ORDERED by %s, who does not approve it: evacuate %s %s by %s ('heliostat evacuate %s --cancel' ends it)", o.Who, o.Subject.Kind, o.Subject.ID, o.By, o.Subject.ID)
+	}
+	if p := s.Pending; p != nil { // the longest is the last
+		line("PLAN %.12s WAITS for %s%s, until %s: 'heliostat approve %.8s'", p.Hash, count(int(p.Approvers)-len(p.Approved), "approval"), approvedBy(p), p.Expires.UTC().Format("15:04:05"), p.Hash)
+		for i := range p.Plan.Actions {
+			line("    %s", p.Plan.Actions[i].String())
+		}
 	}
 	line("heliostat %s, cycle %d at %s took %d ms, next at %s; policies %.12s; journal %d entries",
 		s.Version, s.Cycle, s.At.UTC().Format("15:04:05"), s.TookMS, s.Next.UTC().Format("15:04:05"), s.Revision, s.Journal.Entries)
@@ -232,7 +250,7 @@ func statusText(s *web.Status) string {
 		if x.SunDeg != nil {
 			sun = fmt.Sprintf("%.0f deg", *x.SunDeg)
 		}
-		line("%-14s %-8s %6d %8d %6d %7.1f kW %7s", x.Site, x.Mode, x.Hosts.On, x.Hosts.Standby, x.VMs, float64(x.PowerW)/1000, sun)
+		line("%-14s %-8s %6d %8d %6d %7s kW %7s", x.Site, x.Mode, x.Hosts.On, x.Hosts.Standby, x.VMs, x.KW(), sun)
 	}
 	if len(s.Open) > 0 {
 		line("")

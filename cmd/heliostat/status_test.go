@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"heliostat/engine"
 	"heliostat/web"
@@ -17,6 +18,28 @@ func TestStatusTextNamesWhatSwings(t *testing.T) {
 	want := "SWINGS: vm app-17 was moved back to esx-12 by somebody else, 2 times in a row: it is left alone longer each time\n" +
 		"SWINGS: host esx-1 was woken soon after it was put to sleep 3 times in a row: it rests longer each time\n"
 	if !strings.HasPrefix(got, want) {
+		t.Errorf("got:\n%s", got)
+	}
+}
+
+// Before a storm the answer, who has ordered it and who has still to approve stand
+// above the long list of moves; and power that no meter shows is not zero.
+func TestStatusTextBeforeAStorm(t *testing.T) {
+	at := engine.Unix(1_800_000_000)
+	got := statusText(&web.Status{
+		Hazards:     []engine.Hazard{{ID: "al092026", Kind: "hurricane", Severity: "extreme", Site: "houston", Earliest: at, End: at + 3600, Source: "NHC"}},
+		Alerts:      []engine.Alert{{Name: "Old", Status: "resolved"}, {Name: "CoolingFailure", Kind: "cooling", Site: "houston", Status: "firing", StartsAt: at}},
+		Evacuations: []web.EvacuationStatus{{Headline: "site houston: 75 of 80"}},
+		Ordered:     []engine.OperatorRecord{{Who: "root", Subject: engine.Subject{Kind: "site", ID: "houston"}, By: at}},
+		Pending:     &web.PendingPlan{Hash: "d4108699bdff6adc", Approvers: 2, Approved: []string{"ann"}, Expires: time.Unix(1_800_000_000, 0), Plan: &engine.Plan{Actions: make([]engine.Action, 1)}},
+		Sites:       []web.SiteStatus{{Site: "frankfurt", Mode: engine.Enforce, Hosts: web.HostCounts{On: 9}, Unmetered: 9, VMs: 81}},
+	})
+	want := "HAZARD: extreme hurricane al092026 may reach houston from 2027-01-15T08:00:00Z to 2027-01-15T09:00:00Z (NHC)\n" +
+		"ALERT: CoolingFailure (cooling) at houston is firing since 2027-01-15T08:00:00Z\n" +
+		"EVACUATION: site houston: 75 of 80\n" +
+		"ORDERED by root, who does not approve it: evacuate site houston by 2027-01-15T08:00:00Z ('heliostat evacuate houston --cancel' ends it)\n" +
+		"PLAN d4108699bdff WAITS for 1 approval more, by others than ann, until 08:00:00: 'heliostat approve d4108699'\n"
+	if !strings.HasPrefix(got, want) || !strings.Contains(got, "frankfurt      enforce       9        0     81       - kW       -\n") {
 		t.Errorf("got:\n%s", got)
 	}
 }

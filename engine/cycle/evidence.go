@@ -135,9 +135,13 @@ func (t Tiers) judge(v *engine.View, d *engine.Decision, turns func(asked []engi
 			continue
 		default:
 			h.Code, out.need[site.ID] = engine.HoldApproval, n
-			h.Detail = fmt.Sprintf("%d person(s) must approve it: the evidence is %s, %d classes would do", n, cmp.Or(strings.Join(classes, ", "), "none but a policy's word"), t.Evidence)
+			who := "1 person"
+			if n > 1 {
+				who = fmt.Sprintf("%d different persons", n)
+			}
+			h.Detail = fmt.Sprintf("%s must approve it: the evidence is %s, %d classes would do", who, cmp.Or(strings.Join(classes, ", "), "none but a policy's word"), t.Evidence)
 			if !t.Autonomous {
-				h.Detail = fmt.Sprintf("%d person(s) must approve it (tiers.evacuation_autonomous is false)", n)
+				h.Detail = fmt.Sprintf("%s must approve it (tiers.evacuation_autonomous is false)", who)
 			}
 		}
 		out.holds = append(out.holds, h)

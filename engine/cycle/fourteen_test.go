@@ -238,10 +238,10 @@ func TestRails(t *testing.T) {
 			_ = x.with(t, func(context.Context) {
 				town.see(func(s *engine.Snapshot) { alarm(s, "a", "reachability") })
 				time.Sleep(90 * time.Second)
-				x.bites(t, engine.HoldApproval, "a: evacuate site a held: 2 person(s) must approve it: the evidence is none but a policy's word, 2 classes would do (approval)")
+				x.bites(t, engine.HoldApproval, "a: evacuate site a held: 2 different persons must approve it: the evidence is none but a policy's word, 2 classes would do (approval)")
 				town.see(func(s *engine.Snapshot) { storm(s, "a") })
 				x.pendingAgain(t)
-				x.bites(t, engine.HoldApproval, "1 person(s) must approve it: the evidence is hazard, 2 classes would do")
+				x.bites(t, engine.HoldApproval, "1 person must approve it: the evidence is hazard, 2 classes would do")
 				town.see(func(s *engine.Snapshot) { storm(s, "a"); storm(s, "b") })
 				time.Sleep(time.Minute)
 				x.bites(t, engine.HoldEvidence, "all 2 sites are threatened: nowhere is safer")
@@ -257,7 +257,7 @@ func TestRails(t *testing.T) {
 			x := newScene(t, calm(), newBook(), quick(), evacuate("a"))
 			_ = x.with(t, func(ctx context.Context) {
 				time.Sleep(time.Second)
-				x.bites(t, engine.HoldApproval, "2 person(s) must approve it (tiers.evacuation_autonomous is false)")
+				x.bites(t, engine.HoldApproval, "2 different persons must approve it (tiers.evacuation_autonomous is false)")
 				p := x.now().Pending
 				if p == nil || p.Approvers != 2 || p.Expires.Sub(p.Since) != 15*time.Minute {
 					t.Fatalf("waits: %+v", p)
