@@ -76,7 +76,7 @@ func BundleVoices(d *engine.Decision) []engine.Voice {
 
 // Relay lays what the rails added to a journaled decision over what policies say
 // about a snapshot with the same sites and VMs: freezes, the way back of evacuated
-// VMs, and how far the evacuation of a site was heard. What made the rails judge so,
+// VMs, what persons ordered, and how far the evacuation of a site was heard. What made the rails judge so,
 // their configuration above all, is not in the journal; so an evacuation that the
 // journal does not know is heard as its policy's mode says. Policies that say what
 // they said then give the journaled decision, byte for byte.
@@ -99,8 +99,13 @@ func Relay(recorded, fresh *engine.Decision, s *engine.Snapshot) *engine.Decisio
 	}
 	by := func(b engine.By) engine.By { return said.by(recorded.Voices[b.Voice], recorded.Reasons[b.Reason]) }
 	for _, x := range recorded.Evacuations {
-		if x.By.Voice >= own {
-			said.lower(x.Place, recorded.Voices[x.By.Voice].Mode)
+		switch v := recorded.Voices[x.By.Voice]; {
+		case x.By.Voice < own:
+		case v.Policy == operator: // a person has ordered it
+			x.By = by(x.By)
+			said.Evacuations = append(said.Evacuations, x)
+		default:
+			said.lower(x.Place, v.Mode)
 		}
 	}
 	for _, x := range recorded.Freezes {

@@ -83,6 +83,9 @@ func TestRelay(t *testing.T) {
 	}
 	v := &engine.View{Snapshot: s, Now: 1000}
 	d := wayBack(said(), s, []homeward{{vm: 0, site: 0}}, 7)
+	for _, site := range []int32{2, 0} { // one that the policies ask for as well, and one that only a person does
+		d = evacuating(d, engine.OperatorRecord{Who: "ann", Subject: siteSubject(s, site), By: 2000})
+	}
 	d = Tiers{Approvers: 2, Evidence: 2}.judge(v, d, func([]engine.Evacuation) string { return "c" }).decision
 	d = frozenBy(d, s, []engine.Stop{{Subject: engine.Subject{Kind: "cluster", ID: "v/c"}, Reason: "stop"}})
 	if got := BundleVoices(d); !slices.Equal(got, said().Voices) {
@@ -105,7 +108,7 @@ func TestRelay(t *testing.T) {
 	if v := x.Voices[x.Evacuations[0].By.Voice]; v.Mode != engine.Enforce {
 		t.Errorf("an evacuation that was not recorded is heard at %s", v.Mode)
 	}
-	if len(x.Freezes) != 2 || len(x.AllowSites) != 1 || len(x.Prefers) != 2 {
+	if len(x.Freezes) != 3 || len(x.Evacuations) != 3 || len(x.AllowSites) != 1 || len(x.Prefers) != 2 {
 		t.Errorf("the rails do not bind: %+v", x)
 	}
 }
