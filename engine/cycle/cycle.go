@@ -90,6 +90,9 @@ type Pending struct {
 	Expires   time.Time
 	Approvers int32    // how many different persons must approve
 	Approved  []string // who has
+
+	short  int64     // what its evacuations leave that could be saved, when it was made
+	looked time.Time // when a better one was last looked for
 }
 
 // Loop is the daemon without the process around it: New, Restore, Run.

@@ -41,6 +41,7 @@ func (l *Loop) Evacuate(ctx context.Context, site string, by time.Time, who, rea
 			return err
 		}
 		l.ordered = takeOrder(l.ordered, r)
+		l.withdraw(site) // it may be for another deadline
 		l.Log.WarnContext(ctx, "evacuation ordered", "site", site, "by", by, "who", who)
 		return nil
 	})
@@ -88,9 +89,7 @@ func (l *Loop) CancelEvacuation(ctx context.Context, site, who, reason string) e
 // forget drops what waits for approval, and what is approved and not begun, where it
 // empties the site. Should a policy want that too, the next cycle plans it again.
 func (l *Loop) forget(site string) {
-	if l.pending != nil && slices.Contains(l.pending.Plan.Evacuates(), site) {
-		l.pending = nil
-	}
+	l.withdraw(site)
 	l.approved = slices.DeleteFunc(l.approved, func(a approved) bool {
 		rest := l.Executor.Rest(a.name)
 		if rest == nil || !slices.Contains(rest.Evacuates(), site) {
@@ -99,6 +98,13 @@ func (l *Loop) forget(site string) {
 		l.Executor.Drop(a.name)
 		return true
 	})
+}
+
+// withdraw drops what waits for approval where it empties the site.
+func (l *Loop) withdraw(site string) {
+	if l.pending != nil && slices.Contains(l.pending.Plan.Evacuates(), site) {
+		l.pending = nil
+	}
 }
 
 // withOrders adds what persons have ordered to what the policies said.

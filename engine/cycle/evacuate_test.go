@@ -68,6 +68,55 @@ func TestOrderedEvacuation(t *testing.T) {
 	})
 }
 
+// A plan that empties a site and waits for persons gives way to a better one when much
+// more could be saved than when it was made, but not sooner than they can read it.
+func TestWaitingPlanIsOutdone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, b := &town{crowd: crowd{fleet: fleet{host: "v/h0"}}}, newBook()
+		stays := func(why engine.Obstacles) func(s *engine.Snapshot) {
+			return func(s *engine.Snapshot) {
+				v := s.VMs[0]
+				v.ID, v.Name, v.NICs, v.Obstacles = v.ID+"x", "second", nil, why
+				s.VMs = append(s.VMs, v)
+			}
+		}
+		x.see(stays(engine.ObUSB))
+		s := newScene(t, x, b, Rails{Tiers: DefaultTiers()}, evacuate())
+		_ = s.with(t, func(ctx context.Context) {
+			time.Sleep(2 * time.Minute)
+			if err := s.Evacuate(ctx, "a", time.Now().Add(4*time.Hour), "ann", "storm"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			first := s.now().Pending
+			if first == nil || len(first.Plan.Actions) != 1 {
+				t.Fatalf("waits: %+v", first)
+			}
+			x.see(stays(0))
+			time.Sleep(time.Minute)
+			if p := s.now().Pending; p == nil || p.Hash != first.Hash {
+				t.Error("the plan was replaced before anybody could read it")
+			}
+			time.Sleep(3 * time.Minute)
+			second := s.now().Pending
+			if second == nil || len(second.Plan.Actions) != 2 {
+				t.Fatalf("waits though more can be saved: %+v", second)
+			}
+			time.Sleep(8 * time.Minute)
+			if p := s.now().Pending; p == nil || p.Hash != second.Hash || !p.Since.Equal(second.Since) {
+				t.Error("a plan that is as good as it was is made anew")
+			}
+			if err := s.Evacuate(ctx, "a", time.Now().Add(8*time.Hour), "ann", "it comes later"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			if p := s.now().Pending; p == nil || p.Since.Equal(second.Since) {
+				t.Error("the plan for the old deadline waits on")
+			}
+		})
+	})
+}
+
 // journaled lists the orders, each with who gave it; what they and plans refer to
 // is there.
 func journaled(t *testing.T, b *book) (orders []string) {

@@ -283,15 +283,45 @@ func (w *work) advise(ctx context.Context) error {
 		return nil
 	}
 	if l.pending != nil {
-		// It stays current unless it has become wrong.
+		// It stays current unless it has become wrong, or by far not the best.
 		in := w.input(engine.Advise, "")
-		if err := l.checker.Plan(in, l.pending.Plan); err == nil {
+		if err := l.checker.Plan(in, l.pending.Plan); err != nil {
+			l.pending = nil
+		} else if !w.outdone(in, l.pending) {
 			return nil
 		}
-		l.pending = nil
 	}
 	_, err := w.level(ctx, engine.Advise, "")
 	return err
+}
+
+// renewAfter is how long a plan that empties a site waits before a better one may take
+// its place: two persons have to read it and to count its actions.
+const renewAfter = 3 * time.Minute
+
+// outdone tells whether the plan that waits has come to leave much more, a twentieth,
+// of what could be saved than when it was made: time runs short while it waits, and a
+// vCenter that was silent answers again.
+func (w *work) outdone(in engine.Input, p *Pending) bool {
+	if len(p.Plan.Evacuates()) == 0 {
+		return false
+	}
+	w.certificates = plan.Certify(in, p.Plan)
+	short, all := shortOf(w.certificates)
+	if now := time.Now(); now.Sub(p.looked) >= renewAfter && short-p.short > all/20 {
+		p.looked = now
+		return true
+	}
+	return false
+}
+
+// shortOf is what plans leave of what could be saved, and of all that there is.
+func shortOf(certificates []engine.Certificate) (short, all int64) {
+	for i := range certificates {
+		v := &certificates[i].Value
+		short, all = short+v.Bound-v.Reached, all+v.All
+	}
+	return short, all
 }
 
 // offer makes p the plan that waits for a person, unless one has refused it.
@@ -305,7 +335,8 @@ func (w *work) offer(p *engine.Plan, review engine.Review, in engine.Input) {
 		return // nothing beyond what is enforced
 	}
 	now := time.Now()
-	l.pending = &Pending{Plan: p, Hash: hash, Since: now, Expires: now.Add(l.ApprovalTTL), Approvers: max(1, review.Approvers)}
+	short, _ := shortOf(w.certificates)
+	l.pending = &Pending{Plan: p, Hash: hash, Since: now, Expires: now.Add(l.ApprovalTTL), Approvers: max(1, review.Approvers), short: short, looked: now}
 	l.pendingInput = in
 }
 
