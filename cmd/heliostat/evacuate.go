@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -109,6 +110,32 @@ them. With --dry-run nothing is ordered and nothing is journaled.`,
 	cmd.Flags().BoolVar(&cancel, "cancel", false, "take the order back")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "order nothing, only say what it would come to")
 	return cmd
+}
+
+// certificateIn finds the certificate of a site's evacuation in a cycle. While a plan
+// waits or is carried out no other is made, and its own certificate is the one that counts.
+func certificateIn(j journal, d *engine.Decision, at planned, site string) (*engine.Certificate, error) {
+	place := engine.Subject{Kind: "site", ID: site}
+	if !slices.ContainsFunc(d.Evacuations, func(e engine.Evacuation) bool { return e.Place == place && e.Deadline != 0 }) {
+		return nil, nil
+	}
+	if at.record.Certificates != "" {
+		return certificateOf(j, at.record.Certificates, site)
+	}
+	entries, err := j.Kind(engine.EntryPlan)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range slices.Backward(entries) {
+		var p engine.PlanRecord
+		if err := json.Unmarshal(e.Data, &p); err != nil {
+			return nil, fmt.Errorf("entry %d: %w", e.Seq, err)
+		}
+		if e.Cycle <= at.cycle && p.Level >= engine.Advise && p.Certificates != "" {
+			return certificateOf(j, p.Certificates, site)
+		}
+	}
+	return nil, nil
 }
 
 // certificateOf reads a site's certificate from the journal, nil where it has none.

@@ -102,7 +102,7 @@ func explain(ctx context.Context, j journal, kind, name string, last planned, in
 		return nil, err
 	}
 	if kind == "site" {
-		if e.Evacuate, err = certificateOf(j, last.record.Certificates, e.ID); err != nil {
+		if e.Evacuate, err = certificateIn(j, &d, last, e.ID); err != nil {
 			return nil, err
 		}
 	}

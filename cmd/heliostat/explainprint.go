@@ -66,6 +66,9 @@ func (e *explanation) print(w io.Writer) error {
 		_ = printAnswer(&b, e.Nearest) // a builder takes everything
 	}
 	if e.Evacuate != nil {
+		if e.Evacuate.At != e.At {
+			line("as planned at %s:", e.Evacuate.At)
+		}
 		writeCertificate(&b, e.Evacuate)
 	}
 	if len(e.Recent) > 0 {
