@@ -110,6 +110,9 @@ func NewMetrics(version string) *Metrics {
 	for _, result := range []string{"new", "repeated"} {
 		m.alerts.WithLabelValues(result)
 	}
+	for _, of := range []string{"predicted", "real"} {
+		m.lasted.WithLabelValues(of)
+	}
 	return m
 }
 
