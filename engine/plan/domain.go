@@ -89,6 +89,7 @@ type domain struct {
 	first   []int32 // by host, and after the last: the first VM whose home it is
 	limit   []load  // by host: what it may be filled to
 	rate    []int32 // by host: Mbit/s of a move to another that is as fast
+	cpu     []int16 // by host: the first with the same CPUs
 	mw      []int64 // by host: milliwatts of its full load, beyond idling
 	unruled []bool  // by VM: no rule binds it
 	pace    []pace  // by VM: of a move to a host that is as fast as its own
@@ -244,6 +245,7 @@ func (b *builder) powerHolds() int64 { return cmp.Or(b.c.PowerHoldsS, b.c.HoldsS
 func (d *domain) readVMs() {
 	b := d.b
 	m, kins := masks{d: d}, map[kin]int32{}
+	d.readCPUs()
 	m.readWays()
 	d.reserve()
 	m.least = b.s.Hosts[d.hosts[0]].Threads
@@ -252,8 +254,8 @@ func (d *domain) readVMs() {
 	}
 	var looks []look
 	for i, h := range d.hosts {
-		rate, farRate := d.rate[i], max(d.rate[i], b.rate(h, h, true, false))
-		fit := b.fit(b.s.Hosts[h].Site, b.s.Hosts[h].Site, "")
+		site, rate, farRate := b.s.Hosts[h].Site, d.rate[i], max(d.rate[i], b.rate(h, h, true, false))
+		fit, farFit, farFrom := b.fit(site, site, ""), (*engine.MoveFit)(nil), engine.None-1
 		looks = b.lookAll(looks, b.s.VMsOn(h))
 		d.first = append(d.first, int32(len(d.vms)))
 		fixed, lone := false, false
@@ -283,7 +285,11 @@ func (d *domain) readVMs() {
 			d.unruled, d.pace = append(d.unruled, !x.ruled), append(d.pace, paceOf(&e))
 			d.mhz, d.cost = append(d.mhz, int64(max(b.s.VMs[v].UsedMHz, 0))), append(d.cost, b.moveCost(v, h, h, &e, rate)*1000)
 			if b.c.Consolidate != engine.ReachCluster {
-				d.kin, d.far = append(d.kin, d.kinOf(v, i, x, kins)), append(d.far, b.farCost(v, h, farRate, b.s.VMs[v].DiskMiB()))
+				if x.home != farFrom {
+					farFrom, farFit = x.home, b.fit(site, site, b.diskKind(x.home))
+				}
+				e := b.c.Cost.Learnt(farFit, &b.s.VMs[v], farRate, 0, x.diskMiB)
+				d.kin, d.far = append(d.kin, d.kinOf(i, x, kins)), append(d.far, b.moveCost(v, h, h, &e, farRate)*1000)
 			}
 			to.add(i)
 			d.masks, d.home, d.at = append(d.masks, to), append(d.home, int16(i)), append(d.at, int16(i))
@@ -314,6 +320,19 @@ func (d *domain) grade() {
 			d.grades = slices.Insert(d.grades, k, grade{slope: slope})
 		}
 		d.grades[k].at.add(i)
+	}
+}
+
+// readCPUs finds the hosts that have the same CPUs.
+func (d *domain) readCPUs() {
+	var kinds []int16 // the first host of each
+	for i, h := range d.hosts {
+		cpus := d.b.cpus(h)
+		k := slices.IndexFunc(kinds, func(first int16) bool { return d.b.cpus(d.hosts[first]) == cpus })
+		if k < 0 {
+			k, kinds = len(kinds), append(kinds, int16(i))
+		}
+		d.cpu = append(d.cpu, kinds[k])
 	}
 }
 
@@ -355,161 +374,4 @@ func (d *domain) readMates() {
 			}
 		}
 	}
-}
-
-// masks tells where the VMs of a domain may go, as far as that is not a matter
-// of room. What many VMs have in common is looked up once.
-type masks struct {
-	d      *domain
-	ways   []hostSet // by host: where live moves from it can go
-	nets   []holder
-	stores []holder
-	least  int32 // threads of the host with the fewest
-}
-
-// A look is what of a VM says where it may go, and what it takes.
-type look struct {
-	home, net, vcpus int32
-	active           int32
-	stops            engine.Obstacles
-	nics             []engine.NIC
-	disks            []engine.Disk
-	simple           bool // on one network at most, which is seen, and all its disks where its home is
-	moved, ruled     bool // it is in the plan; groups have a say in where it goes
-	traits           traits
-	foot             engine.Footprint
-	part             part
-}
-
-// lookAll looks at VMs together. They lie far apart in memory, in several arrays: so
-// none waits for another.
-func (b *builder) lookAll(looks []look, vms []int32) []look {
-	looks = looks[:0]
-	for _, v := range vms {
-		vm := &b.s.VMs[v]
-		looks = append(looks, look{home: vm.Home, net: engine.None, vcpus: vm.VCPUs, active: vm.ActiveMiB, stops: vm.Obstacles, nics: vm.NICs, disks: vm.Disks})
-	}
-	for k, v := range vms {
-		x := &looks[k]
-		x.foot, x.part, x.traits, x.moved, x.ruled = b.st.Foot[v], b.parts[v], b.known(v), b.moved[v] != 0, len(b.consOf(v)) > 0
-	}
-	for k := range looks {
-		x := &looks[k]
-		x.simple = len(x.nics) <= 1
-		if len(x.nics) == 1 {
-			x.net = x.nics[0].Network
-			x.simple = x.net >= 0
-		}
-		for i := range x.disks {
-			x.simple = x.simple && x.disks[i].Datastore == x.home
-		}
-	}
-	return looks
-}
-
-// A holder is a network or datastore, and the hosts that have it.
-type holder struct {
-	id int32
-	at hostSet
-}
-
-func (m *masks) look(list *[]holder, id int32, has func(h int32) bool) hostSet {
-	for i := range *list {
-		if (*list)[i].id == id {
-			return (*list)[i].at
-		}
-	}
-	p := holder{id: id}
-	for i, h := range m.d.hosts {
-		if has(h) {
-			p.at.add(i)
-		}
-	}
-	*list = append(*list, p)
-	return p.at
-}
-
-// net is where network n is, and store where datastore ds is.
-func (m *masks) net(n int32) hostSet {
-	return m.look(&m.nets, n, func(h int32) bool { _, ok := slices.BinarySearch(m.d.b.s.Hosts[h].Networks, n); return ok })
-}
-
-func (m *masks) store(ds int32) hostSet {
-	return m.look(&m.stores, ds, func(h int32) bool { return m.d.b.keeps(ds, h) })
-}
-
-// readWays finds where live moves from each host can go, whatever the VM.
-func (m *masks) readWays() {
-	b, hosts := m.d.b, m.d.hosts
-	m.ways = make([]hostSet, len(hosts))
-	var to hostSet
-	for j, h := range hosts {
-		if b.bars[0][h] == barNone && !b.openTo[h] && (b.unseen == nil || !b.unseen[h]) && b.s.Hosts[h].VMotion {
-			to.add(j)
-		}
-	}
-	for i, here := range hosts {
-		x := &b.s.Hosts[here]
-		if !x.VMotion {
-			continue
-		}
-		for j := to.next(0); j >= 0; j = to.next(j + 1) {
-			if h := hosts[j]; j != i && x.Site == b.s.Hosts[h].Site && b.compatible(here, h) && b.rate(here, h, false, false) > 0 {
-				m.ways[i].add(j)
-			}
-		}
-	}
-}
-
-// of is where VM v, on host i, may go without its disks: none when nowhere.
-func (m *masks) of(v int32, i int, x *look) hostSet {
-	b := m.d.b
-	vm := &b.s.VMs[v]
-	if x.simple && x.vcpus <= m.least && x.traits.have(trLoose|trFresh) && !x.ruled {
-		to := m.ways[i]
-		to = to.and(m.store(x.home))
-		if x.net >= 0 {
-			to = to.and(m.net(x.net))
-		}
-		if !b.c.Cost.Converges(vm, m.d.rate[i]) {
-			return hostSet{}
-		}
-		return to
-	}
-	w := want{v: v, demand: engine.None, inside: true, cluster: engine.None, host: engine.None, avoid: b.leftForGain(v)}
-	to := m.ways[i]
-	for k := range vm.NICs {
-		n := vm.NICs[k].Network
-		if n < 0 {
-			return hostSet{}
-		}
-		to = to.and(m.net(n))
-	}
-	to = to.and(m.store(vm.Home))
-	for k := range vm.Disks {
-		to = to.and(m.store(vm.Disks[k].Datastore))
-	}
-	if !b.c.Cost.Converges(vm, m.d.rate[i]) || to == (hostSet{}) {
-		return hostSet{}
-	}
-	bound := !x.traits.have(trLoose)
-	if x.ruled {
-		b.prepare(&w)
-	}
-	for j := to.next(0); j >= 0; j = to.next(j + 1) {
-		h := m.d.hosts[j]
-		bad := vm.VCPUs > b.s.Hosts[h].Threads || h == w.avoid
-		if !bad && bound {
-			r := b.allowedReason(&w, h)
-			bad = !r.ok()
-		}
-		if !bad && x.ruled {
-			r := b.ruleReason(&w, h)
-			bad = !r.ok()
-		}
-		if bad {
-			to.drop(j)
-		}
-	}
-	return to
 }

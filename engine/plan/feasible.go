@@ -410,20 +410,14 @@ func (b *builder) yields(w *want, by engine.By) bool { return w.evac && b.d.Voic
 // compatReason compares CPUs. They must be equal: a guest that restarts on a
 // newer CPU could not come back. What is not known is not equal.
 func (b *builder) compatReason(from, to int32) reason {
-	if b.compatible(from, to) {
+	here, there := b.cpus(from), b.cpus(to)
+	if here == there && here != "" {
 		return reason{}
 	}
-	here, there := b.cpus(from), b.cpus(to)
 	return reason{
 		code: engine.HoldCompat, stage: stCompat, form: "the CPUs of %[1]s differ: %[2]s", where: b.s.Hosts[to].Name,
 		other: cmp.Or(there, "unknown") + " there, " + cmp.Or(here, "unknown") + " here",
 	}
-}
-
-// compatible reports whether a guest that runs on a host can go on on another.
-func (b *builder) compatible(from, to int32) bool {
-	here := b.cpus(from)
-	return here != "" && here == b.cpus(to)
 }
 
 // cpus is the set of CPU features that a guest on the host may come to use.

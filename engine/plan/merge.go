@@ -216,16 +216,13 @@ type kin struct {
 // noKin is a VM that is looked at by itself.
 const noKin = -1
 
-// kinOf adds VM v on host i to the kins of its domain.
-func (d *domain) kinOf(v int32, i int, l *look, kins map[kin]int32) int32 {
+// kinOf adds a VM on host i to the kins of its domain.
+func (d *domain) kinOf(i int, l *look, kins map[kin]int32) int32 {
 	b := d.b
 	if !l.simple || l.ruled {
 		return noKin
 	}
-	x := kin{cpu: int32(i), net: l.net, ds: l.home, across: b.crosses(v), copied: l.stops&b.stopMask[engine.ScopeStorage] == 0}
-	for int(x.cpu) > 0 && b.cpus(d.hosts[x.cpu-1]) == b.cpus(d.hosts[i]) {
-		x.cpu--
-	}
+	x := kin{cpu: int32(d.cpu[i]), net: l.net, ds: l.home, across: b.crosses(l.traits), copied: l.stops&b.stopMask[engine.ScopeStorage] == 0}
 	k, ok := kins[x]
 	if !ok {
 		k = int32(len(d.kins))
@@ -234,10 +231,9 @@ func (d *domain) kinOf(v int32, i int, l *look, kins map[kin]int32) int32 {
 	return k
 }
 
-// crosses reports whether VM v may leave its vCenter so that a host can sleep.
-func (b *builder) crosses(v int32) bool {
-	r := b.acrossReason(&want{v: v}, b.s.VMCluster(v))
-	return b.c.Consolidate == engine.ReachSite && r.ok()
+// crosses reports whether a VM may leave its vCenter so that a host can sleep.
+func (b *builder) crosses(t traits) bool {
+	return b.c.Consolidate == engine.ReachSite && t.have(trCrosses)
 }
 
 // A way is where VMs may go, as far as that is not a matter of room, of policies, or
@@ -268,7 +264,7 @@ func (m *merger) ways(i int, v int32) *way {
 		for j := range vm.Disks {
 			stores = append(stores, vm.Disks[j].Datastore)
 		}
-		return m.way(i, int(d.home[v]), nets, stores, m.b.crosses(d.vms[v]), vm.Obstacles&m.b.stopMask[engine.ScopeStorage] == 0)
+		return m.way(i, int(d.home[v]), nets, stores, m.b.crosses(m.b.known(d.vms[v])), vm.Obstacles&m.b.stopMask[engine.ScopeStorage] == 0)
 	}
 	if m.kins[i] == nil {
 		m.kins[i] = make([]*way, len(d.kins))

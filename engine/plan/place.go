@@ -433,14 +433,19 @@ func (b *builder) estimate(v, h int32, storage bool, diskMiB int64) engine.Estim
 func (b *builder) learnt(v, site int32, storage bool, mbps, rttMicros int32, diskMiB int64) engine.Estimate {
 	vm, kind := &b.s.VMs[v], ""
 	if storage {
-		kind = "disks"
-		if vm.Home >= 0 && b.s.Datastores[vm.Home].Type != "" {
-			kind = b.s.Datastores[vm.Home].Type
-		}
+		kind = b.diskKind(vm.Home)
 	}
 	e := b.c.Cost.Learnt(b.fit(b.s.VMSite(v), site, kind), vm, mbps, rttMicros, diskMiB)
 	e.Storage = kind
 	return e
+}
+
+// diskKind is on what the disks of a VM are whose home is that datastore.
+func (b *builder) diskKind(home int32) string {
+	if home < 0 {
+		return "disks"
+	}
+	return cmp.Or(b.s.Datastores[home].Type, "disks")
 }
 
 // fit is what moves between two sites, with disks on that kind of storage, have taught.

@@ -13,10 +13,11 @@ import (
 type traits uint8
 
 const (
-	trFree  traits = 1 << iota // nothing of its own keeps it from moving for a wish, and so for anything
-	trFresh                    // nobody has moved it within memory
-	trLoose                    // no policy says where it may be
-	trLive                     // powered on, and no agent
+	trFree    traits = 1 << iota // nothing of its own keeps it from moving for a wish, and so for anything
+	trFresh                      // nobody has moved it within memory
+	trLoose                      // no policy says where it may be
+	trLive                       // powered on, and no agent
+	trCrosses                    // it may leave its vCenter without being asked to
 
 	trPlain = trFree | trFresh | trLive
 )
@@ -54,6 +55,11 @@ func (b *builder) traitsOf(v int32) traits {
 	w := want{v: v, demand: engine.None, cluster: engine.None, host: engine.None, avoid: engine.None}
 	if r := b.vmReason(&w); r.ok() {
 		t |= trFree
+	}
+	if c := b.s.VMCluster(v); c >= 0 {
+		if r := b.acrossReason(&w, c); r.ok() {
+			t |= trCrosses
+		}
 	}
 	return t
 }
@@ -148,8 +154,8 @@ func (b *builder) otherwise(vms []int32, old *engine.Snapshot) []int32 {
 	return slices.Concat(out...)
 }
 
-// sameTraits reports whether a VM is what it was, as far as its traits go: see vmReason.
+// sameTraits reports whether a VM is what it was, as far as its traits go: see vmReason and acrossReason.
 func sameTraits(x, y *engine.VM) bool {
-	return x.Host == y.Host && x.Power == y.Power && x.Template == y.Template && x.Home == y.Home && x.Mode == y.Mode && x.Obstacles == y.Obstacles && x.Task == y.Task &&
+	return x.Host == y.Host && x.Power == y.Power && x.Template == y.Template && x.Home == y.Home && x.Mode == y.Mode && x.Across == y.Across && x.Obstacles == y.Obstacles && x.Task == y.Task &&
 		x.Seen() == y.Seen() && alike(x.Disks, y.Disks)
 }
