@@ -52,27 +52,35 @@ func (r *replay) ended(i int32) []int32 {
 // all VMs have left a host before it goes to standby or maintenance, and a host
 // is up before a VM starts toward it.
 func (r *replay) edges() {
+	of := engine.None // whose past the set is
+	after := func(i, j int32) bool {
+		if slices.Contains(r.acts[i].After, j) {
+			return true // mostly no past has to be gone through
+		}
+		if of != i {
+			of = i
+			r.ended(i)
+		}
+		return r.mark[j] == r.stamp
+	}
 	for _, i := range r.x.acts {
 		x := &r.steps[i]
 		if x.kind == engine.Move {
 			continue
 		}
 		a, h, down := r.acts[i], x.from, x.empties()
-		if down {
-			r.ended(i)
-		}
 		for j := range r.c.atHost(h) {
 			e := &r.steps[j]
 			switch {
 			case e.vm < 0 || e.from == e.to:
 			case down && e.from == h:
-				if r.mark[j] != r.stamp && r.c.s.VMs[e.vm].Power == engine.VMOn {
+				if !after(i, j) && r.c.s.VMs[e.vm].Power == engine.VMOn {
 					r.refuse(i, engine.HoldNotEmpty, "need not wait for %s, which takes %s off the host", r.acts[j].ID, r.acts[j].Name)
 				}
 			case down:
 				r.refuse(j, engine.HoldUnavailable, "goes to host %s, for which there is %s too", a.From.Host, a.ID)
 			case e.to == h:
-				if r.ended(j); r.mark[i] != r.stamp {
+				if !after(j, i) {
 					r.refuse(j, engine.HoldUnavailable, "need not wait for %s, which readies host %s", a.ID, a.From.Host)
 				}
 			}
