@@ -16,8 +16,8 @@ import (
 )
 
 // Listen makes the control socket, open to nobody but the daemon's own account
-// and root. Its directory is made when it is not there, and refused when others
-// can enter it. A socket that a dead daemon left is replaced; one that a living
+// and root, and to the group of its directory where that may enter it (0710). The
+// directory is made when it is not there, and refused when it is open any wider. A socket that a dead daemon left is replaced; one that a living
 // daemon answers on is not.
 func Listen(path string) (net.Listener, error) {
 	ln, err := listen(path)
@@ -37,8 +37,14 @@ func listen(path string) (net.Listener, error) {
 		return nil, err
 	}
 	// Between bind and chmod the socket is open to whoever can reach it.
-	if perm := info.Mode().Perm(); perm&0o077 != 0 {
-		return nil, fmt.Errorf("directory %s has mode %04o, it must be 0700", dir, perm)
+	var mode fs.FileMode
+	switch perm := info.Mode().Perm(); {
+	case perm&0o077 == 0:
+		mode = 0o600
+	case perm&0o077 == 0o010: // nobody makes that by mistake
+		mode = 0o660
+	default:
+		return nil, fmt.Errorf("directory %s has mode %04o, it must be 0700, or 0710 where its group may give orders: chmod 0700 %[1]s", dir, perm)
 	}
 	if err := removeStale(path); err != nil {
 		return nil, err
@@ -47,7 +53,7 @@ func listen(path string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
+	if err := os.Chmod(path, mode); err != nil {
 		return nil, errors.Join(err, ln.Close())
 	}
 	return ln, nil

@@ -330,11 +330,27 @@ func TestSocket(t *testing.T) {
 	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "not a socket") {
 		t.Errorf("in the place of a file: %v", err)
 	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Listen(filepath.Join(dir, "t")); err == nil || !strings.Contains(err.Error(), "0700") {
-		t.Errorf("in a directory open to others: %v", err)
+	for mode, want := range map[os.FileMode]os.FileMode{0o700: 0o600, 0o710: 0o660, 0o711: 0, 0o750: 0, 0o755: 0} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, fmt.Sprintf("%o", mode))
+		ln, err := Listen(path)
+		if want == 0 {
+			if err == nil || !strings.Contains(err.Error(), "chmod 0700 "+dir) {
+				t.Errorf("in a directory of mode %o: %v", mode, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("in a directory of mode %o: %v, %v", mode, info, err)
+		}
+		if err := ln.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
