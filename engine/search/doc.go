@@ -28,7 +28,9 @@
 // [Search.Anneal] anneals over shifts, swaps, ejection chains and ruin-and-
 // recreate of containers and of groups (a large neighbourhood, in which whole groups
 // change places). Places are drawn until one has room: objects that fit in few get as
-// many tries as the others. Where none seems to have room, an object that keeps its home
+// many tries as the others. Where there is distance, every other place or partner is
+// one near the object's home: when it is cold most of what is left is far from home,
+// and one of hundreds of places drawn blindly is hardly ever near. Where none seems to have room, an object that keeps its home
 // occupied does an errand: it comes home so that another one can leave, say.
 // One ruin in five forces an object, rather a large one, into a container that others
 // leave for it. Temperatures come from what shifts cost, and from a quick cooling that

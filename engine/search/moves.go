@@ -1,5 +1,10 @@
 package search
 
+import (
+	"math"
+	"math/bits"
+)
+
 // draws is how many places or partners are drawn for an object at most, until one has
 // room. A look for room takes a fraction of an evaluation's time.
 const draws = 16
@@ -77,11 +82,47 @@ func (s *island) attempt(o, q, b int32, limit int64) bool {
 	return true
 }
 
+// homing says whether to look near an object's home, which is done every other time:
+// once it is cold, what distance costs is most of what is left.
+func (s *island) homing(o int32) bool {
+	return s.home[o] != Nowhere && len(s.near) > 0 && s.next()&1 == 0
+}
+
+// nearHome draws one of the containers nearest to an object's home: of all, of half of
+// them, of a quarter, and so on down to home itself.
+func (s *island) nearHome(o int32) int32 {
+	return s.near[s.place[s.home[o]]][s.below(s.containers>>s.below(bits.Len(uint(s.containers))))]
+}
+
+// anywhere draws a container for an object.
+func (s *island) anywhere(o int32) int32 {
+	if s.homing(o) {
+		return s.nearHome(o)
+	}
+	return int32(s.below(s.containers))
+}
+
+// alike draws a few objects in a container, and answers the one whose size is most
+// like o's, or Nowhere if there is none.
+func (s *island) alike(c, o int32) int32 {
+	best, least := Nowhere, int32(math.MaxInt32)
+	if len(s.in[c]) == 0 {
+		return best
+	}
+	for range 4 {
+		q := s.among(s.in[c])
+		if d := s.rank[q] - s.rank[o]; max(d, -d) < least {
+			best, least = q, max(d, -d)
+		}
+	}
+	return best
+}
+
 // somewhere draws another container where an object may be and that has room for it,
 // or Nowhere if there seems to be none.
 func (s *island) somewhere(o int32) int32 {
 	for n := range draws {
-		c := int32(s.below(s.containers))
+		c := s.anywhere(o)
 		if c != s.at[o] && s.forbidden(o, c) == 0 && s.takes(c, o, Nowhere) {
 			s.spent += int64(n / 4)
 			return c
@@ -105,8 +146,14 @@ func (s *island) shift(limit int64) bool {
 func (s *island) swap(limit int64) bool {
 	o := s.pick()
 	a := s.at[o]
+	homing := s.homing(o)
 	for n := range draws {
-		q := s.similar(o)
+		var q int32
+		if !homing {
+			q = s.similar(o)
+		} else if q = s.alike(s.nearHome(o), o); q == Nowhere {
+			continue
+		}
 		if b := s.at[q]; a != b && s.fits(o, q, a, b) {
 			s.spent += int64(n / 2)
 			return s.attempt(o, q, b, limit)

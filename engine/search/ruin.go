@@ -152,7 +152,7 @@ func (s *island) cheapest(o int32) int32 {
 		consider(x.from)
 	}
 	for range sampled {
-		consider(int32(s.below(s.containers)))
+		consider(s.anywhere(o))
 	}
 	return best
 }

@@ -227,6 +227,47 @@ func TestHomesThatAreKept(t *testing.T) {
 	}
 }
 
+// What distance costs brings objects back near their homes: each place has to be
+// levelled by itself, and only few end elsewhere.
+func TestStaysNearHome(t *testing.T) {
+	r := dicePCG(1)
+	const places, each, objects, size = 20, 5, 1000, 50
+	p := &Problem{Transient: []bool{false}, Measures: []Measure{{1}}}
+	for i := range int32(places) {
+		var row []int32
+		for j := range int32(places) {
+			row = append(row, min(2, max(i-j, j-i)))
+		}
+		p.Distance = append(p.Distance, row)
+	}
+	for i := range places * each {
+		p.Containers = append(p.Containers, Container{
+			Capacity: []int64{4 * size * objects / (places * each)}, Place: int32(i / each),
+			Knee: []int64{size * objects / (places * each)}, Weight: []int64{10},
+		})
+	}
+	var at []int32
+	for i := range objects {
+		home := int32(i%places*each + r.IntN(2)) // two containers of five
+		p.Objects = append(p.Objects, Object{Need: []int64{size/2 + r.Int64N(size)}, Home: home, Move: 1, Haul: 100})
+		at = append(at, home)
+	}
+	s := newSearch(t, p, at, Options{Seed: 1})
+	start := s.result
+	s.Anneal(1_000_000)
+	best, result := s.Best()
+	far := 0
+	for o, c := range best {
+		if p.Containers[c].Place != p.Containers[at[o]].Place {
+			far++
+		}
+	}
+	t.Logf("%+v of %+v, %d of %d in another place", result, start, far, objects)
+	if far > objects/20 {
+		t.Errorf("%d of %d are in another place", far, objects)
+	}
+}
+
 // What makes no sense is refused, all of it at once.
 func TestValidate(t *testing.T) {
 	p := &Problem{

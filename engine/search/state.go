@@ -7,6 +7,7 @@ import "slices"
 type state struct {
 	*world
 	at    []int32 // by object: its container, or Nowhere
+	own   []int64 // by object: what it costs for being there
 	free  []int64 // container x resource: room that is left, of transient use, too
 	over  []int64 // container x measure: its value less the knee
 	hinge []int64 // by container: the cost of its hinges
@@ -41,7 +42,7 @@ type step struct{ object, from int32 }
 func newState(w *world, at []int32) *state {
 	s := &state{
 		world: w,
-		at:    make([]int32, w.objects), slot: make([]int32, w.objects), found: make([]int32, w.objects),
+		at:    make([]int32, w.objects), own: make([]int64, w.objects), slot: make([]int32, w.objects), found: make([]int32, w.objects),
 		free: append([]int64(nil), w.room...), over: make([]int64, len(w.knee)),
 		hinge: make([]int64, w.containers), in: make([][]int32, w.containers),
 		occupied: make([]int32, len(w.tallies)),
@@ -161,7 +162,8 @@ func (s *state) put(o, c int32) {
 	if len(s.in[c]) == 0 {
 		s.cost += s.fixed[c]
 	}
-	s.cost += s.personal(o, c)
+	s.own[o] = s.personal(o, c)
+	s.cost += s.own[o]
 	s.violations += s.forbidden(o, c)
 	s.slot[o] = int32(len(s.in[c]))
 	s.in[c] = append(s.in[c], o)
@@ -176,7 +178,7 @@ func (s *state) put(o, c int32) {
 func (s *state) take(o int32) {
 	c := s.at[o]
 	s.shiftRows(int(c), s.use(o, c), s.values(o), -1)
-	s.cost -= s.personal(o, c)
+	s.cost -= s.own[o]
 	s.violations -= s.forbidden(o, c)
 	list, i := s.in[c], s.slot[o]
 	last := list[len(list)-1]

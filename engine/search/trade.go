@@ -12,9 +12,9 @@ func (s *state) trade(o, q, b int32, limit int64) (d Result, possible bool) {
 	if !s.fits(o, q, a, b) {
 		return d, false
 	}
-	d.Cost = s.tradeHinges(o, q, a, b) + s.personal(o, b) - s.personal(o, a)
+	d.Cost = s.tradeHinges(o, q, a, b) + s.personal(o, b) - s.own[o]
 	if q >= 0 {
-		d.Cost += s.personal(q, a) - s.personal(q, b)
+		d.Cost += s.personal(q, a) - s.own[q]
 	} else {
 		if len(s.in[a]) == 1 {
 			d.Cost -= s.fixed[a]
@@ -23,7 +23,9 @@ func (s *state) trade(o, q, b int32, limit int64) (d Result, possible bool) {
 			d.Cost += s.fixed[b]
 		}
 	}
-	if s.unrest != 0 {
+	// Two that come home bring no more than two members' price: what is too dear with
+	// that is not counted out.
+	if s.unrest != 0 && (d.Cost-2*max(s.unrest, -s.unrest) <= limit || s.violations > 0) {
 		d.Cost += s.tradeUnrest(o, q, a, b)
 	}
 	if d.Cost > limit && s.violations == 0 {

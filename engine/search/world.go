@@ -27,6 +27,7 @@ type world struct {
 	move, haul        []int64
 	kinds             [][]int64
 	distance          [][]int32
+	near              [][]int32 // by place: containers, the nearest first
 
 	tallies []tally
 	of      [][]int32 // by object: the tallies that count it
@@ -71,6 +72,7 @@ func compile(p *Problem) *world {
 	w.compileObjects(p)
 	w.compileRules(p)
 	w.sortBySize()
+	w.sortByDistance()
 	return w
 }
 
@@ -208,5 +210,18 @@ func (w *world) sortBySize() {
 	slices.SortStableFunc(w.bySize, func(a, b int32) int { return cmp.Compare(size[b], size[a]) })
 	for i, o := range w.bySize {
 		w.rank[o] = int32(i)
+	}
+}
+
+// sortByDistance orders containers for each place. Equally near ones come in a
+// different order for each, so that none is preferred everywhere.
+func (w *world) sortByDistance() {
+	for from, row := range w.distance {
+		near := make([]int32, w.containers)
+		for i := range near {
+			near[i] = int32((from + i) % w.containers)
+		}
+		slices.SortStableFunc(near, func(a, b int32) int { return cmp.Compare(row[w.place[a]], row[w.place[b]]) })
+		w.near = append(w.near, near)
 	}
 }
