@@ -58,7 +58,7 @@ func explain(path string, err error) error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("%w nobody answers on %s, which a daemon left behind", ErrNoDaemon, path)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("connect to %s: only root and the daemon's own account may: %w", path, err)
+		return fmt.Errorf("connect to %s: only root, the daemon's own account and the group of its folder may: %w", path, err)
 	}
 	return fmt.Errorf("connect to %s: %w", path, err)
 }

@@ -38,13 +38,13 @@ func listen(path string) (net.Listener, error) {
 	}
 	// Between bind and chmod the socket is open to whoever can reach it.
 	var mode fs.FileMode
-	switch perm := info.Mode().Perm(); {
-	case perm&0o077 == 0:
+	switch info.Mode().Perm() & 0o077 {
+	case 0:
 		mode = 0o600
-	case perm&0o077 == 0o010: // nobody makes that by mistake
+	case 0o010: // nobody makes that by mistake
 		mode = 0o660
 	default:
-		return nil, fmt.Errorf("directory %s has mode %04o, it must be 0700, or 0710 where its group may give orders: chmod 0700 %[1]s", dir, perm)
+		return nil, fmt.Errorf("directory %s has mode %04o, it must be 0700, or 0710 where its group may give orders: chmod 0700 %[1]s", dir, info.Mode().Perm())
 	}
 	if err := removeStale(path); err != nil {
 		return nil, err
