@@ -49,6 +49,9 @@ func (w *byWhen) at(now time.Time) (time.Time, error) {
 	return t, nil
 }
 
+// orderedEvacuation is what an order to evacuate is answered with.
+const orderedEvacuation = "ordered: the next cycle plans it; 'heliostat status' says whose approval it waits for"
+
 func newEvacuate(g *globals) *cobra.Command {
 	var when byWhen
 	var cancel, dry bool
@@ -84,22 +87,23 @@ them. With --dry-run nothing is ordered and nothing is journaled.`,
 				}
 				return carriedOut(g, cmd, args, fmt.Sprintf("cancelled: site %s is no longer emptied by order; what is in flight goes on", args[0]))
 			}
-			cert, err := c.Drill(cmd.Context(), args[0], engine.At(by), true)
-			if err != nil {
+			cert, unsaid := c.Drill(cmd.Context(), args[0], engine.At(by), true)
+			if err = unsaid; !dry { // an order does not depend on what can be said of it
+				err = c.Evacuate(cmd.Context(), args[0], engine.At(by), reason)
+			}
+			switch {
+			case err != nil:
 				return err
-			}
-			if !dry {
-				if err := c.Evacuate(cmd.Context(), args[0], engine.At(by), reason); err != nil {
-					return err
-				}
-			}
-			if g.json {
+			case unsaid != nil:
+				_, _ = fmt.Fprintln(cmd.ErrOrStderr(), "what it will come to cannot be said now:", unsaid)
+				return carriedOut(g, cmd, args, orderedEvacuation)
+			case g.json:
 				return printJSON(cmd.OutOrStdout(), cert)
 			}
 			var b strings.Builder
 			writeCertificate(&b, &cert)
 			if !dry {
-				b.WriteString("ordered: the next cycle plans it; 'heliostat status' says whose approval it waits for\n")
+				b.WriteString(orderedEvacuation + "\n")
 			}
 			_, err = fmt.Fprint(cmd.OutOrStdout(), b.String())
 			return err

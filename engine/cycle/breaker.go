@@ -16,11 +16,12 @@ const (
 )
 
 // Ended implements [execute.Gate]: it opens the breaker of a vCenter at which
-// actions end badly. What was never started says nothing about it.
+// actions end badly. What was never started says nothing about it. A move that ended
+// well comes twice when its VM turns out to be worse off.
 func (g *gate) Ended(r *engine.ActionRecord) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.flying = max(g.flying-1, 0)
+	g.flying = slices.DeleteFunc(g.flying, func(id string) bool { return id == r.Action.ID })
 	now, bad := engine.At(time.Now()), r.State == engine.StateFailed || r.State == engine.StateLost
 	switch {
 	case r.State == engine.StateSucceeded:

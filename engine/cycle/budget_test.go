@@ -130,3 +130,24 @@ func TestRestartsGainNothing(t *testing.T) {
 		}
 	})
 }
+
+// A move that ended well, and whose VM turns out to be worse off, has ended once.
+func TestUnwellIsNoSecondEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &gate{rails: Rails{Ramp: time.Minute}, began: time.Now()}
+		time.Sleep(2 * time.Minute)
+		first := &engine.ActionRecord{Action: *starting(0, engine.Subject{}), State: engine.StateSucceeded}
+		if n := admitted(g, 0, 9, engine.Subject{}); n != canaryFirst {
+			t.Fatalf("%d canaries", n)
+		}
+		g.Ended(first)
+		if n := admitted(g, 10, 9, engine.Subject{}); n != canaryNext {
+			t.Fatalf("%d next", n)
+		}
+		first.State = engine.StateFailed
+		g.Ended(first)
+		if n := admitted(g, 20, 9, engine.Subject{}); n != 0 {
+			t.Errorf("%d more beside %d that are under way", n, canaryNext)
+		}
+	})
+}

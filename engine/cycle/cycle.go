@@ -91,8 +91,9 @@ type Pending struct {
 	Approvers int32    // how many different persons must approve
 	Approved  []string // who has
 
-	short  int64     // what its evacuations leave that could be saved, when it was made
-	looked time.Time // when a better one was last looked for
+	short    int64     // what its evacuations leave that could be saved, when it was made
+	looked   time.Time // when a better one was last looked for
+	revision string    // of the policies that it was made from
 }
 
 // Loop is the daemon without the process around it: New, Restore, Run.
@@ -131,33 +132,26 @@ type Loop struct {
 	gate     *gate
 
 	// Owned by the loop's goroutine.
-	cycle        uint64
-	last         time.Time
-	history      *engine.History
-	paused       *engine.OperatorRecord
-	pending      *Pending
-	pendingInput engine.Input
-	approved     []approved
-	rejected     map[string]time.Time    // by plan hash: until when it is not offered again
-	standing     engine.RevisionRecord   // as journaled
-	released     []engine.Subject        // by a person, from quarantine, and not yet out of history
-	folded       []string                // IDs of ended actions in history and not yet in a journaled input
-	ordered      []engine.OperatorRecord // evacuations that persons have ordered and not cancelled
-	bitten       map[bite]time.Time      // when each rail bit last, as far as it was lately
-	judged       []engine.Hold           // evacuations that are held
-	served       []string                // sites whose evacuation has had its turn
-	tested       time.Time               // when the guards were tested last
-	bases        map[string]base
-	planner      plan.Planner // of plans that may be acted on: it keeps what it made of the fleet
-	checker      check.Checker
-	unheard      map[string]string // by bundle in shadow: why it was not heard last
-	shown        Published
-}
-
-// approved is an advised plan that a person has approved and is being carried out.
-type approved struct {
-	name string // of its program
-	in   engine.Input
+	cycle    uint64
+	last     time.Time
+	history  *engine.History
+	paused   *engine.OperatorRecord
+	pending  *Pending
+	approved []string                // programs of advised plans that persons have approved and that are being carried out
+	rejected map[string]time.Time    // by plan hash: until when it is not offered again
+	standing engine.RevisionRecord   // as journaled
+	released []engine.Subject        // by a person, from quarantine, and not yet out of history
+	folded   []string                // IDs of ended actions in history and not yet in a journaled input
+	ordered  []engine.OperatorRecord // evacuations that persons have ordered and not cancelled
+	bitten   map[bite]time.Time      // when each rail bit last, as far as it was lately
+	judged   []engine.Hold           // evacuations that are held
+	served   []string                // sites whose evacuation has had its turn
+	tested   time.Time               // when the guards were tested last
+	bases    map[string]base
+	planner  plan.Planner // of plans that may be acted on: it keeps what it made of the fleet
+	checker  check.Checker
+	unheard  map[string]string // by bundle in shadow: why it was not heard last
+	shown    Published
 }
 
 // AliveEvery is how often Alive is called while nothing happens.

@@ -201,7 +201,7 @@ func (b *book) Append(_ context.Context, es ...engine.Entry) error {
 		return b.err
 	}
 	for _, e := range es {
-		e.Seq = uint64(len(b.entries) + 1)
+		e.Seq, e.At = uint64(len(b.entries)+1), time.Now()
 		b.entries = append(b.entries, e)
 	}
 	return nil
@@ -424,16 +424,23 @@ func TestAdviceAddsToWhatIsEnforced(t *testing.T) {
 
 func TestRejectedPlanIsNotOfferedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &fleet{host: "v/h0"}
-		r := newRig(t, f, newBook(), engine.Advise)
+		f, b := &fleet{host: "v/h0"}, newBook()
+		r := newRig(t, f, b, engine.Advise)
 		_ = r.with(t, func(ctx context.Context) {
 			time.Sleep(time.Minute + time.Second)
 			if err := r.Reject(ctx, r.now().Pending.Hash, "bob", "month end"); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(10 * time.Minute)
+			time.Sleep(5 * time.Minute)
 			if p := r.now().Pending; p != nil {
 				t.Errorf("offered again: %s", p.Hash)
+			}
+		})
+		r = newRig(t, f, b, engine.Advise)
+		_ = r.with(t, func(context.Context) {
+			time.Sleep(5 * time.Minute)
+			if p := r.now().Pending; p != nil {
+				t.Errorf("offered again after a restart: %s", p.Hash)
 			}
 			time.Sleep(10 * time.Minute)
 			if r.now().Pending == nil {

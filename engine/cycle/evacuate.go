@@ -41,7 +41,7 @@ func (l *Loop) Evacuate(ctx context.Context, site string, by time.Time, who, rea
 			return err
 		}
 		l.ordered = takeOrder(l.ordered, r)
-		l.withdraw(site) // it may be for another deadline
+		l.withdraw(site) // who approved it may be who orders it now, and the deadline is another
 		l.Log.WarnContext(ctx, "evacuation ordered", "site", site, "by", by, "who", who)
 		return nil
 	})
@@ -86,25 +86,28 @@ func (l *Loop) CancelEvacuation(ctx context.Context, site, who, reason string) e
 	return err
 }
 
-// forget drops what waits for approval, and what is approved and not begun, where it
-// empties the site. Should a policy want that too, the next cycle plans it again.
-func (l *Loop) forget(site string) {
-	l.withdraw(site)
-	l.approved = slices.DeleteFunc(l.approved, func(a approved) bool {
-		rest := l.Executor.Rest(a.name)
-		if rest == nil || !slices.Contains(rest.Evacuates(), site) {
-			return false
-		}
-		l.Executor.Drop(a.name)
-		return true
-	})
-}
-
 // withdraw drops what waits for approval where it empties the site.
 func (l *Loop) withdraw(site string) {
 	if l.pending != nil && slices.Contains(l.pending.Plan.Evacuates(), site) {
 		l.pending = nil
 	}
+}
+
+// forget drops what waits for approval, and what is not begun of approved plans and of
+// the enforced one, where it empties the site. Should a policy want that too, the next
+// cycle plans it again.
+func (l *Loop) forget(site string) {
+	l.withdraw(site)
+	drop := func(name string) bool {
+		rest := l.Executor.Rest(name)
+		if rest == nil || !slices.Contains(rest.Evacuates(), site) {
+			return false
+		}
+		l.Executor.Drop(name)
+		return true
+	}
+	drop(program)
+	l.approved = slices.DeleteFunc(l.approved, drop)
 }
 
 // withOrders adds what persons have ordered to what the policies said.
@@ -176,7 +179,8 @@ func (l *Loop) Drill(ctx context.Context, site string, by time.Time, who string,
 	return c, err
 }
 
-// Drilled is the input with one more evacuation, for asking what it would come to.
+// Drilled is the input with one more evacuation, for asking what it would come to. What
+// the rails have against it at this moment is not asked.
 func Drilled(in engine.Input, site string, by engine.Unix, who string) engine.Input {
 	d := in.Decision
 	if d == nil {
@@ -185,6 +189,7 @@ func Drilled(in engine.Input, site string, by engine.Unix, who string) engine.In
 	place := engine.Subject{Kind: "site", ID: site}
 	said := speak(d)
 	said.Evacuations = slices.DeleteFunc(said.Evacuations, func(e engine.Evacuation) bool { return e.Place == place })
+	said.Freezes = slices.DeleteFunc(said.Freezes, func(f engine.Freeze) bool { return f.Place == place && said.Voices[f.By.Voice].Policy == operator })
 	in.Decision = evacuating(said.Decision, engine.OperatorRecord{Op: opDrill, Who: who, Reason: "a drill", Subject: place, By: by})
 	return in
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"heliostat/engine"
 )
@@ -185,7 +186,7 @@ func (t Tiers) persons(p *engine.Plan, need map[string]int32) (n int32, why stri
 // turn is the site whose evacuation goes on, or may begin: one that is under way,
 // else the soonest that has not had its turn.
 func (l *Loop) turn(asked []engine.Evacuation) string {
-	for _, list := range [2][]engine.ActionRecord{l.Executor.Open(), l.approvedRest()} {
+	for _, list := range [2][]engine.ActionRecord{l.Executor.Open(), l.approvedRest("")} {
 		for i := range list {
 			if d := list[i].Action.Demand; d.Kind == "site" {
 				return d.ID
@@ -206,15 +207,15 @@ func (l *Loop) turn(asked []engine.Evacuation) string {
 	return ""
 }
 
-// serve passes the turn on when none of the cycle's plans has anything to do for
-// the site whose turn it is.
+// serve passes the turn on when nothing is done for the site whose turn it is, and none
+// of the cycle's plans has anything to do for it that a person has not rejected.
 func (w *work) serve() {
-	l := w.l
-	if w.turn == "" || l.pending != nil {
+	l, now := w.l, time.Now()
+	if l.paused != nil || !w.presses() {
 		return
 	}
 	for _, p := range w.plans {
-		if slices.ContainsFunc(p.Actions, func(a engine.Action) bool { return a.Demand == engine.Subject{Kind: "site", ID: w.turn} }) {
+		if slices.Contains(p.Evacuates(), w.turn) && !l.rejected[p.Hash()].After(now) {
 			return
 		}
 	}
@@ -226,8 +227,7 @@ func (w *work) serve() {
 // judge lays the rails over what the policies said.
 func (w *work) judge(d *engine.Decision) *engine.Decision {
 	l := w.l
-	d = wayBack(d, w.view.Snapshot, w.back, l.Rails.ReturnMicro)
-	d = l.withOrders(d)
+	d = wayBack(l.withOrders(d), w.view.Snapshot, w.back, l.Rails.ReturnMicro)
 	x := l.Rails.Tiers.judge(&w.view, d, func(asked []engine.Evacuation) string {
 		w.turn = l.turn(asked)
 		return w.turn

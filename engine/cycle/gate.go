@@ -29,9 +29,9 @@ type gate struct {
 	began   time.Time
 	minute  int64 // since began, in which started counts
 	started int32
-	flying  int32 // actions under way
-	well    int32 // actions that ended well since began
-	denied  bool  // something is queued that was held back for a while
+	flying  []string // IDs of the actions under way
+	well    int32    // actions that ended well since began
+	denied  bool     // something is queued that was held back for a while
 	state   engine.RailState
 	spent   []engine.Hold // budgets that bit since the last cycle
 	windows []engine.Window
@@ -51,7 +51,10 @@ func (g *gate) restore(m *Memory) {
 	g.begin()
 	g.mu.Lock()
 	g.state = copied(m.History.Rails)
-	g.stops, g.flying = m.History.Stops, int32(len(m.Open)+len(m.ended))
+	g.stops = m.History.Stops
+	for i := range m.Open {
+		g.flying = append(g.flying, m.Open[i].Action.ID)
+	}
 	for _, recs := range [2][]engine.ActionRecord{m.ended, m.Open} {
 		for i := range recs {
 			g.count(&recs[i].Action, recs[i].Started)
@@ -140,7 +143,7 @@ func (g *gate) Admit(a *engine.Action) bool {
 		return false
 	}
 	g.started++
-	g.flying++
+	g.flying = append(g.flying, a.ID)
 	g.count(a, engine.At(now))
 	return true
 }
@@ -162,7 +165,7 @@ func (g *gate) slow(a *engine.Action, now time.Time) bool {
 		return true
 	}
 	// What has a deadline waits for a canary no longer than for the ramp.
-	return (since < ramp || !demand) && g.flying >= g.canary()
+	return (since < ramp || !demand) && len(g.flying) >= g.canary()
 }
 
 // The canaries after a start or a resume: one action that must end well, then five
@@ -173,7 +176,7 @@ const (
 )
 
 // canary is how many actions may be under way.
-func (g *gate) canary() int32 {
+func (g *gate) canary() int {
 	switch {
 	case g.well < canaryFirst:
 		return canaryFirst
@@ -215,7 +218,7 @@ func (g *gate) holds(now time.Time) []engine.Hold {
 				engine.At(g.began), engine.At(g.began.Add(g.rails.Ramp)), engine.At(g.began.Add(min(g.rails.Ramp, g.rails.RampDemand)))),
 		}
 		out = append(out, h)
-	} else if n := g.canary(); g.rails.Ramp > 0 && g.why == "" && g.denied && g.flying >= n {
+	} else if n := g.canary(); g.rails.Ramp > 0 && g.why == "" && g.denied && len(g.flying) >= n {
 		out = append(out, engine.Hold{
 			Subject: engine.Subject{Kind: "fleet"}, Name: "fleet", Code: engine.HoldRamp, Want: "start actions at the full rate",
 			Detail: fmt.Sprintf("%d actions have ended well since %s: %d at a time until %d have", g.well, engine.At(g.began), n, canaryFirst+min(n-canaryFirst, canaryNext)),

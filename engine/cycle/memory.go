@@ -32,6 +32,7 @@ type Memory struct {
 	// released are out of quarantine, and in no journaled history.
 	released []engine.Subject
 	ordered  []engine.OperatorRecord // evacuations
+	rejected map[string]time.Time    // when plans were, by hash
 }
 
 // lookedWithin is how long after a move at most somebody looks at its VM: two of the
@@ -41,7 +42,7 @@ const lookedWithin = 2 * time.Hour
 
 // Remember reads a journal from its beginning. An empty journal gives an empty memory.
 func Remember(r Reader) (Memory, error) {
-	m := Memory{History: &engine.History{}}
+	m := Memory{History: &engine.History{}, rejected: map[string]time.Time{}}
 	var history string
 	open := map[string]engine.ActionRecord{}
 	ended := map[string]engine.ActionRecord{}
@@ -83,6 +84,14 @@ func Remember(r Reader) (Memory, error) {
 				return m, fmt.Errorf("entry %d: %w", e.Seq, err)
 			}
 			delete(unseen, rec.Action)
+		case engine.EntryApproval:
+			var rec engine.ApprovalRecord
+			if err := json.Unmarshal(e.Data, &rec); err != nil {
+				return m, fmt.Errorf("entry %d: %w", e.Seq, err)
+			}
+			if !rec.Approved {
+				m.rejected[rec.Hash] = e.At
+			}
 		case engine.EntryOperator:
 			var rec engine.OperatorRecord
 			if err := json.Unmarshal(e.Data, &rec); err != nil {
@@ -163,9 +172,13 @@ func compareIDs(a, b string) int {
 }
 
 // Restore makes the loop ready to run, where an earlier process left off: open
-// actions are adopted, history and a pause go on. Call it once, before Run.
+// actions are adopted, history and a pause go on, and what was rejected is not offered
+// again. What waits for approval is planned and approved anew. Call it once, before Run.
 func (l *Loop) Restore(ctx context.Context, m Memory) {
 	l.history, l.cycle, l.paused, l.released, l.ordered = m.History, m.Cycle, m.Paused, m.released, m.ordered
+	for hash, at := range m.rejected {
+		l.rejected[hash] = at.Add(l.ApprovalTTL)
+	}
 	l.gate.restore(&m)
 	if l.paused != nil {
 		l.gate.stop("paused by " + l.paused.Who + ": " + l.paused.Reason)

@@ -154,7 +154,7 @@ func (l *Loop) Approve(ctx context.Context, hash string, count int, who string) 
 			return nil
 		}
 		name := "approved:" + p.Hash
-		l.approved = append(l.approved, approved{name: name, in: l.pendingInput})
+		l.approved = append(l.approved, name)
 		l.pending = nil
 		l.Log.InfoContext(ctx, "plan approved", "plan", p.Hash[:8], "who", who)
 		l.Executor.Offer(ctx, name, p.Plan)

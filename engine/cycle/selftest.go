@@ -64,7 +64,7 @@ func testRails(newGate func(Rails) *gate) error {
 	try("at an open breaker", false, DefaultRails(), func(g *gate) {
 		g.state.Breakers = []engine.Breaker{{VCenter: "v", Until: soon, Why: "self-test"}}
 	})
-	try("beside a canary", false, DefaultRails(), func(g *gate) { g.flying = 1 })
+	try("beside a canary", false, DefaultRails(), func(g *gate) { g.flying = []string{"c0-1"} })
 	try("on a budget of 0", false, Rails{Budgets: &Budgets{DemandX: 1}}, func(*gate) {})
 
 	s := &engine.Snapshot{Sites: []engine.Site{{ID: "a"}, {ID: "b"}, {ID: "c"}}}

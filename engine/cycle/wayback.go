@@ -63,23 +63,23 @@ func openWay(s *engine.Snapshot, list []homeward) {
 	}
 }
 
-// wayBack lays over what the policies said that VMs which were evacuated would
-// rather be at home. It is advice: a person approves the way back. Those for which
-// only that way is open go there or stay.
+// wayBack lays over what the policies and persons said that VMs which were evacuated
+// would rather be at home, unless that is to be empty. It is advice: a person approves
+// the way back. Those for which only that way is open go there or stay.
 func wayBack(d *engine.Decision, s *engine.Snapshot, list []homeward, worth int64) *engine.Decision {
-	list = slices.DeleteFunc(slices.Clone(list), func(x homeward) bool {
-		return slices.ContainsFunc(d.Evacuations, func(e engine.Evacuation) bool { return e.Place == siteSubject(s, x.site) })
-	})
 	if len(list) == 0 {
 		return d
 	}
 	said := speak(d)
 	said.Prefers, said.AllowSites = slices.Clone(d.Prefers), slices.Clone(d.AllowSites)
 	for _, x := range list {
-		why := fmt.Sprintf("it stood at site %s before that was evacuated", s.Sites[x.site].ID)
-		said.Prefers = append(said.Prefers, engine.Prefer{
-			VM: x.vm, To: siteSubject(s, x.site), MicroEUR: worth, By: said.by(engine.Voice{Policy: operator, Rule: engine.RulePrefer, Mode: engine.Advise}, why),
-		})
+		home := siteSubject(s, x.site)
+		why := fmt.Sprintf("it stood at site %s before that was evacuated", home.ID)
+		if !slices.ContainsFunc(d.Evacuations, func(e engine.Evacuation) bool { return e.Place == home }) {
+			said.Prefers = append(said.Prefers, engine.Prefer{
+				VM: x.vm, To: home, MicroEUR: worth, By: said.by(engine.Voice{Policy: operator, Rule: engine.RulePrefer, Mode: engine.Advise}, why),
+			})
+		}
 		if x.free {
 			continue
 		}

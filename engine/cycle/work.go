@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"heliostat/engine"
@@ -14,6 +13,9 @@ import (
 // MaxVetoRounds is how often a plan is built again around the vetoes of its
 // moves before the moves still refused become holds.
 const MaxVetoRounds = 3
+
+// program is the executor's name for the enforced plan.
+const program = "enforce"
 
 // work is one cycle's planning: the same snapshot and decision, a plan a level.
 type work struct {
@@ -38,25 +40,34 @@ func (w *work) run(ctx context.Context) error {
 	if err := w.store(ctx); err != nil {
 		return err
 	}
-	enforced, err := w.level(ctx, engine.Enforce, "")
+	enforced, persons, err := w.level(ctx, engine.Enforce, "")
 	if err != nil {
 		return err
 	}
 	if err := w.checkApproved(ctx); err != nil {
 		return err
 	}
-	if l.paused != nil {
+	switch {
+	case l.paused != nil:
 		l.Executor.DropAll()
 		l.approved = nil
-	} else if enforced != nil {
-		l.Executor.Offer(ctx, "enforce", enforced)
+	case enforced != nil && persons == 0:
+		l.Executor.Offer(ctx, program, enforced)
 		w.offered = enforced
+	default:
+		l.Executor.Forget(program) // what an older plan has not started is no longer wanted so
+	}
+	if err := w.checkPending(ctx); err != nil {
+		return err
+	}
+	if enforced != nil && persons > 0 {
+		w.offer(enforced, persons, false)
 	}
 	if err := w.advise(ctx); err != nil {
 		return err
 	}
 	for _, name := range w.shadows() {
-		if _, err := w.level(ctx, engine.Shadow, name); err != nil {
+		if _, _, err := w.level(ctx, engine.Shadow, name); err != nil {
 			return err
 		}
 	}
@@ -101,31 +112,29 @@ func (w *work) store(ctx context.Context) error {
 	return w.l.append(ctx, e)
 }
 
-// level builds, checks and journals the plan of one level. It returns nil when
-// the plan may not be acted on.
-func (w *work) level(ctx context.Context, level engine.Mode, shadow string) (*engine.Plan, error) {
+// level builds, checks and journals the plan of one level, and says how many persons
+// must approve it. It returns nil when the plan may not be acted on.
+func (w *work) level(ctx context.Context, level engine.Mode, shadow string) (p *engine.Plan, persons int32, err error) {
 	l, began := w.l, time.Now()
 	in := w.input(level, shadow)
 	p, rounds, err := settle(ctx, l.planner.Build, l.Policy, w.view, &in)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	refused := ""
 	if err := l.checker.Plan(in, p); err != nil {
 		refused = err.Error()
 		w.l.Log.ErrorContext(ctx, "own plan refused by the check", "cycle", w.l.cycle, "level", level.String(), "err", refused)
 	}
-	review, err := w.l.Policy.Review(ctx, w.view, p)
+	review, why, err := w.review(ctx, p)
 	if err != nil {
-		return nil, fmt.Errorf("review plan: %w", err)
+		return nil, 0, err
 	}
-	persons, why := l.Rails.Tiers.persons(p, w.need)
 	if why != "" && level == engine.Enforce {
 		l.judged = append(l.judged, engine.Hold{Subject: engine.Subject{Kind: "fleet"}, Name: "fleet", Code: engine.HoldApproval, Want: "carry out the plan", Detail: why})
 	}
-	review.Approvers = max(review.Approvers, persons)
 	if err := w.journal(ctx, &in, p, w.said, engine.PlanRecord{Level: level, Shadow: shadow, Refused: refused, Review: review}); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	w.plans = append(w.plans, p)
 	if level == engine.Enforce {
@@ -133,15 +142,20 @@ func (w *work) level(ctx context.Context, level engine.Mode, shadow string) (*en
 		w.record.Rounds, w.record.PlanMS = rounds, time.Since(began).Milliseconds()
 	}
 	if refused != "" || len(review.Rejects) > 0 {
-		return nil, nil
+		return nil, 0, nil
 	}
-	if level == engine.Advise || review.Approvers > 0 {
-		w.offer(p, review, in)
-		if level == engine.Enforce {
-			return nil, nil // it waits for a person too
-		}
+	return p, review.Approvers, nil
+}
+
+// review is what the policies say of a plan as a whole, with the persons that the
+// tiers ask for, and why these do.
+func (w *work) review(ctx context.Context, p *engine.Plan) (r engine.Review, why string, err error) {
+	if r, err = w.l.Policy.Review(ctx, w.view, p); err != nil {
+		return r, "", fmt.Errorf("review plan: %w", err)
 	}
-	return p, nil
+	persons, why := w.l.Rails.Tiers.persons(p, w.need)
+	r.Approvers = max(r.Approvers, persons)
+	return r, why, nil
 }
 
 func (w *work) input(level engine.Mode, shadow string) engine.Input {
@@ -151,7 +165,7 @@ func (w *work) input(level engine.Mode, shadow string) engine.Input {
 		Snapshot: w.view.Snapshot, Decision: w.decision.Audience(level, shadow), History: l.history,
 		Open: w.view.Open, Windows: w.view.Windows, Config: l.Config,
 	}
-	in.Open = append(in.Open, l.approvedRest()...)
+	in.Open = append(in.Open, l.approvedRest("")...)
 	if w.offered != nil && level == engine.Advise {
 		in.Open = append(in.Open, intents(w.offered)...) // advice is what a person would add
 	}
@@ -182,11 +196,11 @@ func (w *work) input(level engine.Mode, shadow string) engine.Input {
 	return in
 }
 
-// approvedRest is what a person has approved and has not started yet. It is as good
-// as under way.
-func (l *Loop) approvedRest() (out []engine.ActionRecord) {
-	for _, a := range l.approved {
-		if rest := l.Executor.Rest(a.name); rest != nil {
+// approvedRest is what a person has approved and has not started yet, but for the plan
+// of one name. It is as good as under way.
+func (l *Loop) approvedRest(but string) (out []engine.ActionRecord) {
+	for _, name := range l.approved {
+		if rest := l.Executor.Rest(name); rest != nil && name != but {
 			out = append(out, intents(rest)...)
 		}
 	}
@@ -272,74 +286,6 @@ func (w *work) journal(ctx context.Context, in *engine.Input, p *engine.Plan, sa
 	return l.append(ctx, entries...)
 }
 
-// advise makes the plan that adds what is only advised, when there is anything
-// to add and nothing waits already.
-func (w *work) advise(ctx context.Context) error {
-	l := w.l
-	if l.pending != nil && time.Now().After(l.pending.Expires) {
-		l.pending = nil
-	}
-	if l.paused != nil || len(l.approved) > 0 || !w.anyAdvice() {
-		return nil
-	}
-	if l.pending != nil {
-		// It stays current unless it has become wrong, or by far not the best.
-		in := w.input(engine.Advise, "")
-		if err := l.checker.Plan(in, l.pending.Plan); err != nil {
-			l.pending = nil
-		} else if !w.outdone(in, l.pending) {
-			return nil
-		}
-	}
-	_, err := w.level(ctx, engine.Advise, "")
-	return err
-}
-
-// renewAfter is how long a plan that empties a site waits before a better one may take
-// its place: two persons have to read it and to count its actions.
-const renewAfter = 3 * time.Minute
-
-// outdone tells whether the plan that waits has come to leave much more, a twentieth,
-// of what could be saved than when it was made: time runs short while it waits, and a
-// vCenter that was silent answers again.
-func (w *work) outdone(in engine.Input, p *Pending) bool {
-	if len(p.Plan.Evacuates()) == 0 {
-		return false
-	}
-	w.certificates = plan.Certify(in, p.Plan)
-	short, all := shortOf(w.certificates)
-	if now := time.Now(); now.Sub(p.looked) >= renewAfter && short-p.short > all/20 {
-		p.looked = now
-		return true
-	}
-	return false
-}
-
-// shortOf is what plans leave of what could be saved, and of all that there is.
-func shortOf(certificates []engine.Certificate) (short, all int64) {
-	for i := range certificates {
-		v := &certificates[i].Value
-		short, all = short+v.Bound-v.Reached, all+v.All
-	}
-	return short, all
-}
-
-// offer makes p the plan that waits for a person, unless one has refused it.
-func (w *work) offer(p *engine.Plan, review engine.Review, in engine.Input) {
-	l := w.l
-	hash := p.Hash()
-	if len(p.Actions) == 0 || l.rejected[hash].After(time.Now()) || (l.pending != nil && l.pending.Hash == hash) {
-		return
-	}
-	if len(w.plans) > 1 && w.plans[0].Hash() == hash {
-		return // nothing beyond what is enforced
-	}
-	now := time.Now()
-	short, _ := shortOf(w.certificates)
-	l.pending = &Pending{Plan: p, Hash: hash, Since: now, Expires: now.Add(l.ApprovalTTL), Approvers: max(1, review.Approvers), short: short, looked: now}
-	l.pendingInput = in
-}
-
 // anyAdvice reports whether a plan at level Advise can differ from the enforced one.
 func (w *work) anyAdvice() bool {
 	m := w.l.Config.Modes
@@ -373,31 +319,6 @@ func (w *work) shadows() []string {
 		}
 	}
 	return names
-}
-
-// checkApproved drops the approved plans that have ended or become wrong.
-func (w *work) checkApproved(ctx context.Context) error {
-	l := w.l
-	kept := l.approved[:0]
-	for _, a := range l.approved {
-		rest := l.Executor.Rest(a.name)
-		if rest == nil || len(rest.Actions) == 0 {
-			l.Executor.Forget(a.name) // those who have its last actions in hand may not have called yet
-			continue
-		}
-		in := w.input(engine.Advise, "")
-		in.Vetoes = a.in.Vetoes
-		in.Open = w.view.Open
-		if err := l.checker.Plan(in, rest); err != nil {
-			l.Log.WarnContext(ctx, "approved plan no longer holds, its rest is dropped", "plan", strings.TrimPrefix(a.name, "approved:"), "err", err)
-			l.Executor.Drop(a.name)
-			continue
-		}
-		l.Executor.Renew(ctx, a.name, w.view.Now)
-		kept = append(kept, a)
-	}
-	l.approved = kept
-	return nil
 }
 
 // close writes the record that ends the cycle.

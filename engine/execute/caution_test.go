@@ -438,3 +438,28 @@ func TestPlanWithFailures(t *testing.T) {
 		}
 	}
 }
+
+// What is struck out of a plan is not called, nor what depends on it; the rest is.
+func TestStrike(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, m := newWorld(), &memory{}
+		e := start(t.Context(), w, m)
+		for i := range 4 {
+			w.host[engine.VMID(fmt.Sprint("vm", i))] = "va/h1"
+		}
+		e.Offer(t.Context(), "enforce", &engine.Plan{Actions: []engine.Action{move(0, "vm0"), move(1, "vm1", 0), move(2, "vm2", 1), move(3, "vm3", 0)}})
+		e.Strike("enforce", func(a *engine.Action) bool { return a.VM == "vm1" })
+		e.Strike("another", func(*engine.Action) bool { return true })
+		if rest := e.Rest("enforce"); len(rest.Actions) != 1 || rest.Actions[0].VM != "vm3" {
+			t.Errorf("left: %v", rest.Actions)
+		}
+		if err := drive(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		for vm, at := range map[engine.VMID]engine.HostID{"vm0": "va/h2", "vm1": "va/h1", "vm2": "va/h1", "vm3": "va/h2"} {
+			if w.host[vm] != at {
+				t.Errorf("%s is at %s", vm, w.host[vm])
+			}
+		}
+	})
+}

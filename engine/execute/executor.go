@@ -161,6 +161,20 @@ func (e *Executor) Offer(ctx context.Context, name string, p *engine.Plan) {
 	e.start(ctx)
 }
 
+// Strike takes out of the named plan what it has not started and is wrong, with all
+// that depends on it.
+func (e *Executor) Strike(name string, wrong func(a *engine.Action) bool) {
+	p := e.program(name)
+	if p == nil {
+		return
+	}
+	p.queue = slices.DeleteFunc(p.queue, func(i int32) bool {
+		a := &p.plan.Actions[i]
+		p.dead[i] = wrong(a) || slices.ContainsFunc(a.After, func(j int32) bool { return p.dead[j] })
+		return p.dead[i]
+	})
+}
+
 // Drop forgets what the named plan has not called. What was called goes on.
 func (e *Executor) Drop(name string) {
 	if p := e.program(name); p != nil {
