@@ -235,7 +235,7 @@ func placeNamed(s *engine.Snapshot, name string) (engine.Subject, error) {
 func printAnswer(w io.Writer, a *whatif.Answer) error {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	to := a.To.ID
+	to := cmp.Or(a.ToName, a.To.ID)
 	switch {
 	case a.There:
 		line("it is at %s already", to)
@@ -243,33 +243,44 @@ func printAnswer(w io.Writer, a *whatif.Answer) error {
 		line("it is planned to move to %s", to)
 	case !a.Possible:
 		line("it could not move to %s:", to)
+		for _, x := range a.Binds {
+			line("  %s (%s)\n    until %s", x.Detail, x.Code, until[x.Code])
+		}
 	default:
 		line("it would move to %s if", to)
-	}
-	for _, x := range a.Binds {
-		if x.Unless == "" {
-			line("  nothing lifts this: %s (%s)", x.Detail, x.Code)
-			continue
+		and := ""
+		for _, x := range a.Binds {
+			line("  %s%s\n    now: %s (%s)", and, x.Unless, x.Detail, x.Code)
+			and = "and "
 		}
-		line("  %s\n    now: %s (%s)", x.Unless, x.Detail, x.Code)
-	}
-	if a.ShortMicro > 0 {
-		line("  it were worth %.4f EUR/h more there", float64(a.ShortMicro)/1e6)
-		for _, s := range a.Scores {
-			line("    that is a site score of %s higher by %.2f, there above here%s", s.Policy, s.More, beyond(s.More))
+		if a.ShortMicro > 0 {
+			line("  %sit were worth %.4f EUR/h more there", and, roundedUp(a.ShortMicro))
 		}
+	}
+	for i, s := range a.Scores {
+		that, beyond := "that is", ""
+		if i > 0 {
+			that = "or"
+		}
+		if s.Beyond {
+			beyond = ": more than scores can say, so raise its weight"
+		}
+		line("    %s a site score of %s %s that of here, now %s%s", that, s.Policy, above(s.Now+s.More), above(s.Now), beyond)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// beyond says that a score cannot be that high: they are from -1 to 1.
-func beyond(more float64) string {
-	if more > 2 {
-		return ": more than scores can say, so raise its weight"
+// above puts the difference of two scores into words.
+func above(x float64) string {
+	if x < 0 {
+		return fmt.Sprintf("%.3f below", -x)
 	}
-	return ""
+	return fmt.Sprintf("%.3f above", x)
 }
+
+// roundedUp is micro-euros in euros with four decimals: what is said to be enough is.
+func roundedUp(micro int64) float64 { return float64((micro+99)/100) / 1e4 }
 
 // nearest is the answer for the site that the VM is least kept from, nil where there
 // is none. A site that it is worth moving to already comes before others.

@@ -45,7 +45,7 @@ func TestWhyNot(t *testing.T) {
 		{"pinned", func(in *engine.Input, v int32) { in.Decision.Pins = []engine.Pin{{VM: v, By: by}} }, engine.HoldPinned, "neither a policy"},
 		{"frozen", func(in *engine.Input, _ int32) {
 			in.Decision.Freezes = []engine.Freeze{{Place: engine.Subject{Kind: "fleet"}, By: by}}
-		}, engine.HoldFrozen, "nothing were frozen (as [law] now says)"},
+		}, engine.HoldFrozen, "nothing were frozen, as law now asks"},
 		{"not allowed there", func(in *engine.Input, v int32) {
 			in.Decision.AllowSites = []engine.AllowSites{{VM: v, Sites: engine.SiteMask(0).With(0), By: by}}
 		}, engine.HoldSites, "allowed that site"},
@@ -62,9 +62,9 @@ func TestWhyNot(t *testing.T) {
 				}
 			}
 		}, engine.HoldCooldown, "of late"},
-		{"budget", func(in *engine.Input, _ int32) { in.Config.MovesPerDay = 0 }, engine.HoldBudget, "budgets"},
+		{"budget", func(in *engine.Input, _ int32) { in.Config.MovesPerDay = 0 }, engine.HoldBudget, "budget were larger"},
 		{"owner's tag", func(in *engine.Input, v int32) { in.Snapshot.VMs[v].Mode = engine.Off }, engine.HoldPinned, "owner's tag"},
-		{"site's mode", func(in *engine.Input, _ int32) { in.Snapshot.Sites[0].Mode = engine.Advise }, engine.HoldMode, "its site"},
+		{"site's mode", func(in *engine.Input, _ int32) { in.Snapshot.Sites[0].Mode = engine.Advise }, engine.HoldMode, "site ams were in mode enforce"},
 		{"not opted in", func(in *engine.Input, v int32) { in.Snapshot.VMs[v].Across = false }, engine.HoldAcross, "opted in"},
 		{"too far", func(in *engine.Input, _ int32) {
 			for i := range in.Snapshot.Links {
@@ -75,14 +75,14 @@ func TestWhyNot(t *testing.T) {
 			for i := range in.Snapshot.Links {
 				in.Snapshot.Links[i].Mbps = 10
 			}
-		}, engine.HoldBandwidth, "at least 250 Mbit/s"},
+		}, engine.HoldBandwidth, "the link there carried 250 Mbit/s"},
 		{"full", func(in *engine.Input, _ int32) {
 			for i := range in.Snapshot.Hosts {
 				if h := &in.Snapshot.Hosts[i]; h.Site == 1 {
 					h.UsedMiB = h.MemoryMiB
 				}
 			}
-		}, engine.HoldCapacity, "room for"},
+		}, engine.HoldCapacity, "the hosts there were 49 % larger"},
 		{"no space", func(in *engine.Input, _ int32) {
 			for i := range in.Snapshot.Datastores {
 				in.Snapshot.Datastores[i].FreeMiB = 0
@@ -114,7 +114,7 @@ func TestWhyNot(t *testing.T) {
 					t.Fatalf("%+v", a)
 				}
 				// The premium is the least: with it the VM moves, with a hundredth less it does not.
-				q := &question{in: in, v: v, to: to, site: 1}
+				q := ask(in, v, to, nil)
 				if !q.moved(in, a.ShortMicro) || q.moved(in, a.ShortMicro-max(2, a.ShortMicro/100)) {
 					t.Errorf("%d is not the least premium", a.ShortMicro)
 				}
