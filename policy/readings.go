@@ -37,6 +37,7 @@ type About struct {
 const (
 	maxReadings  = 24
 	maxValueText = 80
+	mostInner    = 200 // of all members of a comprehension
 )
 
 // Readings asks a rule once more about a view, and watches it. A rule that is off, is
@@ -62,7 +63,7 @@ func (b *Bundle) Readings(ctx context.Context, view engine.View, policy, rule st
 	case q.spec.scope != scopeFleet:
 		return nil, nil
 	}
-	r := &reader{rule: q.ref, data: data, input: input, helpers: map[string][]Value{}, members: membersOf(q.modules)}
+	r := &reader{rule: q.ref, data: data, input: input, helpers: map[string][]Value{}, members: membersOf(q.modules), inner: map[inner][]Value{}}
 	q.tracer = r
 	// A rule that fails has said nothing more: the decision names the failure.
 	if _, err := q.ask(ctx, data, input, d.now, b.deadline); ctx.Err() != nil {
@@ -78,16 +79,24 @@ type reader struct {
 	input   ast.Value
 	helpers map[string][]Value // what helpers read, by what they were called for
 	members map[*ast.Expr]member
+	inner   map[inner][]Value // what comprehensions read, each time that they were asked last
 	out     []Reading
 }
 
-// A member is what a comprehension makes of its body, known by its first expression.
+// An inner is a comprehension, by its first expression, in the query that asked for it.
+type inner struct {
+	query uint64
+	first *ast.Expr
+}
+
+// A member is what a comprehension makes of its body, known by its first expression. An
+// array's has no key.
 type member struct {
 	rule *ast.Rule
 	key  *ast.Term
 }
 
-// membersOf finds the comprehensions that a helper without arguments consists of.
+// membersOf finds the comprehensions in the bodies of rules.
 func membersOf(modules map[string]*ast.Module) map[*ast.Expr]member {
 	out := map[*ast.Expr]member{}
 	for _, m := range modules {
@@ -98,6 +107,8 @@ func membersOf(modules map[string]*ast.Module) map[*ast.Expr]member {
 					out[x.Body[0]] = member{rule, x.Key}
 				case *ast.SetComprehension:
 					out[x.Body[0]] = member{rule, x.Term}
+				case *ast.ArrayComprehension:
+					out[x.Body[0]] = member{rule, nil}
 				}
 				return false
 			}).Walk(rule.Body)
@@ -115,14 +126,11 @@ func (*reader) Config() topdown.TraceConfig { return topdown.TraceConfig{PlugLoc
 // TraceEvent implements topdown.QueryTracer: a rule that is left has held, with its
 // variables as they are.
 func (r *reader) TraceEvent(e topdown.Event) {
-	if e.Op != topdown.ExitOp {
+	if body, ok := e.Node.(ast.Body); ok {
+		r.comprehension(&e, body)
 		return
 	}
-	if body, ok := e.Node.(ast.Body); ok {
-		if m, ok := r.members[body[0]]; ok && len(m.rule.Head.Args) == 0 {
-			v := r.watch(&e, m.rule, body)
-			r.helpers[callKey(m.rule.Ref().String(), v.plug([]*ast.Term{m.key}))] = v.values
-		}
+	if e.Op != topdown.ExitOp {
 		return
 	}
 	rule, ok := e.Node.(*ast.Rule)
@@ -140,6 +148,30 @@ func (r *reader) TraceEvent(e topdown.Event) {
 		r.helpers[callKey(ref, v.plug([]*ast.Term{head.Key}))] = v.values
 	default:
 		r.item(v, head.Key, rule.Loc())
+	}
+}
+
+// comprehension notes what the body of one read for each of its members: they are left
+// one after the other, once it was entered.
+func (r *reader) comprehension(e *topdown.Event, body ast.Body) {
+	m, ok := r.members[body[0]]
+	if !ok {
+		return
+	}
+	at := inner{e.ParentID, body[0]}
+	switch e.Op {
+	case topdown.EnterOp:
+		delete(r.inner, at)
+	case topdown.ExitOp:
+		helps := m.key != nil && len(m.rule.Head.Args) == 0
+		if !helps && len(r.inner[at]) > mostInner {
+			return
+		}
+		v := r.watch(e, m.rule, body)
+		if helps {
+			r.helpers[callKey(m.rule.Ref().String(), v.plug([]*ast.Term{m.key}))] = v.values
+		}
+		r.inner[at] = append(r.inner[at], v.values...)
 	}
 }
 
@@ -256,11 +288,18 @@ func (v *held) expr(e *ast.Expr) {
 	}
 	ast.NewGenericVisitor(func(x any) bool {
 		switch x := x.(type) {
-		case *ast.ArrayComprehension, *ast.ObjectComprehension:
+		case *ast.ArrayComprehension:
+			v.within(x.Body)
 			return true // has variables of its own
+		case *ast.ObjectComprehension:
+			v.within(x.Body)
+			return true
 		case *ast.SetComprehension:
-			_, named := v.named(x.Term)
-			return named || len(x.Body) != 1 // one is what the compiler makes of each {value} in a text
+			if _, named := v.named(x.Term); !named && len(x.Body) == 1 {
+				return false // what the compiler makes of each {value} in a text
+			}
+			v.within(x.Body)
+			return true
 		case ast.Ref:
 			if op := e.Operator(); op == nil || !op.Equal(x) {
 				v.ref(x, missing(e))
@@ -269,6 +308,26 @@ func (v *held) expr(e *ast.Expr) {
 		}
 		return false
 	}).Walk(e)
+}
+
+// within adds what a comprehension read: a name with the values that it had in the
+// members, as far as there is room. Which members these are is no reason.
+func (v *held) within(body ast.Body) {
+	var out []Value
+	for _, x := range v.inner[inner{v.event.QueryID, body[0]}] {
+		i := slices.IndexFunc(out, func(y Value) bool { return y.Name == x.Name })
+		switch {
+		case strings.HasSuffix(x.Name, ".id"):
+		case i < 0:
+			out = append(out, x)
+		case slices.Contains(strings.Split(out[i].Value, ", "), x.Value), strings.HasSuffix(out[i].Value, ", ..."):
+		case len(out[i].Value)+len(x.Value) > maxValueText:
+			out[i].Value += ", ..."
+		default:
+			out[i].Value += ", " + x.Value
+		}
+	}
+	v.add(out...)
 }
 
 // named is what the author called a variable; not ok for those of the compiler.
