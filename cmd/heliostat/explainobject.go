@@ -41,17 +41,23 @@ func (e *explanation) findVM(in *engine.Input, name string) (object, error) {
 		o.host, o.site = v.Host, h.Site
 		e.fact("runs on %s in %s, %s", h.Name, s.Clusters[h.Cluster].Name, siteName(s, h.Site))
 	}
-	e.fact("%s; %d vCPUs, %s now; %d MiB configured, %s used; %d MiB of disks", v.Power, v.VCPUs, known(v.UsedMHz, "MHz"), v.MemoryMiB, known(v.UsedMiB, "MiB"), v.DiskMiB())
+	e.fact("%s; %s, %s now; %d MiB configured, %s used; %d MiB of disks", v.Power, count(int(v.VCPUs), "vCPU"), known(v.UsedMHz, "MHz"), v.MemoryMiB, known(v.UsedMiB, "MiB"), v.DiskMiB())
 	if v.Obstacles != 0 {
-		e.fact("bound by: %s", v.Obstacles)
+		var texts []string
+		for _, row := range engine.ObstacleTable {
+			if v.Obstacles&row.Bit != 0 {
+				texts = append(texts, row.Text)
+			}
+		}
+		e.fact("it %s", strings.Join(texts, "; it "))
 	}
 	if len(v.Tags) > 0 {
 		e.fact("tags: %s", strings.Join(v.Tags, ", "))
 	}
 	if h := in.History.VM(v.ID); h.MovedAt != 0 {
-		e.fact("last moved by us at %s, from %s; %d moves in all", h.MovedAt, h.LeftSite, h.Moves)
+		e.fact("last moved by us at %s, from %s; %s in all", h.MovedAt, h.LeftSite, count(int(h.Moves), "move"))
 		if h.Returns > 1 {
-			x := engine.Swing{Subject: engine.Subject{Kind: e.Kind}, Returns: h.Returns, Left: string(h.LeftHost), Foreign: h.ForeignAt > h.MovedAt}
+			x := engine.Swing{Subject: engine.Subject{Kind: e.Kind}, Returns: h.Returns, Left: e.host(h.LeftHost), Foreign: h.ForeignAt > h.MovedAt}
 			e.fact("%s", x.Text())
 		}
 	}
@@ -67,9 +73,13 @@ func (e *explanation) findHost(in *engine.Input, name string) (object, error) {
 	h := &s.Hosts[i]
 	e.ID, e.Name = string(h.ID), h.Name
 	hist := in.History.Host(h.ID)
-	e.fact("%s, in %s, %s; %s", h.Power, s.Clusters[h.Cluster].Name, siteName(s, h.Site), count(len(s.VMsOn(i)), "VM"))
+	e.fact("%s, in %s, %s; %s", hostState(h, hist), s.Clusters[h.Cluster].Name, siteName(s, h.Site), count(len(s.VMsOn(i)), "VM"))
 	e.fact("CPU %s of %d MHz, memory %s of %d MiB, power %s", known(h.UsedMHz, "MHz"), h.CPUMHz, known(h.UsedMiB, "MiB"), h.MemoryMiB, known(h.PowerW, "W"))
-	e.fact("demand over 40 min: CPU %s, memory %s; low for %d s; ours: %s", permille(hist.CPU.Mean(8)), permille(hist.Mem.Mean(8)), hist.LowFor(in.Now), hist.Own)
+	low := ""
+	if s := hist.LowFor(in.Now); s > 0 {
+		low = fmt.Sprintf("; low for %d min", s/60)
+	}
+	e.fact("demand over 40 min: CPU %s, memory %s%s", permille(hist.CPU.Mean(8)), permille(hist.Mem.Mean(8)), low)
 	if hist.Returns > 1 {
 		x := engine.Swing{Subject: engine.Subject{Kind: e.Kind}, Returns: hist.Returns}
 		e.fact("%s", x.Text())
@@ -85,6 +95,7 @@ func (e *explanation) findSite(in *engine.Input, name string) (object, error) {
 	}
 	e.ID, e.Name = name, name
 	x := &s.Sites[i]
+	e.fact("%s", strings.TrimPrefix(siteLoad(s, i), name+": "))
 	e.fact("mode %s; sun %s; price %s; carbon %s", x.Mode, milli(x.SunMilliDeg, "deg"), micro(x.PriceMicroEURPerKWh), known(x.CarbonGPerKWh, "g/kWh"))
 	for _, z := range s.Hazards {
 		if z.Site == x.ID {
@@ -92,6 +103,25 @@ func (e *explanation) findSite(in *engine.Input, name string) (object, error) {
 		}
 	}
 	return object{engine.None, engine.None, i}, nil
+}
+
+// hostState is the state of a host in words, and whose doing it is.
+func hostState(h *engine.Host, hist engine.HostHistory) string {
+	state := h.Power.String()
+	if h.Power == engine.HostOn && !h.Connected {
+		state += ", does not answer"
+	}
+	resting := h.Maintenance || h.Entering
+	if resting {
+		state += ", in maintenance"
+	}
+	switch {
+	case h.Power == engine.HostStandby && hist.Own == engine.OwnStandby, resting && hist.Own == engine.OwnMaintenance:
+		return state + " (our doing, at " + hist.ChangeAt.String() + ")"
+	case h.Power == engine.HostStandby || resting:
+		return state + " (not our doing)"
+	}
+	return state
 }
 
 func siteName(s *engine.Snapshot, i int32) string {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"heliostat/engine"
@@ -21,6 +22,9 @@ func (e *explanation) print(w io.Writer) error {
 	}
 	line("said:")
 	for _, x := range e.Said {
+		if e.saidOfAll(&x) {
+			continue
+		}
 		line("  %s.%s (%s): %s: %s", x.Policy, x.Rule, x.Mode, x.What, x.Reason)
 		if x.At != "" {
 			line("    %s%s", x.At, readText(x.Read))
@@ -63,7 +67,11 @@ func (e *explanation) print(w io.Writer) error {
 		line("nothing is planned for it and nothing is held: it may stay as it is")
 	}
 	if e.Nearest != nil {
-		_ = printAnswer(&b, e.Nearest) // a builder takes everything
+		var told []engine.Hold
+		for _, h := range e.Holds {
+			told = append(told, h.Hold)
+		}
+		_ = printAnswer(&b, e.Nearest, told...) // a builder takes everything
 	}
 	if e.Evacuate != nil {
 		if e.Evacuate.At != e.At {
@@ -80,6 +88,13 @@ func (e *explanation) print(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// saidOfAll reports whether what was said of one destination was said of every one too.
+func (e *explanation) saidOfAll(x *said) bool {
+	return x.to != "" && slices.ContainsFunc(e.Said, func(y said) bool {
+		return y.Rule == x.Rule && y.to == "" && y.Policy == x.Policy && y.Reason == x.Reason
+	})
 }
 
 // readText lists what a rule read.

@@ -45,17 +45,25 @@ func (e *explanation) opinions(in *engine.Input, d *engine.Decision, o object) {
 	}
 	for _, x := range d.Prefers {
 		if vm && x.VM == o.vm {
-			say(x.By, e.ID, "prefers %s, worth %.4f EUR/h", x.To, float64(x.MicroEUR)/1e6)
+			say(x.By, e.ID, "prefers %s %s, worth %.4f EUR/h", x.To.Kind, placeName(s, x.To), float64(x.MicroEUR)/1e6)
 		}
 	}
 	for _, x := range d.Evacuations {
 		if e.about(s, o, x.Place) {
-			say(x.By, x.Place.ID, "evacuate %s by %s", x.Place, x.Deadline)
+			by := "without a deadline"
+			if x.Deadline != 0 {
+				by = "by " + x.Deadline.String()
+			}
+			say(x.By, x.Place.ID, "evacuate %s %s, %s", x.Place.Kind, placeName(s, x.Place), by)
 		}
 	}
 	for _, x := range d.Drains {
 		if x.Host == o.host && e.Kind != "site" {
-			say(x.By, string(s.Hosts[x.Host].ID), "drain its host %s, then %s", s.Hosts[x.Host].Name, x.Then)
+			whose := "it"
+			if vm {
+				whose = "its host " + s.Hosts[x.Host].Name
+			}
+			say(x.By, string(s.Hosts[x.Host].ID), thenText[x.Then], whose)
 		}
 	}
 	for _, x := range d.Wakes {
@@ -70,7 +78,7 @@ func (e *explanation) opinions(in *engine.Input, d *engine.Decision, o object) {
 	}
 	for _, x := range d.Groups {
 		if vm && slices.Contains(x.VMs, o.vm) {
-			say(x.By, e.ID, "%s at %s level with %d others in group %s", x.Kind, x.Scope, len(x.VMs)-1, x.Name)
+			say(x.By, e.ID, "%s at %s level with %s in group %s", x.Kind, x.Scope, count(len(x.VMs)-1, "other"), x.Name)
 		}
 	}
 	for _, x := range d.AllowSites {
@@ -81,12 +89,16 @@ func (e *explanation) opinions(in *engine.Input, d *engine.Decision, o object) {
 					names = append(names, string(s.Sites[i].ID))
 				}
 			}
-			say(x.By, e.ID, "only at %s", strings.Join(names, ", "))
+			say(x.By, e.ID, "only at %s", cmp.Or(strings.Join(names, ", "), "no site"))
 		}
 	}
 	for _, x := range d.AllowHosts {
 		if vm && x.VM == o.vm {
-			say(x.By, e.ID, "only on %d hosts", len(x.Hosts))
+			on := count(len(x.Hosts), "host")
+			if len(x.Hosts) == 1 {
+				on = s.Hosts[x.Hosts[0]].Name
+			}
+			say(x.By, e.ID, "only on %s", on)
 		}
 	}
 	for _, x := range d.Pins {
@@ -101,15 +113,48 @@ func (e *explanation) opinions(in *engine.Input, d *engine.Decision, o object) {
 	}
 	for _, x := range d.Freezes {
 		if e.about(s, o, x.Place) {
-			say(x.By, x.Place.ID, "%s is frozen", x.Place)
+			say(x.By, x.Place.ID, "%s is frozen", strings.TrimSpace(x.Place.Kind+" "+placeName(s, x.Place)))
 		}
 	}
 	for _, x := range in.Vetoes {
 		if string(x.VM) == e.ID {
-			e.Said = append(e.Said, said{
-				Policy: x.Policy, Rule: engine.RuleDeny, Mode: x.Mode, to: x.To,
-				What: "may not move to " + cmp.Or(e.host(x.To), "anywhere"), Reason: x.Code + ": " + x.Reason,
-			})
+			where := "anywhere"
+			if x.To != "" {
+				where = "to " + e.host(x.To)
+			}
+			e.Said = append(e.Said, said{Policy: x.Policy, Rule: engine.RuleDeny, Mode: x.Mode, to: x.To, What: "may not move " + where, Reason: x.Code + ": " + x.Reason})
 		}
 	}
+}
+
+// thenText is what a drain asks for.
+var thenText = map[engine.DrainThen]string{
+	engine.ThenStandby:     "empty %s, then put it in standby, where that pays",
+	engine.ThenMaintenance: "empty %s, then put it in maintenance",
+	engine.ThenNothing:     "empty %s",
+}
+
+// placeName is what people call a place.
+func placeName(s *engine.Snapshot, p engine.Subject) string {
+	switch p.Kind {
+	case "host":
+		return hostNamer(s)(engine.HostID(p.ID))
+	case "cluster":
+		if i, ok := s.FindCluster(engine.ClusterID(p.ID)); ok {
+			return s.Clusters[i].Name
+		}
+	case "vcenter":
+		if i, ok := s.FindVCenter(engine.VCenterID(p.ID)); ok {
+			return s.VCenters[i].Name
+		}
+	case "datastore":
+		if i, ok := s.FindDatastore(engine.DatastoreID(p.ID)); ok {
+			return s.Datastores[i].Name
+		}
+	case "vm":
+		if i, ok := s.FindVM(engine.VMID(p.ID)); ok {
+			return s.VMs[i].Name
+		}
+	}
+	return p.ID
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -232,7 +233,8 @@ func placeNamed(s *engine.Snapshot, name string) (engine.Subject, error) {
 	return engine.Subject{Kind: "host", ID: string(s.Hosts[i].ID)}, nil
 }
 
-func printAnswer(w io.Writer, a *whatif.Answer) error {
+// printAnswer writes an answer for people, without details that they have read already.
+func printAnswer(w io.Writer, a *whatif.Answer, told ...engine.Hold) error {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	to := cmp.Or(a.ToName, a.To.ID)
@@ -250,7 +252,10 @@ func printAnswer(w io.Writer, a *whatif.Answer) error {
 		line("it would move to %s if", to)
 		and := ""
 		for _, x := range a.Binds {
-			line("  %s%s\n    now: %s (%s)", and, x.Unless, x.Detail, x.Code)
+			line("  %s%s", and, x.Unless)
+			if !slices.ContainsFunc(told, func(h engine.Hold) bool { return h.Code == x.Code && h.Detail == x.Detail }) {
+				line("    now: %s (%s)", x.Detail, x.Code)
+			}
 			and = "and "
 		}
 		if a.ShortMicro > 0 {

@@ -44,6 +44,11 @@ func (b *builder) hostActionReason(h int32, mode engine.Mode, kind string, evac 
 	return reason{}
 }
 
+// ownText is what the journal says of a host's state.
+var ownText = map[engine.Owned]string{
+	engine.OwnNothing: "it is not our doing", engine.OwnStandby: "we put it in standby", engine.OwnMaintenance: "we put it in maintenance",
+}
+
 // wakeable says why host h may not be woken: only what this daemon put in
 // standby, by journal and by mark, is its own to wake.
 func (b *builder) wakeable(h int32, evac bool) reason {
@@ -53,7 +58,7 @@ func (b *builder) wakeable(h int32, evac bool) reason {
 	}
 	own := b.ofHost(h).Own
 	if own != engine.OwnStandby || !strings.HasPrefix(host.Mark, "standby") {
-		return reason{code: engine.HoldOwner, form: "a person owns its state: the journal says %[1]s, its mark %[2]s", where: own.String(), other: fmt.Sprintf("%q", host.Mark)}
+		return reason{code: engine.HoldOwner, form: "a person may own its state: the journal says that %[1]s, its mark is %[2]s", where: ownText[own], other: fmt.Sprintf("%q", host.Mark)}
 	}
 	if b.st.Maint[h] {
 		return reason{code: engine.HoldUnavailable, form: "it is in maintenance"}
