@@ -50,11 +50,11 @@ func (e *explanation) opinions(in *engine.Input, d *engine.Decision, o object) {
 	}
 	for _, x := range d.Evacuations {
 		if e.about(s, o, x.Place) {
-			by := "without a deadline"
+			by := ", without a deadline"
 			if x.Deadline != 0 {
-				by = "by " + x.Deadline.String()
+				by = " by " + x.Deadline.String()
 			}
-			say(x.By, x.Place.ID, "evacuate %s %s, %s", x.Place.Kind, placeName(s, x.Place), by)
+			say(x.By, x.Place.ID, "evacuate %s %s%s", x.Place.Kind, placeName(s, x.Place), by)
 		}
 	}
 	for _, x := range d.Drains {
