@@ -137,6 +137,9 @@ func (l *Loop) Approve(ctx context.Context, hash string, count int, who string) 
 		if err != nil {
 			return err
 		}
+		if p.revision != l.Policy.Revision() {
+			return fmt.Errorf("plan %s was made by other policies than serve now: the next cycle makes it anew", hash)
+		}
 		if n := len(p.Plan.Actions); count != n && (count != 0 || len(p.Plan.Evacuates()) > 0) {
 			return fmt.Errorf("the plan has %d actions, expected were %d: look at it again", n, count)
 		}

@@ -1,9 +1,11 @@
 package cycle
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -34,13 +36,19 @@ func (c *council) Evaluate(ctx context.Context, v engine.View) (*engine.Decision
 	c.lock.Lock()
 	defer c.lock.Unlock()
 	d, err := c.opinion.Evaluate(ctx, v)
-	if c.revision != "" {
-		d.Revision = c.revision
+	if d != nil {
+		d.Revision = cmp.Or(c.revision, d.Revision)
 	}
 	if c.adds != nil {
 		c.adds(d)
 	}
 	return d, err
+}
+
+func (c *council) Revision() string {
+	c.lock.Lock()
+	defer c.lock.Unlock()
+	return cmp.Or(c.revision, c.opinion.Revision())
 }
 
 func (c *council) Deny(ctx context.Context, v engine.View, moves []engine.Action) ([]engine.Veto, error) {
@@ -130,6 +138,11 @@ func TestPoliciesChangeWhileAPlanWaits(t *testing.T) {
 						t.Fatal("nothing waits")
 					}
 					c.now(x.after)
+					if name == "other policies serve" { // before a cycle has asked them
+						if err := r.Approve(ctx, first.Hash, 0, "ann"); err == nil || !strings.Contains(err.Error(), "made by other policies") {
+							t.Errorf("approved at once: %v", err)
+						}
+					}
 					time.Sleep(2 * time.Minute)
 					if err := r.Approve(ctx, first.Hash, 0, "ann"); err == nil {
 						t.Error("what no policy wants any more can be approved")
