@@ -206,6 +206,15 @@ func TestRing(t *testing.T) {
 	if got := r.Percentile(95); got != 7 {
 		t.Errorf("p95 after a long silence: %d", got)
 	}
+	r.Add(300*9_990, 8)
+	if got := r.Percentile(95); got != 7 {
+		t.Errorf("p95 while a clock that was set back catches up: %d", got)
+	}
+	r.Add(300*200, 9)
+	r.Add(300*201, 10)
+	if got, mean := r.Percentile(95), r.Mean(2); got != 10 || mean != 9 {
+		t.Errorf("p95 after the clock was far ahead: %d, mean %d", got, mean)
+	}
 }
 
 func TestFold(t *testing.T) {

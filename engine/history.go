@@ -19,6 +19,9 @@ const RingSeconds = 300
 // Add puts a sample in. Samples come in order of time; Unknown is ignored.
 func (r *Ring) Add(at Unix, value int32) {
 	slot := int64(at) / RingSeconds
+	if r.Slot-slot > int64(len(r.Past))+1 {
+		*r = Ring{} // the clock was ahead and has been set back: it would hear of nothing until then
+	}
 	if r.Slot == 0 {
 		for i := range r.Past {
 			r.Past[i] = Unknown
