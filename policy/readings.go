@@ -159,10 +159,10 @@ func (r *reader) comprehension(e *topdown.Event, body ast.Body) {
 		return
 	}
 	at := inner{e.ParentID, body[0]}
-	switch e.Op {
-	case topdown.EnterOp:
+	if e.Op == topdown.EnterOp {
 		delete(r.inner, at)
-	case topdown.ExitOp:
+	}
+	if e.Op == topdown.ExitOp {
 		helps := m.key != nil && len(m.rule.Head.Args) == 0
 		if !helps && len(r.inner[at]) > mostInner {
 			return

@@ -18,7 +18,7 @@ import (
 )
 
 // nearestVMs is the largest fleet for which explain looks for the nearest place
-// by itself: each place takes some 30 plans, and a plan of so many VMs 20 ms.
+// by itself: each place takes 30 to 80 plans, and a plan of so many VMs 20 ms.
 const nearestVMs = 5_000
 
 func newWhyNot(g *globals) *cobra.Command {
