@@ -36,7 +36,9 @@ type merger struct {
 	kins    [][]*way // by domain and kin, once asked for
 	nowhere way
 	links   []clusterSet // by domain: where any VM of it may go
-	stops   []stop       // scratch
+	stops   []stop       // scratch, and so are these
+	vms     []int32
+	givers  []giver
 }
 
 // A trip is a VM that leaves its cluster.

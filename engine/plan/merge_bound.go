@@ -174,27 +174,31 @@ func (d *domain) tolls(x *census) []toll {
 			list = append(list, toll{k: k, price: price})
 		}
 	}
-	own, lost := make([]int64, len(d.vms)), make([]int64, len(d.hosts))
-	for v := range own {
-		own[v] = d.inside(v)
+	exits, first := d.exits()
+	lost, room := make([]int64, len(d.hosts)), 0
+	for k := range x.kinds {
+		room += len(x.kinds[k].hosts) + 1
 	}
+	all := make([]int64, 0, room*len(list))
 	for i := range list {
 		t := &list[i]
-		clear(lost)
-		for v, best := range own {
-			if out := d.leaves[v]; out != math.MinInt64 {
-				best = max(best, out+t.price*int64(d.size4[v][t.k]))
-			}
-			if best != math.MinInt64 {
+		for h := range lost {
+			lost[h] = 0
+			for j := first[h]; j < first[h+1]; j++ {
+				e := &exits[j]
+				best := max(e.inside, e.out+t.price*e.size[t.k])
 				t.base += max(best, 0)
-				lost[d.home[v]] += min(best, 0)
+				lost[h] += min(best, 0)
 			}
 		}
+		t.best = make([][]int64, 0, len(x.kinds))
 		for k := range x.kinds {
-			sums := make([]int64, 1, len(x.kinds[k].hosts)+1)
+			from := len(all)
+			all = append(all, 0)
 			for _, h := range x.kinds[k].hosts {
-				sums = append(sums, d.idle[h]+lost[h])
+				all = append(all, d.idle[h]+lost[h])
 			}
+			sums := all[from:]
 			slices.SortFunc(sums[1:], func(x, y int64) int { return cmp.Compare(y, x) })
 			for n := 1; n < len(sums); n++ {
 				sums[n] += sums[n-1]
@@ -203,6 +207,28 @@ func (d *domain) tolls(x *census) []toll {
 		}
 	}
 	return list
+}
+
+// An exit is what a VM that can move brings by going to another host of its cluster, and
+// by leaving it.
+type exit struct {
+	inside, out int64
+	size        [2]int64
+}
+
+// exits lists them, and the first of each host and after the last.
+func (d *domain) exits() (list []exit, first []int32) {
+	const never = math.MinInt64 / 2 // whatever it is paid
+	list, first = make([]exit, 0, len(d.vms)), make([]int32, 0, len(d.hosts)+1)
+	for h := range d.hosts {
+		first = append(first, int32(len(list)))
+		for v := d.first[h]; v < d.first[h+1]; v++ {
+			if x := (exit{max(d.brings[v], never), max(d.leaves[v], never), [2]int64{int64(d.size4[v][0]), int64(d.size4[v][1])}}); max(x.inside, x.out) > never {
+				list = append(list, x)
+			}
+		}
+	}
+	return list, append(first, int32(len(list)))
 }
 
 // mostChoices bounds the choices of all clusters of a group together.
@@ -242,7 +268,7 @@ func (m *merger) groupBound(members []int) (int64, [2]int64) {
 // choices lists what a cluster may do: how many hosts of each size go off, what
 // that brings at most, with the cost of what must leave, and what it carries then.
 func (d *domain) choices(x *census) []choice {
-	var list []choice
+	list := make([]choice, 0, x.ways())
 	var leave [2]int64
 	for v, best := range d.leaves {
 		if best != math.MinInt64 {

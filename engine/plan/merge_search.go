@@ -120,10 +120,11 @@ func (m *merger) close(x closing) (off, relieved bool) {
 	d.value += d.idle[h]
 	m.closed = append(m.closed, d.hosts[h])
 	if lack != [2]int64{} {
-		all := slices.Clone(d.list[h]) // what is on the other hosts can make room as well
+		all := append(m.vms[:0], d.list[h]...) // what is on the other hosts can make room as well
 		for g := d.on.next(0); g >= 0; g = d.on.next(g + 1) {
 			all = append(all, d.list[g]...)
 		}
+		m.vms = all
 		list, n, extra := m.relief(&x, lack, all)
 		const vain = 24 // where so many find no place, others hardly do
 		for k, left := 0, vain; k < len(list) && left > 0 && lack != [2]int64{} && x.cost+extra < x.idle; k++ {
@@ -202,12 +203,12 @@ func (d *domain) weigh(p *giver, h int, lack [2]int64, price *[2]int64) {
 // relief chooses n VMs that together give what the cluster lacks without a host: one
 // after the other what costs least for what it gives, and of equals what has most of
 // what is lacking for what it has of the rest; without those that the others make
-// needless. After them come the others, in no order. What those cost that are
-// chosen, beyond moves inside the cluster, is extra; what is far too dear is not
+// needless. After them come the others, in no order. The list is good until the next.
+// What those cost that are chosen, beyond moves inside the cluster, is extra; what is far too dear is not
 // looked for to the end. VMs for which no cluster has room are left out.
 func (m *merger) relief(x *closing, lack [2]int64, vms []int32) (list []giver, n int, extra int64) {
 	d := m.domains[x.d]
-	list = make([]giver, 0, len(vms))
+	list = m.givers[:0]
 	for _, v := range vms {
 		if w := m.ways(x.d, v); m.room(w, &d.size4[v]) {
 			cost := m.leastCost(x.d, v, w)
@@ -217,6 +218,7 @@ func (m *merger) relief(x *closing, lack [2]int64, vms []int32) (list []giver, n
 			list = append(list, giver{v: v, extra: max(cost, 0)})
 		}
 	}
+	m.givers = list
 	take := func(p *giver, sign int64) {
 		for k := range lack {
 			lack[k] -= sign * int64(d.size4[p.v][k])
