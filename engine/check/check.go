@@ -29,6 +29,9 @@ func (c *checker) static() {
 	c.whole()
 	c.resolve()
 	c.eachAction(func(n *checker, i int32) {
+		if i%few == 0 {
+			n.touch(i)
+		}
 		if n.steps[i].from >= 0 {
 			n.action(i)
 		}
@@ -89,6 +92,7 @@ type checker struct {
 	kept    *memory
 	along   map[int32][]int32 // by VM: the host actions whose cluster's scheduler is to move it
 	last    [2]int32          // the hosts looked up last, as a source and as a destination
+	touched int               // of no meaning: what is read for its own sake must go somewhere
 
 	order  []int32 // by action: its place in one order that the edges allow
 	waits  []int32 // by action: how many it waits for
@@ -292,6 +296,32 @@ func edgesOf(p *engine.Plan) (waits []int32, next lists) {
 		}
 	}
 	return waits, next
+}
+
+// few is how many actions are judged between one look ahead and the next.
+const few = 16
+
+// touch reads a little of what will be asked of the VMs of the next few actions. They,
+// what they have and their memories lie far apart: read together, none waits for another.
+func (c *checker) touch(i int32) {
+	next := c.steps[i:min(int(i)+few, len(c.steps))]
+	for k := range next {
+		if v := next[k].vm; v >= 0 {
+			x := &c.s.VMs[v]
+			c.touched += len(x.Task) + len(x.NICs) + int(x.Power) + int(c.vmPast(v).MovedAt)
+		}
+	}
+	for k := range next {
+		if v := next[k].vm; v >= 0 {
+			x := &c.s.VMs[v]
+			if len(x.NICs) > 0 {
+				c.touched += int(x.NICs[0].Network)
+			}
+			if len(x.Disks) > 0 {
+				c.touched += int(x.Disks[0].Datastore)
+			}
+		}
+	}
 }
 
 // action judges action i by itself.
