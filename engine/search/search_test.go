@@ -266,6 +266,21 @@ func TestStaysNearHome(t *testing.T) {
 	if far > objects/20 {
 		t.Errorf("%d of %d are in another place", far, objects)
 	}
+	for i, row := range p.Distance {
+		for j := range row {
+			row[j] = int32(min(1, max(i-j, j-i)))
+		}
+	}
+	if compile(p).near == nil {
+		t.Error("nothing is near, though containers share places")
+	}
+	p.Containers = p.Containers[:places]
+	for i := range p.Containers {
+		p.Containers[i].Place = int32(i)
+	}
+	if p.Objects = nil; compile(p).near != nil {
+		t.Error("something is near, though all places are equally far")
+	}
 }
 
 // What makes no sense is refused, all of it at once.

@@ -214,14 +214,21 @@ func (w *world) sortBySize() {
 }
 
 // sortByDistance orders containers for each place. Equally near ones come in a
-// different order for each, so that none is preferred everywhere.
+// different order for each, so that none is preferred everywhere. Where all that is not
+// home is equally far from everywhere, nothing is near.
 func (w *world) sortByDistance() {
+	differs := false
 	for from, row := range w.distance {
 		near := make([]int32, w.containers)
 		for i := range near {
 			near[i] = int32((from + i) % w.containers)
 		}
-		slices.SortStableFunc(near, func(a, b int32) int { return cmp.Compare(row[w.place[a]], row[w.place[b]]) })
+		far := func(c int32) int32 { return row[w.place[c]] }
+		slices.SortStableFunc(near, func(a, b int32) int { return cmp.Compare(far(a), far(b)) })
+		differs = differs || w.containers > 1 && far(near[1]) < far(near[w.containers-1])
 		w.near = append(w.near, near)
+	}
+	if !differs {
+		w.near = nil
 	}
 }
