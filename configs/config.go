@@ -117,9 +117,20 @@ type State struct {
 // Log is what is written to standard error.
 type Log struct {
 	// Level is debug, info, warn or error. Default info.
-	Level slog.Level `yaml:"level"`
+	Level Level `yaml:"level"`
 	// Format is text or json. Default text.
 	Format string `yaml:"format"`
+}
+
+// Level is how much is logged.
+type Level slog.Level
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (l *Level) UnmarshalText(b []byte) error {
+	if (*slog.Level)(l).UnmarshalText(b) != nil {
+		return fmt.Errorf("%q is none of debug, info, warn, error", b)
+	}
+	return nil
 }
 
 // Default is what a file starts from.

@@ -105,6 +105,9 @@ func local(file, key, s string) (string, error) {
 	}
 	if secret {
 		if err := readable(at); err != nil {
+			if strings.HasPrefix(s, "secret_") && os.Getenv("CREDENTIALS_DIRECTORY") == "" {
+				err = fmt.Errorf("%w: a credential of the unit; in a shell set CREDENTIALS_DIRECTORY=/run/credentials/heliostat.service while it runs, or give orders with --socket", err)
+			}
 			return "", err
 		}
 	}

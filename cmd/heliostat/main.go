@@ -129,6 +129,7 @@ carries it out, and journals every decision.`,
 		newRun(g), newCheck(g), newDoctor(g), newInit(), newPlan(g), newStatus(g), newApprove(g), newReject(g), newPause(g), newResume(g), newRelease(g),
 		newWake(g), newEvacuate(g), newDrill(g), newExplain(g), newWhyNot(g), newReplay(g), newJournal(g), newBackup(g), newRestore(g), newDemo(g), newSim(g), newLab(g), newVersion(g), newPolicy(g),
 	)
+	root.InitDefaultCompletionCmd() // for strict; cobra adds it later otherwise
 	strict(root)
 	return root
 }

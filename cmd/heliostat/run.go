@@ -70,10 +70,10 @@ func (g *globals) logger(c configs.Log) (*slog.Logger, error) {
 	level := c.Level
 	if g.logLevel != "" {
 		if err := level.UnmarshalText([]byte(g.logLevel)); err != nil {
-			return nil, codeError{exitUsage, fmt.Errorf("--log-level: %q is not debug, info, warn or error", g.logLevel)}
+			return nil, codeError{exitUsage, fmt.Errorf("--log-level: %w", err)}
 		}
 	}
-	opts := &slog.HandlerOptions{Level: level}
+	opts := &slog.HandlerOptions{Level: slog.Level(level)}
 	if systemd.LogsToJournal() {
 		opts.ReplaceAttr = withoutTime // the journal dates lines itself
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -60,6 +61,9 @@ func (d *Document) syntax(err error) {
 	n, what := &node{}, err.Error()
 	if e, ok := errors.AsType[*yaml.LoadError](err); ok {
 		n.line, n.column, what = e.Mark.Line, e.Mark.Column, e.Message
+	}
+	if strings.Contains(what, "cannot start any token") {
+		what += ": a tab? indent with spaces, and quote what begins with @ or `"
 	}
 	d.fault(n, "", "not YAML: %s", what)
 }
