@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"html/template"
+	"math"
 	"net/http"
 	"time"
 
@@ -21,7 +22,7 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 		if deg == nil {
 			return "-"
 		}
-		return fmt.Sprintf("%.0f°", *deg)
+		return fmt.Sprintf("%d°", int(math.Round(*deg))) // not -0
 	},
 	"moment": func(t engine.Unix) string { return t.Time().UTC().Format("Mon 2 Jan 15:04 UTC") },
 }).Parse(pageText))
@@ -57,6 +58,7 @@ func (v pageView) Needs() (needs []string) {
 	for _, c := range HoldCounts(v.Rails) {
 		say(true, "Held back by a rail: %s (%d).", c.Name, c.N)
 	}
+	say(len(v.Doubted()) > 0, "What vCenters show is not believed (%d), and nothing is done there: 'heliostat status' says why.", len(v.Doubted()))
 	say(len(v.Quarantine) > 0, "In quarantine: %d. Look at them in vCenter, then 'heliostat release'.", len(v.Quarantine))
 	say(len(v.Swings) > 0, "Moved or switched there and back, again and again: %d. 'heliostat status' names them.", len(v.Swings))
 	say(v.Refused != "", "The newest edit of the policies is refused; the revision before serves on.")

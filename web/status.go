@@ -61,6 +61,16 @@ type Status struct {
 	Journal JournalStatus `json:"journal"`
 }
 
+// Doubted are the vCenters whose part of the fleet is not believed: a person may confirm it.
+func (s *Status) Doubted() (out []engine.Gap) {
+	for _, g := range s.Gaps {
+		if g.Source == "census" && g.Subject.Kind == "vcenter" {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
 // A SiteStatus sums one site up.
 type SiteStatus struct {
 	Site        engine.SiteID `json:"site"`

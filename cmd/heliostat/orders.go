@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"strings"
 
@@ -200,6 +201,9 @@ func statusText(s *web.Status) string {
 	for i := range s.Rails {
 		line("HELD BACK: %s", s.Rails[i])
 	}
+	for _, g := range s.Doubted() {
+		line("NOT BELIEVED, nothing is done there: %s: %s", g.Subject, g.Reason)
+	}
 	for i := range s.Quarantine {
 		q := &s.Quarantine[i]
 		line("QUARANTINE: %s %s: %s", q.Subject.Kind, q.Name, q.Text())
@@ -248,7 +252,7 @@ func statusText(s *web.Status) string {
 	for _, x := range s.Sites {
 		sun := "-"
 		if x.SunDeg != nil {
-			sun = fmt.Sprintf("%.0f deg", *x.SunDeg)
+			sun = fmt.Sprintf("%d deg", int(math.Round(*x.SunDeg)))
 		}
 		line("%-14s %-8s %6d %8d %6d %7s kW %7s", x.Site, x.Mode, x.Hosts.On, x.Hosts.Standby, x.VMs, x.KW(), sun)
 	}

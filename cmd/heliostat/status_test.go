@@ -32,9 +32,11 @@ func TestStatusTextBeforeAStorm(t *testing.T) {
 		Evacuations: []web.EvacuationStatus{{Headline: "site houston: 75 of 80"}},
 		Ordered:     []engine.OperatorRecord{{Who: "root", Subject: engine.Subject{Kind: "site", ID: "houston"}, By: at}},
 		Pending:     &web.PendingPlan{Hash: "d4108699bdff6adc", Approvers: 2, Approved: []string{"ann"}, Expires: time.Unix(1_800_000_000, 0), Plan: &engine.Plan{Actions: make([]engine.Action, 1)}},
+		Gaps:        []engine.Gap{{Source: "census", Subject: engine.Subject{Kind: "vcenter", ID: "vc-1"}, Reason: "14 of 106 VMs have vanished at once"}, {Source: "vc"}},
 		Sites:       []web.SiteStatus{{Site: "frankfurt", Mode: engine.Enforce, Hosts: web.HostCounts{On: 9}, Unmetered: 9, VMs: 81}},
 	})
-	want := "HAZARD: extreme hurricane al092026 may reach houston from 2027-01-15T08:00:00Z to 2027-01-15T09:00:00Z (NHC)\n" +
+	want := "NOT BELIEVED, nothing is done there: vcenter vc-1: 14 of 106 VMs have vanished at once\n" +
+		"HAZARD: extreme hurricane al092026 may reach houston from 2027-01-15T08:00:00Z to 2027-01-15T09:00:00Z (NHC)\n" +
 		"ALERT: CoolingFailure (cooling) at houston is firing since 2027-01-15T08:00:00Z\n" +
 		"EVACUATION: site houston: 75 of 80\n" +
 		"ORDERED by root, who does not approve it: evacuate site houston by 2027-01-15T08:00:00Z ('heliostat evacuate houston --cancel' ends it)\n" +

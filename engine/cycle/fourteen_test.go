@@ -270,6 +270,10 @@ func TestRails(t *testing.T) {
 						t.Errorf("after %s: %d calls", who, len(x.town.made()))
 					}
 				}
+				time.Sleep(time.Second)
+				if got := x.held(engine.HoldApproval); !strings.HasPrefix(got, "no such hold") {
+					t.Errorf("carried out, and held: %s", got)
+				}
 			})
 			rails := quick()
 			rails.Tiers.SmallMoves = 1

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"heliostat/engine"
@@ -85,6 +86,7 @@ type bite struct {
 func (l *Loop) railed() []engine.Hold {
 	now := time.Now()
 	holds := append(l.gate.holds(now), l.judged...)
+	holds = slices.DeleteFunc(holds, func(h engine.Hold) bool { return h.Code == engine.HoldApproval && l.inHand(h.Subject) })
 	for i := range holds {
 		h := &holds[i]
 		if s := l.shown.Snapshot; s != nil && h.Subject.Kind == "vcenter" {
@@ -100,4 +102,13 @@ func (l *Loop) railed() []engine.Hold {
 	}
 	maps.DeleteFunc(l.bitten, func(_ bite, last time.Time) bool { return now.Sub(last) >= quietFor })
 	return holds
+}
+
+// inHand tells whether persons have approved an evacuation that is carried out now, and
+// nothing more of it waits for them.
+func (l *Loop) inHand(site engine.Subject) bool {
+	if l.pending != nil && slices.Contains(l.pending.Plan.Evacuates(), site.ID) {
+		return false
+	}
+	return slices.ContainsFunc(slices.Concat(l.approvedRest(""), l.Executor.Open()), func(r engine.ActionRecord) bool { return r.Action.Demand == site })
 }
