@@ -3,6 +3,7 @@ package policy
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -65,7 +66,7 @@ func (d *Draft) Test(ctx context.Context, pattern string) (*TestReport, error) {
 func (d *Draft) point(faults Faults) Faults {
 	for i := range faults {
 		f := &faults[i]
-		f.Text = d.line(f.File, f.Line)
+		f.show(d.line(f.File, f.Line))
 		if f.Advice == "" {
 			f.Advice = adviceFor(f.Message)
 		}
@@ -75,6 +76,14 @@ func (d *Draft) point(faults Faults) Faults {
 
 // Point is for the faults of a report's tests: it adds the line of each.
 func (d *Draft) Point(err error) Faults { return d.point(asFaults(err)) }
+
+// Explain adds to the faults in an error the line of each and what to write instead.
+func (d *Draft) Explain(err error) error {
+	if faults, ok := errors.AsType[Faults](err); ok {
+		return d.point(faults).err()
+	}
+	return err
+}
 
 // line is a line of one of the draft's files, empty where there is none.
 func (d *Draft) line(label string, n int) string {

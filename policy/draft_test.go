@@ -213,3 +213,25 @@ func TestWhatIsNoPlainFile(t *testing.T) {
 		})
 	}
 }
+
+// What is shown of a line fits a terminal, and its mark stands under the place that is meant.
+func TestExcerpt(t *testing.T) {
+	long := strings.Repeat("\"größe\", ", 60)
+	for _, c := range []struct {
+		name, module, want string
+	}{
+		{"not ASCII", "x if {\n\t\"größe\" == \"日本\"; nope(1)\n}\n", "\t\"größe\" == \"日本\"; nope(1)\n\t                 ^\n"},
+		{"a long line", "x := [" + long + "nope(1), " + long + "]\n", "…größe\", " + long[:88] + "nope(1), " + long[:11]},
+		{"the end of a long line", "x := [" + long + "nope(1)]\n", "nope(1)]\n" + strings.Repeat(" ", 81) + "^\n"},
+		{"a line that the parser shows", "x := [" + long + "nope(1) 5]\n", "nope(1) 5]\n" + strings.Repeat(" ", 81)},
+		{"what moves the cursor", "x := \"\x1b[2J\x07\u202e\"; y := nope(1)\n", "\"�[2J��\""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d, _ := draftOf(t, map[string]string{"placement/p.rego": "package placement.p\n\n" + c.module})
+			got := d.Check(t.Context())
+			if len(got) == 0 || !strings.Contains(got[0].Excerpt(), c.want) || len(got[0].Excerpt()) > 800 || strings.Contains(got[0].Error(), "größe\", \"größe") {
+				t.Errorf("got %q of %v, want %q", got[0].Excerpt(), got, c.want)
+			}
+		})
+	}
+}

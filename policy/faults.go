@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
@@ -19,7 +21,7 @@ type Fault struct {
 	Message string `json:"message"`
 	Lint    string `json:"lint,omitempty"`    // the lint that found it; empty: the bundle cannot be loaded
 	Warning bool   `json:"warning,omitempty"` // the bundle can be used as it is
-	Text    string `json:"text,omitempty"`    // the line, where the draft is at hand
+	Text    string `json:"text,omitempty"`    // the line, where the draft is at hand; of a very long one the part that counts
 	Advice  string `json:"advice,omitempty"`  // what to write instead
 }
 
@@ -29,6 +31,54 @@ func (f Fault) Error() string {
 		return f.File + ": " + f.Message
 	}
 	return fmt.Sprintf("%s:%d:%d: %s", f.File, f.Line, f.Column, f.Message)
+}
+
+// A line of more characters than longLine is cut: what is shown of it begins lead
+// characters before the place.
+const longLine, lead = 240, 80
+
+// cut marks the ends of a line that are left out.
+const cut = "…"
+
+// show keeps the line that the fault is about, as a terminal can show it.
+func (f *Fault) show(line string) {
+	r := []rune(line)
+	if len(r) > longLine {
+		from := min(max(f.Column-1-lead, 0), len(r)-lead)
+		to := min(from+longLine, len(r))
+		if r = slices.Clone(r[from:to]); to < utf8.RuneCountInString(line) {
+			r = append(r, []rune(cut)...)
+		}
+		if from > 0 {
+			r = append([]rune(cut), r...)
+		}
+	}
+	f.Text = strings.Map(func(c rune) rune {
+		if c != '\t' && !unicode.IsPrint(c) {
+			return utf8.RuneError
+		}
+		return c
+	}, string(r))
+}
+
+// Excerpt is the line with a mark under the place, each of the two ending in a
+// newline; empty where there is no line.
+func (f *Fault) Excerpt() string {
+	if strings.TrimSpace(f.Text) == "" {
+		return ""
+	}
+	before := max(f.Column-1, 0)
+	if strings.HasPrefix(f.Text, cut) && before > lead {
+		before = lead + len([]rune(cut))
+	}
+	r := []rune(f.Text)
+	blank := strings.Map(func(c rune) rune {
+		if c == '\t' {
+			return c
+		}
+		return ' '
+	}, string(r[:min(before, len(r))]))
+	return f.Text + "\n" + blank + "^\n"
 }
 
 // Faults is all that is wrong with a bundle, sorted by place.
@@ -110,6 +160,9 @@ func advise(e *ast.Error) string {
 	msg := e.Message
 	if name, ok := strings.CutPrefix(msg, "undefined function "); ok && refused(name) {
 		return name + " is not available to policies: they see the fleet alone, without network, clock, chance or environment"
+	}
+	if d, ok := e.Details.(*ast.ParserErrorDetail); ok && len(d.Line) > longLine {
+		return msg // the parser would show the line as a whole
 	}
 	if d := e.Details; d != nil {
 		for _, l := range d.Lines() {

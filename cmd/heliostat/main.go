@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"heliostat/configs"
+	"heliostat/policy"
 )
 
 // The exit codes. They are documented in docs/reference.md.
@@ -60,9 +61,14 @@ func run(args []string) int {
 	}
 	if code == exitConfig {
 		fmt.Fprintln(os.Stderr, err) // a fault a line, each with its place, as editors read them
-	} else {
-		fmt.Fprintln(os.Stderr, "heliostat: "+err.Error())
+		return code
 	}
+	text := err.Error()
+	if faults, ok := errors.AsType[policy.Faults](err); ok {
+		printFaults(os.Stderr, faults)
+		text = strings.Replace(text, faults.Error(), count(len(faults), "error"), 1)
+	}
+	fmt.Fprintln(os.Stderr, "heliostat: "+text)
 	return code
 }
 

@@ -96,9 +96,13 @@ func printFaults(w io.Writer, faults policy.Faults) {
 		if kind != "" {
 			text = strings.Replace(text, ": ", ": "+kind, 1)
 		}
-		_, _ = fmt.Fprintln(w, text)
-		if strings.TrimSpace(f.Text) != "" && !strings.Contains(f.Message, "\n") {
-			_, _ = fmt.Fprintf(w, "\t%s\n\t%s^\n", f.Text, blank(f.Text, f.Column-1))
+		what, details, _ := strings.Cut(text, "\n")
+		_, _ = fmt.Fprintln(w, what)
+		if !strings.Contains(details, "^") { // the compiler shows the part of the line that it means
+			_, _ = io.WriteString(w, indented(f.Excerpt()))
+		}
+		if details != "" {
+			_, _ = fmt.Fprintln(w, details)
 		}
 		if f.Advice != "" {
 			_, _ = fmt.Fprintf(w, "\t%s\n", f.Advice)
@@ -106,14 +110,13 @@ func printFaults(w io.Writer, faults policy.Faults) {
 	}
 }
 
-// blank is the first n characters of the line as white space, tabs kept.
-func blank(line string, n int) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\t' {
-			return r
-		}
-		return ' '
-	}, line[:min(max(n, 0), len(line))])
+// indented puts a tab before each line.
+func indented(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		b.WriteString("\t" + line)
+	}
+	return b.String()
 }
 
 // github writes annotations: GitHub shows each at its line of a change.

@@ -122,7 +122,11 @@ func bundleNamed(j journal, name string) (opening, error) {
 	if info, err := os.Stat(name); err == nil && info.IsDir() {
 		return func(ctx context.Context, _ string, cfg policy.Config) (*policy.Bundle, error) {
 			cfg.Dir = name
-			return policy.Load(ctx, rego.FS, cfg)
+			b, err := policy.Load(ctx, rego.FS, cfg)
+			if d, unread := policy.ReadDraft(rego.FS, name); unread == nil && err != nil {
+				err = d.Explain(err)
+			}
+			return b, err
 		}, nil
 	}
 	entries, err := j.Kind(engine.EntryRevision)
