@@ -103,7 +103,11 @@ func (a *answer) prefer(it *item) {
 
 func (a *answer) drain(it *item) {
 	d := engine.Drain{Host: it.host(), Deadline: it.moment("deadline", false), By: a.by(it)}
-	if err := d.Then.UnmarshalText([]byte(it.str("then"))); err != nil {
+	then := it.str("then")
+	if it.probe != nil {
+		it.describe(map[string]any{"enum": []string{"standby", "maintenance", "none"}})
+	}
+	if err := d.Then.UnmarshalText([]byte(then)); err != nil {
 		it.fail("%w", err)
 	}
 	a.Drains = append(a.Drains, d)

@@ -93,6 +93,9 @@ func compile(ctx context.Context, f *files) (*compiled, error) {
 	}
 	out := &compiled{compiler: c}
 	faults = append(faults, out.findEntries()...)
+	if !f.examined {
+		faults = append(faults, out.checkTypes(f)...)
+	}
 	for i := range out.entries {
 		e := &out.entries[i]
 		params, _ := f.params[e.policy].(map[string]any)

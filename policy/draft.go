@@ -66,7 +66,7 @@ func (d *Draft) Test(ctx context.Context, pattern string) (*TestReport, error) {
 func (d *Draft) point(faults Faults) Faults {
 	for i := range faults {
 		f := &faults[i]
-		f.show(d.line(f.File, f.Line))
+		f.Text = lineAt(d.line(f.File, f.Line), f.Column)
 		if f.Advice == "" {
 			f.Advice = adviceFor(f.Message)
 		}

@@ -40,11 +40,11 @@ const longLine, lead = 240, 80
 // cut marks the ends of a line that are left out.
 const cut = "…"
 
-// show keeps the line that the fault is about, as a terminal can show it.
-func (f *Fault) show(line string) {
+// lineAt is a line as a terminal can show it, around the column.
+func lineAt(line string, column int) string {
 	r := []rune(line)
 	if len(r) > longLine {
-		from := min(max(f.Column-1-lead, 0), len(r)-lead)
+		from := min(max(column-1-lead, 0), len(r)-lead)
 		to := min(from+longLine, len(r))
 		if r = slices.Clone(r[from:to]); to < utf8.RuneCountInString(line) {
 			r = append(r, []rune(cut)...)
@@ -53,7 +53,7 @@ func (f *Fault) show(line string) {
 			r = append([]rune(cut), r...)
 		}
 	}
-	f.Text = strings.Map(func(c rune) rune {
+	return strings.Map(func(c rune) rune {
 		if c != '\t' && !unicode.IsPrint(c) {
 			return utf8.RuneError
 		}
@@ -63,7 +63,7 @@ func (f *Fault) show(line string) {
 
 // Excerpt is the line with a mark under the place, each of the two ending in a
 // newline; empty where there is no line.
-func (f *Fault) Excerpt() string {
+func (f Fault) Excerpt() string {
 	if strings.TrimSpace(f.Text) == "" {
 		return ""
 	}

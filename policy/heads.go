@@ -1,12 +1,16 @@
 package policy
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/types"
 
 	"heliostat/engine"
 )
@@ -96,6 +100,17 @@ func written(r *ast.Rule) *ast.Term {
 	return r.Head.Key
 }
 
+// form is an item of the rule as it is to be written.
+func (r ruleSpec) form() string {
+	var keys []string
+	for _, f := range r.fields() {
+		if f.required {
+			keys = append(keys, f.key)
+		}
+	}
+	return `write {"` + strings.Join(keys, `": ..., "`) + `": ...}`
+}
+
 func checkHead(rule string, spec ruleSpec, obj ast.Object, loc *ast.Location) Faults {
 	var required, all []string
 	for _, f := range spec.fields() {
@@ -110,7 +125,7 @@ func checkHead(rule string, spec ruleSpec, obj ast.Object, loc *ast.Location) Fa
 		x.Advice = advice
 		faults = append(faults, x)
 	}
-	form := `write {"` + strings.Join(required, `": ..., "`) + `": ...}`
+	form := spec.form()
 	for _, k := range required {
 		v := obj.Get(ast.StringTerm(k))
 		kind := obj.Get(ast.StringTerm("kind"))
@@ -122,10 +137,200 @@ func checkHead(rule string, spec ruleSpec, obj ast.Object, loc *ast.Location) Fa
 			fail(v.Location, "say in a few words why: people read it", "%s: \"reason\" is empty", rule)
 		}
 	}
+	for _, f := range spec.fields() {
+		if v := obj.Get(ast.StringTerm(f.key)); v != nil {
+			if wrong := f.outOfBounds(v.Value); wrong != "" {
+				fail(v.Location, "", "%s: %q %s", rule, f.key, wrong)
+			}
+		}
+	}
 	for _, k := range obj.Keys() {
 		if s, ok := k.Value.(ast.String); ok && !slices.Contains(all, string(s)) {
 			fail(k.Location, form, "%s: unknown key %q: one of %q", rule, string(s), all)
 		}
 	}
 	return faults
+}
+
+// outOfBounds says what is wrong with a value that is written out, whatever its
+// type; empty where nothing is.
+func (f *field) outOfBounds(v ast.Value) string {
+	switch v := v.(type) {
+	case ast.String:
+		if names, ok := f.schema["enum"].([]string); ok && !slices.Contains(names, string(v)) {
+			return fmt.Sprintf("is %v: one of %q", v, names)
+		}
+		if most, ok := f.schema["maxLength"].(int); ok && utf8.RuneCountInString(string(v)) > most {
+			return fmt.Sprintf("has %d characters: at most %d", utf8.RuneCountInString(string(v)), most)
+		}
+	case ast.Number:
+		n, _ := v.Float64()
+		lo, bounded := f.schema["minimum"]
+		if hi := f.schema["maximum"]; bounded && hi != nil && (n < asFloat(lo) || n > asFloat(hi)) {
+			return fmt.Sprintf("is %v: from %v to %v", v, lo, hi)
+		}
+	}
+	return ""
+}
+
+func asFloat(n any) float64 {
+	if i, ok := n.(int64); ok {
+		return float64(i)
+	}
+	f, _ := n.(float64)
+	return f
+}
+
+// checkTypes refuses items that can never be read since a key of theirs has another
+// type than the contract says. What the compiler cannot tell is left to the dry run.
+func (c *compiled) checkTypes(f *files) Faults {
+	heads := map[string]*ast.Term{} // as written, by place
+	for _, m := range f.modules {
+		for _, r := range m.parsed.Rules {
+			if r.Head.Key != nil {
+				heads[r.Location.String()] = written(r)
+			}
+		}
+	}
+	// The compiler keeps one type for all rules of a name, and tells that of a term in
+	// a body alone where it does not suit: so each item is handed to functions that
+	// take a number and a string, in a copy of its rule.
+	var copies []*ast.Rule
+	var of []*entry
+	for i := range c.entries {
+		for _, r := range c.compiler.GetRulesExact(ast.MustParseRef(c.entries[i].ref)) {
+			x := r.Copy()
+			for _, f := range []*ast.Builtin{ast.Abs, ast.Lower} {
+				call := f.Expr(x.Head.Key, ast.VarTerm("__"+f.Name))
+				call.Location = &ast.Location{Row: len(copies) + 1}
+				x.Body.Append(call)
+			}
+			copies, of = append(copies, x), append(of, &c.entries[i])
+		}
+	}
+	var faults Faults
+	seen := -1
+	for _, err := range c.compiler.PassesTypeCheckRules(copies) { // by location
+		d, ok := err.Details.(*ast.ArgErrDetail)
+		if i := err.Location.Row - 1; ok && i != seen && len(d.Have) > 0 {
+			seen = i
+			head := heads[copies[i].Location.String()]
+			if head == nil {
+				head = copies[i].Head.Key
+			}
+			faults = append(faults, of[i].checkType(d.Have[0], head)...)
+		}
+	}
+	return faults
+}
+
+// checkType is checkTypes of one rule. head is its item as written.
+func (e *entry) checkType(item types.Type, head *ast.Term) Faults {
+	var faults Faults
+	fail := func(loc *ast.Location, advice, format string, args ...any) {
+		x := faultAt(loc, "%s: "+format, append([]any{e.rule}, args...)...)
+		x.Advice = advice
+		faults = append(faults, x)
+	}
+	if !fits(item, "object") {
+		fail(head.Location, e.spec.form(), "an item is %s: it has to be an object", kindOf(item))
+		return faults
+	}
+	obj, ok := item.(*types.Object)
+	if !ok || obj.DynamicProperties() != nil {
+		return nil
+	}
+	out, writtenOut := head.Value.(ast.Object)
+	for _, f := range e.spec.fields() {
+		t := obj.Select(f.key)
+		switch {
+		case t == nil && f.required && !writtenOut && (e.rule != engine.RuleFreeze || f.key != "id"):
+			fail(head.Location, e.spec.form(), "%q is missing: an item without it spoils the rule's whole answer", f.key)
+		case t != nil && !f.takes(t):
+			loc, advice := head.Location, ""
+			if writtenOut && out.Get(ast.StringTerm(f.key)) != nil {
+				loc = out.Get(ast.StringTerm(f.key)).Location
+			}
+			if o, ok := cmp.Or(element(t), t).(*types.Object); ok && o.Select("id") != nil {
+				advice = "write the id: x.id"
+			}
+			fail(loc, advice, "%q %s: it has to be %s", f.key, wordType(t), f.kinds())
+		}
+	}
+	return faults
+}
+
+// names are the JSON types that the field may have.
+func (f *field) names() []string {
+	switch t := f.schema["type"].(type) {
+	case string:
+		return []string{t}
+	case []string:
+		return t
+	}
+	return nil
+}
+
+// kinds words that.
+func (f *field) kinds() string {
+	if _, list := f.schema["items"]; list {
+		return "an array or a set of strings"
+	}
+	return strings.ReplaceAll("a "+strings.Join(f.names(), " or "), "a integer", "a whole number")
+}
+
+func (f *field) takes(t types.Type) bool {
+	if _, list := f.schema["items"]; list {
+		if of := element(t); of != nil {
+			return fits(of, "string")
+		}
+	}
+	return fits(t, f.names()...)
+}
+
+// element is the type of what a set or an array holds, nil where that is not one type.
+func element(t types.Type) types.Type {
+	switch t := t.(type) {
+	case *types.Set:
+		return t.Of()
+	case *types.Array:
+		return t.Dynamic()
+	}
+	return nil
+}
+
+// wordType says of what type a value is, or what it holds.
+func wordType(t types.Type) string {
+	if of := element(t); of != nil && kindOf(of) != "" {
+		return "holds " + kindOf(of)
+	}
+	return "is " + kindOf(t)
+}
+
+// fits reports whether a value of the type can be one of the JSON types.
+func fits(t types.Type, names ...string) bool {
+	if either, ok := t.(types.Any); ok {
+		return len(either) == 0 || slices.ContainsFunc(either, func(t types.Type) bool { return fits(t, names...) })
+	}
+	name := kindOf(t)
+	return name == "" || slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(name, " "+n) || n == "integer" && name == "a number" })
+}
+
+// kindOf words a type; empty where it can be anything.
+func kindOf(t types.Type) string {
+	switch t.(type) {
+	case types.String:
+		return "a string"
+	case types.Number:
+		return "a number"
+	case types.Boolean:
+		return "a boolean"
+	case types.Null:
+		return "a null"
+	case *types.Array, *types.Set:
+		return "an array"
+	case *types.Object:
+		return "an object"
+	}
+	return ""
 }

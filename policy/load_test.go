@@ -42,6 +42,16 @@ func TestLoadRefuses(t *testing.T) {
 		{"no reason in the body", rule("cluster", "pin contains x if {\n some v in input.vms\n x := {\"vm\": v.id}\n}"), nil, `placement/p.rego:9:7: pin: "reason" is missing`},
 		{"empty reason", rule("cluster", "pin contains {\"vm\": v.id, \"reason\": \"\"} if some v in input.vms"), nil, `placement/p.rego:7:37: pin: "reason" is empty`},
 		{"unknown key", rule("cluster", "pin contains {\"vm\": v.id, \"raeson\": \"\"} if some v in input.vms"), nil, `placement/p.rego:7:27: pin: unknown key "raeson": one of ["vm" "reason"]`},
+		{"a long reason", rule("cluster", "pin contains {\"vm\": v.id, \"reason\": \""+strings.Repeat("x", 501)+"\"} if some v in input.vms"), nil, `placement/p.rego:7:37: pin: "reason" has 501 characters: at most 500`},
+		{"a score that is too high", rule("fleet", "site_score contains {\"site\": s.id, \"score\": 2, \"reason\": \"r\"} if some s in data.fleet.sites"), nil, `placement/p.rego:7:45: site_score: "score" is 2: from -1 to 1`},
+		{"a kind that is none", rule("cluster", strings.Replace(ok, "standby", "sleep", 1)), nil, `placement/p.rego:7:39: drain: "then" is "sleep": one of ["standby" "maintenance" "none"]`},
+		{"a number as a text", rule("fleet", "site_score contains {\"site\": s.id, \"score\": \"0.5\", \"reason\": \"r\"} if some s in data.fleet.sites"), nil, `placement/p.rego:7:45: site_score: "score" is a string: it has to be a number`},
+		{"a VM in place of its id", rule("cluster", "pin contains {\"vm\": v, \"reason\": \"r\"} if some v in input.vms"), nil, `placement/p.rego:7:21: pin: "vm" is an object: it has to be a string`},
+		{"the second rule of a name", rule("cluster", "pin contains {\"vm\": v.id, \"reason\": \"r\"} if some v in input.vms\n\npin contains {\"vm\": v.id, \"reason\": n} if {\n some v in input.vms\n n := v.vcpus + 1\n}"), nil, `placement/p.rego:9:37: pin: "reason" is a number`},
+		{"sites in place of their ids", rule("cluster", "allow_sites contains {\"vm\": v.id, \"sites\": [s | some s in data.fleet.sites], \"reason\": \"r\"} if some v in input.vms"), nil, `placement/p.rego:7:44: allow_sites: "sites" holds an object: it has to be an array or a set of strings`},
+		{"a moment as a text", rule("cluster", strings.Replace(ok, "\"reason\"", "\"deadline\": \"noon\", \"reason\"", 1)), nil, `placement/p.rego:7:62: drain: "deadline" is a string: it has to be a whole number or null`},
+		{"an item that is no object", rule("move", "deny contains \"never\" if input.vm.passthrough"), nil, `placement/p.rego:7:15: deny: an item is a string: it has to be an object`},
+		{"a whole VM as an item", rule("cluster", "pin contains v if some v in input.vms"), nil, `placement/p.rego:7:14: pin: "reason" is missing`},
 		{"a parameter of the wrong type", map[string]string{
 			"params/data.json": "{\"p\": {\n \"max\": \"7\"}}", "params/schema.json": `{"properties": {"p": {"properties": {"max": {"type": "integer"}}}}}`,
 		}, nil, "params/data.json:2:9: p.max: Invalid type. Expected: integer, given: string"},
@@ -76,6 +86,24 @@ func TestLoadRefuses(t *testing.T) {
 				t.Errorf("got %v, want %s", err, c.want)
 			}
 		})
+	}
+}
+
+// What may be of the right type is left to the dry run.
+func TestLoadAcceptsWhatMayBeRight(t *testing.T) {
+	for name, rule := range map[string]string{
+		"null or a moment":      "drain contains {\"host\": h.id, \"then\": \"none\", \"deadline\": d, \"reason\": \"r\"} if {\n some h in input.hosts\n some d in [null, 5]\n}",
+		"a text or a number":    "pin contains {\"vm\": v.id, \"reason\": r} if {\n some v in input.vms\n some r in [\"a\", 5]\n is_string(r)\n}",
+		"what was JSON":         "pin contains json.unmarshal(v.name) if some v in input.vms",
+		"what is put together":  "pin contains object.union({\"vm\": v.id}, {\"reason\": \"r\"}) if some v in input.vms",
+		"a set of ids":          "allow_sites contains {\"vm\": v.id, \"sites\": {s.id | some s in data.fleet.sites}, \"reason\": \"r\"} if some v in input.vms",
+		"no sites":              "allow_sites contains {\"vm\": v.id, \"sites\": [], \"reason\": \"r\"} if some v in input.vms",
+		"a tag":                 "prefer contains {\"vm\": v.id, \"kind\": \"site\", \"id\": v.tags.home, \"eur_per_h\": to_number(v.tags.eur), \"reason\": \"r\"} if some v in input.vms",
+		"a function's own item": "pin contains item(v) if some v in input.vms\n\nitem(v) := {\"vm\": v.id, \"reason\": \"r\"}",
+	} {
+		if _, err := Load(t.Context(), bundleOf(map[string]string{"placement/p.rego": ruleOf("cluster", rule)}), DefaultConfig()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
