@@ -15,6 +15,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/cover"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/tester"
+	"github.com/open-policy-agent/opa/v1/topdown"
 )
 
 // testTimeout bounds one test.
@@ -151,6 +152,15 @@ func (f *files) collectTests(ctx context.Context, mods map[string]*ast.Module, c
 		}
 		if r.Error != nil {
 			t.Error = r.Error.Error()
+		}
+		if e, ok := errors.AsType[*topdown.Error](r.Error); ok {
+			t.Error = e.Message
+			if e.Location != nil {
+				t.File, t.Line, t.Column = e.Location.File, e.Location.Row, e.Location.Col
+			}
+		}
+		if topdown.IsCancel(r.Error) || errors.Is(r.Error, context.DeadlineExceeded) {
+			t.Error = fmt.Sprintf("did not end within %v", testTimeout)
 		}
 		for path, sub := range r.SubResults.Iter {
 			if sub.Fail && len(sub.SubResults) == 0 {

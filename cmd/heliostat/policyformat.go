@@ -51,7 +51,7 @@ func (o *faultPrinter) print(w io.Writer, g *globals, command string, files []st
 		}
 		err = printJSON(w, faults)
 	case "junit":
-		err = junitFaults(w, command, faults)
+		err = junitFaults(w, command, faults, o.strict)
 	case "github":
 		github(w, faults)
 	default:
@@ -132,7 +132,11 @@ func github(w io.Writer, faults policy.Faults) {
 		if f.Advice != "" {
 			msg += "\n" + f.Advice
 		}
-		_, _ = fmt.Fprintf(w, "::%s file=%s,line=%d,col=%d::%s\n", level, property.Replace(f.File), max(f.Line, 1), max(f.Column, 1), data.Replace(msg))
+		place := ""
+		if f.File != "" {
+			place = fmt.Sprintf(" file=%s,line=%d,col=%d", property.Replace(f.File), max(f.Line, 1), max(f.Column, 1))
+		}
+		_, _ = fmt.Fprintf(w, "::%s%s::%s\n", level, place, data.Replace(msg))
 	}
 }
 
@@ -164,11 +168,16 @@ func failureOf(f *policy.Fault) *junitFailure {
 	return &junitFailure{Message: f.Message, Text: strings.TrimSpace(f.Error() + "\n" + f.Advice)}
 }
 
-func junitFaults(w io.Writer, command string, faults policy.Faults) error {
+// junitFaults writes a case for each fault. A warning fails as little as the command does.
+func junitFaults(w io.Writer, command string, faults policy.Faults, strict bool) error {
 	s := junitSuite{Name: "heliostat policy " + command}
 	for i := range faults {
 		f := &faults[i]
-		s.Cases = append(s.Cases, junitCase{Name: strings.SplitN(f.Error(), "\n", 2)[0], Class: f.File, File: f.File, Line: f.Line, Failure: failureOf(f)})
+		c := junitCase{Name: strings.SplitN(f.Error(), "\n", 2)[0], Class: f.File, File: f.File, Line: f.Line, Failure: failureOf(f)}
+		if f.Warning && !strict {
+			c.Output, c.Failure = "warning: "+c.Failure.Text, nil
+		}
+		s.Cases = append(s.Cases, c)
 	}
 	if len(faults) == 0 {
 		s.Cases = []junitCase{{Name: command, Class: "heliostat policy"}}
@@ -176,13 +185,14 @@ func junitFaults(w io.Writer, command string, faults policy.Faults) error {
 	return s.write(w)
 }
 
-func junitTests(w io.Writer, r *policy.TestReport, faults policy.Faults) error {
+// junitTests writes a case for each test, and one for what they lack as a whole.
+func junitTests(w io.Writer, r *policy.TestReport, faults policy.Faults, short error) error {
 	s := junitSuite{Name: "heliostat policy test"}
 	for i := range r.Results {
 		t := &r.Results[i]
 		c := junitCase{Name: t.Name, Class: strings.TrimPrefix(t.Package, "data."), File: t.File, Line: t.Line, Output: t.Output}
 		for j := range faults {
-			if f := &faults[j]; f.File == t.File && f.Line == t.Line {
+			if f := &faults[j]; f.File == t.File && f.Line == t.Line && strings.HasPrefix(f.Message, "test "+t.Name+" failed") {
 				c.Failure = failureOf(f)
 			}
 		}
@@ -190,6 +200,9 @@ func junitTests(w io.Writer, r *policy.TestReport, faults policy.Faults) error {
 			c.Skipped = &struct{}{}
 		}
 		s.Cases = append(s.Cases, c)
+	}
+	if short != nil {
+		s.Cases = append(s.Cases, junitCase{Name: "the tests as a whole", Class: "heliostat policy", Failure: &junitFailure{Message: short.Error(), Text: strings.Join(r.Missed, "\n")}})
 	}
 	return s.write(w)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -68,27 +69,35 @@ func (o *faultPrinter) tests(w io.Writer, g *globals, r *policy.TestReport, wish
 	if err != nil {
 		return err
 	}
+	short := wish.shortfall(r)
 	switch format {
 	case "json":
 		err = printJSON(w, r)
 	case "junit":
-		err = junitTests(w, r, faults)
+		err = junitTests(w, r, faults, short)
 	case "github":
 		github(w, faults)
+		if short != nil {
+			github(w, policy.Faults{{Message: short.Error()}})
+		}
 	default:
 		printTests(w, r, faults, wish)
 	}
+	if err == nil && len(faults) > 0 {
+		err = fmt.Errorf("%d of %d tests failed", len(faults), len(r.Results))
+	}
+	return cmp.Or(err, short)
+}
+
+// shortfall is what the tests as a whole lack.
+func (t *testWishes) shortfall(r *policy.TestReport) error {
 	switch {
-	case err != nil:
-		return err
-	case len(r.Results) == 0 && wish.pattern != "":
-		return fmt.Errorf("no test to run: none has a name that matches %s", wish.pattern)
+	case len(r.Results) == 0 && t.pattern != "":
+		return fmt.Errorf("no test to run: none has a name that matches %s", t.pattern)
 	case len(r.Results) == 0:
 		return errors.New("no test to run: tests are rules test_... in files _test.rego")
-	case len(faults) > 0:
-		return fmt.Errorf("%d of %d tests failed", len(faults), len(r.Results))
-	case r.Coverage < wish.threshold:
-		return fmt.Errorf("coverage is %.1f %%, below the threshold of %g %%", r.Coverage, wish.threshold)
+	case r.Coverage < t.threshold:
+		return fmt.Errorf("coverage is %.1f %%, below the threshold of %g %%", r.Coverage, t.threshold)
 	}
 	return nil
 }
