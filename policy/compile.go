@@ -70,8 +70,12 @@ func compile(ctx context.Context, f *files) (*compiled, error) {
 		if isTest(m.name) {
 			continue
 		}
-		if p := m.pkg(); p != "placement" && !strings.HasPrefix(p, "placement.") {
+		if p := m.pkg(); p != "placement" && !strings.HasPrefix(p, "placement.") && !strings.HasPrefix(p, "placement[") {
 			faults = append(faults, faultAt(m.parsed.Package.Location, "package %s: policies are packages below placement", p))
+			continue
+		}
+		if strings.Contains(m.pkg(), "[") {
+			faults = append(faults, faultAt(m.parsed.Package.Location, "package %s: a policy's name has small letters, digits and _, a letter first", m.pkg()))
 			continue
 		}
 		mods[m.label] = m.parsed.Copy()
@@ -144,6 +148,11 @@ func checkRoot(mods map[string]*ast.Module) Faults {
 				}
 			}
 			return faults
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(mods)) {
+		if m := mods[name]; m.Package.Path.String() == "data.placement" {
+			return Faults{faultAt(m.Package.Location, "%s", want)}
 		}
 	}
 	return Faults{{File: "placement/placement.rego", Message: want}}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -21,6 +22,8 @@ import (
 type Draft struct {
 	own   *files // the author's alone
 	whole *files // laid over what ships
+
+	unread Faults // of files that look as if they were read
 }
 
 // ReadDraft reads the folder. The error is for a folder that cannot be read or
@@ -35,7 +38,25 @@ func ReadDraft(shipped fs.FS, dir string) (*Draft, error) {
 	if len(own.modules) == 0 && len(own.faults) == 0 {
 		return nil, fmt.Errorf("%s holds no policies: no .rego file below it", dir)
 	}
-	return &Draft{own: own, whole: readFiles(shipped, "").over(own)}, nil
+	return &Draft{own: own, whole: readFiles(shipped, "").over(own), unread: unreadData(root.FS(), dir)}, nil
+}
+
+// unreadData warns of tables that no policy will see: Rego's own tools read YAML, and
+// data files of any name.
+func unreadData(fsys fs.FS, dir string) Faults {
+	var out Faults
+	_ = fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error { // what cannot be read was said
+		top, _, below := strings.Cut(name, "/")
+		table := below && (top == "params" || top == "facts") && slices.Contains([]string{".json", ".yaml", ".yml"}, path.Ext(name))
+		if err == nil && table && d.Type().IsRegular() && !inBundle(name) {
+			out = append(out, Fault{
+				File: filepath.Join(dir, filepath.FromSlash(name)), Warning: true, Message: "is not read",
+				Advice: "tables are JSON: params/data.json, params/schema.json, and facts/NAME/data.json",
+			})
+		}
+		return nil
+	})
+	return out
 }
 
 // Shipped is the bundle that ships, as if somebody were writing it.
@@ -45,10 +66,29 @@ func Shipped(shipped fs.FS) *Draft {
 }
 
 // Check compiles the draft as the daemon would and reports all that is wrong:
-// syntax, types, names, built-ins, parameters, the contract. Nil: it would load.
+// syntax, types, names, built-ins, parameters, the contract, and whether the tests
+// compile. Without faults but warnings it would load.
 func (d *Draft) Check(ctx context.Context) Faults {
 	_, err := compile(ctx, d.whole)
-	return d.point(asFaults(err))
+	if err == nil {
+		err = faultsOf("", d.withTests().Errors).err()
+	}
+	return d.point(append(asFaults(err), d.unread...))
+}
+
+// withTests compiles the draft with the author's tests.
+func (d *Draft) withTests() *ast.Compiler {
+	mods := map[string]*ast.Module{}
+	for _, m := range d.whole.modules {
+		if !isTest(m.name) || slices.Contains(d.own.modules, m) {
+			mods[m.label] = m.parsed.Copy()
+		}
+	}
+	c := d.whole.newCompiler()
+	if len(checkRoot(mods)) == 0 {
+		c.Compile(mods)
+	}
+	return c
 }
 
 // Test runs the author's tests whose names match the regular expression (all,

@@ -58,6 +58,11 @@ func TestLints(t *testing.T) {
 		{"tag-without-default", strings.Replace(pin("object.get(vm.tags, \"tier\", \"\") == \"db\""), "pin contains {", "allow_sites contains {\"sites\": [], ", 1), 0},
 		{"tag-without-default", strings.Replace(pin("# heliostat ignore:tag-without-default\n\tvm.tags.tier == \"db\""), "pin contains {", "allow_sites contains {\"sites\": [], ", 1), 0},
 		{"untested-rule", pin("vm.vcpus > 1"), 7},
+		{"undefined-rule", pin("not data.placement.p.pinn"), 9},
+		{"undefined-rule", pin("vm.id in data.placement.q.pin"), 9},
+		{"undefined-rule", strings.Replace(pin("others.big[vm.id]"), "\n\n", "\n\nimport data.placement.others\n\n", 1), 11},
+		{"undefined-rule", pin("some p\n\tdata.placement[p].x\n\tdata.placement.p.sizes.big > vm.vcpus") + "\nsizes := {\"big\": 4}\n", 0},
+		{"test-among-policies", pin("vm.vcpus > 1") + "\ntest_pin if count(pin) == 0\n", 13},
 		{"null-less-than", strings.ReplaceAll(pin("vm.vcpus > 1\n\tsome h in input.hosts\n\th.cpu_pct < 20"), "@", ""), 11},
 		{"null-less-than", pin("some h in input.hosts\n\t20 >= h.cpu_pct"), 10},
 		{"null-less-than", pin("some h in input.hosts\n\tis_number(h.cpu_pct)\n\th.cpu_pct < 20"), 0},
@@ -211,6 +216,39 @@ func TestWhatIsNoPlainFile(t *testing.T) {
 				t.Errorf("got %v with %q, want %s", got, got[0].Advice, c.want)
 			}
 		})
+	}
+}
+
+// A deeper package is nobody's policy; a helper that somebody imports is none either.
+func TestRulesThatNobodyAsks(t *testing.T) {
+	deep := "package placement.team.p\n\ndeny contains {\"code\": \"c\", \"reason\": \"r\"} if input.vm.passthrough\n"
+	files := map[string]string{"placement/deep.rego": deep}
+	d, _ := draftOf(t, files)
+	if got := d.Lint(t.Context()); len(got) != 1 || got[0].Lint != "similar-name" || got[0].Line != 3 {
+		t.Errorf("got %v", got)
+	}
+	files["placement/p.rego"] = ruleOf("move", "deny contains x if some x in data.placement.team.p.deny")
+	if d, _ = draftOf(t, files); slices.ContainsFunc(d.Lint(t.Context()), func(f Fault) bool { return f.Lint == "similar-name" }) {
+		t.Error("a helper is taken for a rule that nobody asks")
+	}
+}
+
+// The check says of tests that they do not compile, and of tables that nobody reads them.
+func TestCheckOfTheRest(t *testing.T) {
+	d, dir := draftOf(t, map[string]string{
+		"placement/p.rego":      ruleOf("cluster", "pin contains {\"vm\": vm.id, \"reason\": \"r\"} if some vm in input.vms"),
+		"placement/p_test.rego": "package placement.p_test\n\ntest_x if data.placement.p.pin == 5\n",
+		"params/data.yaml":      "p: {}\n", "facts/owners.json": "{}", "facts/README.md": "", "schemas/input.json": "{}",
+	})
+	want := []string{"placement/p_test.rego:3:11: match error", "params/data.yaml: is not read", "facts/owners.json: is not read"}
+	got := d.Check(t.Context()).Error()
+	for _, w := range want {
+		if !strings.Contains(got, filepath.Join(dir, w)) {
+			t.Errorf("nothing about %s in:\n%s", w, got)
+		}
+	}
+	if n := len(d.Check(t.Context())); n != len(want) {
+		t.Errorf("%d faults:\n%s", n, got)
 	}
 }
 

@@ -30,6 +30,8 @@ var lints = []Lint{
 	{"similar-name", true, "a rule that nothing calls has a name that is nearly one of the contract: nobody asks it", "correct the name and annotate it, or delete the rule", (*linter).similarName},
 	{"sprintf-in-decision", false, "sprintf of something undefined makes the whole item vanish, a veto's too", "write a template string, $\"... {x} ...\": what is undefined shows as such", (*linter).sprintf},
 	{"tag-without-default", true, "a veto reads a tag or attribute that a VM may not have: the veto is silent there", "write object.get(vm.tags, \"NAME\", \"\") and say what holds where it is missing", (*linter).tagWithoutDefault},
+	{"test-among-policies", true, "a rule test_... stands in a file that is not named ..._test.rego: it is loaded as part of a policy", "move it to NAME_test.rego", (*linter).testAmongPolicies},
+	{"undefined-rule", false, "what is read of another policy is not there: the rule that reads it is silent", "correct the name", (*linter).undefinedRule},
 	{"untested-rule", true, "no test of the bundle reads this rule", "add one to NAME_test.rego: heliostat policy new writes a first one", (*linter).untested},
 	{"walk-over-input", false, "walk visits every value of every VM, each cycle", "name the fields that are meant", (*linter).walkOverInput},
 }
@@ -109,17 +111,8 @@ func (c *compiled) calls() map[string]bool {
 
 // tested are the rules that the author's tests read.
 func (d *Draft) tested() map[string]bool {
-	mods := map[string]*ast.Module{}
-	for _, m := range d.whole.modules {
-		if !isTest(m.name) || slices.Contains(d.own.modules, m) {
-			mods[m.label] = m.parsed.Copy()
-		}
-	}
 	out := map[string]bool{}
-	c := d.whole.newCompiler()
-	if len(checkRoot(mods)) == 0 {
-		c.Compile(mods)
-	}
+	c := d.withTests()
 	for label, m := range c.Modules {
 		if isTest(label) {
 			readRules(m, out)
@@ -197,7 +190,12 @@ func (l *linter) shadowingName(m *module) {
 func (l *linter) similarName(m *module) {
 	for _, r := range m.parsed.Rules {
 		name := r.Head.Ref()[0].Value.String()
-		if _, ok := contract[name]; ok || l.calls[m.parsed.Package.Path.String()+"."+name] {
+		pkg := m.parsed.Package.Path
+		_, ok := contract[name]
+		if ok && len(pkg) > 3 && !l.calls[pkg[:4].String()] {
+			l.report(r.Location, "%s is asked by nobody: a policy is a package placement.NAME, and this one is below", name)
+		}
+		if ok || l.calls[pkg.String()+"."+name] {
 			continue
 		}
 		for like := range contract {
@@ -206,6 +204,38 @@ func (l *linter) similarName(m *module) {
 				break
 			}
 		}
+	}
+}
+
+func (l *linter) testAmongPolicies(m *module) {
+	for _, r := range m.parsed.Rules {
+		if name := r.Head.Ref()[0].Value.String(); strings.HasPrefix(name, "test_") {
+			l.report(r.Location, "%s is no test here: it is loaded as part of %s", name, m.pkg())
+		}
+	}
+}
+
+// undefinedRule looks at the compiled rules, where imports are written out.
+func (l *linter) undefinedRule(m *module) {
+	mod := l.compiled.compiler.Modules[m.label]
+	if mod == nil {
+		return
+	}
+	root := ast.MustParseRef("data.placement")
+	for _, r := range mod.Rules {
+		ast.WalkRefs(r, func(ref ast.Ref) bool {
+			known := ref.ConstantPrefix()
+			for i := len(root) + 1; known.HasPrefix(root) && i <= len(known); i++ {
+				node := l.compiled.compiler.RuleTree.Find(known[:i])
+				if node == nil {
+					l.report(ref[0].Location, "there is no %s", known[:i])
+				}
+				if node == nil || len(node.Values) > 0 {
+					break
+				}
+			}
+			return false
+		})
 	}
 }
 

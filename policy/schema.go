@@ -34,7 +34,11 @@ var inputSchema, fleetSchema = mustJSON(InputSchema), mustJSON(FleetSchema)
 func (f *files) schemaSet() *ast.SchemaSet {
 	set := ast.NewSchemaSet()
 	set.Put(ast.MustParseRef("schema.params"), f.paramsSchema())
-	set.Put(ast.MustParseRef("schema.facts"), inferred(f.facts, 3))
+	facts := f.facts
+	if len(facts) == 0 { // an object without names could have any: one that cannot be meant
+		facts = map[string]any{"no facts/NAME/data.json": map[string]any{}}
+	}
+	set.Put(ast.MustParseRef("schema.facts"), inferred(facts, 3))
 	set.Put(ast.MustParseRef("schema.input"), inputSchema)
 	set.Put(ast.MustParseRef("schema.fleet"), fleetSchema)
 	return set
