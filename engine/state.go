@@ -97,7 +97,7 @@ func (t *State) Settle(h int32) {
 	t.VCPU[h], t.On[h] = 0, 0
 	for _, v := range t.S.VMsOn(h) {
 		t.Host[v] = h
-		t.add(v, h, 1)
+		t.add(&t.Foot[v], h, 1)
 	}
 	t.Power[h] = host.Power
 	t.Maint[h] = host.Maintenance || host.Entering
@@ -169,8 +169,7 @@ func overhead(s *Snapshot, h int32) (cpu, mem int32) {
 	return max(cpu, 0), max(mem, 0)
 }
 
-func (t *State) add(v, h, sign int32) {
-	f := &t.Foot[v]
+func (t *State) add(f *Footprint, h, sign int32) {
 	t.CPU[h] += sign * f.CPUMHz
 	t.Mem[h] += sign * f.MiB
 	t.VCPU[h] += sign * f.VCPUs
@@ -181,14 +180,14 @@ func (t *State) add(v, h, sign int32) {
 // disks: a planner knows all that.
 func (t *State) Leave(v, to int32) {
 	t.Moved[v] = 1
-	t.add(v, to, 1)
+	t.add(&t.Foot[v], to, 1)
 	t.In[to]++
 }
 
 // Remain takes back a Leave.
 func (t *State) Remain(v, to int32) {
 	t.Moved[v] = 0
-	t.add(v, to, -1)
+	t.add(&t.Foot[v], to, -1)
 	t.In[to]--
 }
 
@@ -215,20 +214,21 @@ func (t *State) StartMove(a *Action, v, to int32) error {
 	if from := t.Host[v]; from < 0 || t.S.Hosts[from].ID != a.From.Host {
 		return fmt.Errorf("start %s: %s is not on %s: %w", a.ID, a.Name, a.From.Host, ErrStale)
 	}
-	t.Arrive(v, t.Host[v], to)
+	t.Arrive(v, t.Host[v], to, &t.Foot[v])
 	t.space(a, -1)
 	return nil
 }
 
 // Arrive is StartMove for a move that takes no disks along and whose source was looked
-// up too. It reports whether the VM is there, and not on its way elsewhere.
-func (t *State) Arrive(v, from, to int32) bool {
+// up too, and what its VM takes: f. It reports whether the VM is there, and not on its
+// way elsewhere.
+func (t *State) Arrive(v, from, to int32, f *Footprint) bool {
 	if t.Moved[v] != 0 || t.Host[v] != from {
 		return false
 	}
 	t.Moved[v] = 1
 	if to != from {
-		t.add(v, to, 1)
+		t.add(f, to, 1)
 		t.In[to]++
 	}
 	return true
@@ -252,20 +252,20 @@ func (t *State) FinishMove(a *Action, v, to int32) error {
 	if t.Moved[v] == 0 {
 		return fmt.Errorf("finish %s: not started: %w", a.ID, ErrStale)
 	}
-	t.Depart(v, to)
+	t.Depart(v, to, &t.Foot[v])
 	t.freed(a, v)
 	return nil
 }
 
-// Depart is FinishMove for a move that takes no disks along. It reports whether the
-// VM was on its way.
-func (t *State) Depart(v, to int32) bool {
+// Depart is FinishMove for a move that takes no disks along and whose VM takes f. It
+// reports whether the VM was on its way.
+func (t *State) Depart(v, to int32, f *Footprint) bool {
 	if t.Moved[v] == 0 {
 		return false
 	}
 	t.Moved[v] = 0
 	if from := t.Host[v]; from != to {
-		t.add(v, from, -1)
+		t.add(f, from, -1)
 		t.In[to]--
 		t.Host[v] = to
 	}
@@ -291,7 +291,7 @@ func (t *State) AbortMove(a *Action, v, to int32) error {
 	}
 	t.Moved[v] = 0
 	if to != t.Host[v] {
-		t.add(v, to, -1)
+		t.add(&t.Foot[v], to, -1)
 		t.In[to]--
 	}
 	t.space(a, 1)

@@ -51,9 +51,10 @@ type step struct {
 	kind         engine.ActionKind
 	demanded     bool // a demand asks for it
 	storage      bool
-	cards        bool // it names networks for the VM's cards
-	inside       bool // it is a move to another host of the same cluster
-	grouped      bool // it moves a VM of a group
+	cards        bool             // it names networks for the VM's cards
+	inside       bool             // it is a move to another host of the same cluster
+	grouped      bool             // it moves a VM of a group
+	foot         engine.Footprint // what the VM takes, once that is settled
 }
 
 // gone takes the places out of a step.

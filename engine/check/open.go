@@ -68,7 +68,11 @@ func (w *world) opens() {
 			w.written(&o.Action)
 			continue
 		}
-		w.acts, w.steps, w.waits = append(w.acts, &o.Action), append(w.steps, w.c.stepOf(&o.Action)), append(w.waits, 0)
+		e := w.c.stepOf(&o.Action)
+		if e.vm >= 0 {
+			e.foot = w.base.Foot[e.vm]
+		}
+		w.acts, w.steps, w.waits = append(w.acts, &o.Action), append(w.steps, e), append(w.waits, 0)
 	}
 }
 

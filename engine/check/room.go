@@ -20,7 +20,7 @@ func (r *replay) start(i int32) bool {
 	if e.from != e.to && !r.st.Ready(e.to) {
 		r.refuse(i, engine.HoldUnavailable, "starts while host %s is %s, maintenance %t", r.acts[i].To.Host, r.st.Power[e.to], r.st.Maint[e.to])
 	}
-	if e.storage || !r.st.Arrive(e.vm, e.from, e.to) {
+	if e.storage || !r.st.Arrive(e.vm, e.from, e.to, &e.foot) {
 		if err := r.st.StartMove(r.acts[i], e.vm, e.to); err != nil {
 			r.refuse(i, shape, "%v", err)
 			return false
@@ -89,7 +89,7 @@ func (r *replay) endMove(i int32, e *step, failed bool) error {
 	switch {
 	case failed:
 		return r.st.AbortMove(r.acts[i], e.vm, e.to)
-	case !e.storage && r.st.Depart(e.vm, e.to):
+	case !e.storage && r.st.Depart(e.vm, e.to, &e.foot):
 		return nil
 	}
 	return r.st.FinishMove(r.acts[i], e.vm, e.to)
@@ -132,7 +132,7 @@ func (r *replay) turned(h int32, before bool) {
 
 // double keeps count of what moves inside a cluster occupy twice.
 func (r *replay) double(e *step, sign int32) {
-	c, f := r.c.s.Hosts[e.from].Cluster, &r.st.Foot[e.vm]
+	c, f := r.c.s.Hosts[e.from].Cluster, &e.foot
 	r.twice[c][0] += int64(sign * f.CPUMHz)
 	r.twice[c][1] += int64(sign * f.MiB)
 }
@@ -140,7 +140,7 @@ func (r *replay) double(e *step, sign int32) {
 // room checks that the destination host holds what it has and what arrives. An
 // arrival that needs nothing of a resource does not make it worse.
 func (r *replay) room(i int32, e *step) {
-	cfg, h, f := &r.c.in.Config, &r.c.s.Hosts[e.to], &r.st.Foot[e.vm]
+	cfg, h, f := &r.c.in.Config, &r.c.s.Hosts[e.to], &e.foot
 	cpu, mem := cfg.CPUMaxPct, cfg.MemMaxPct
 	if e.demanded {
 		cpu, mem = max(cpu, cfg.EvacuationCPUPct), max(mem, cfg.EvacuationMemPct)

@@ -125,7 +125,10 @@ func (w *world) settleCluster(k int32) {
 			pasts = append(pasts, w.c.vmPast(v))
 		}
 		for i, v := range s.VMsOn(h) {
-			w.base.Foot[v] = w.c.footprint(v, pasts[i])
+			f := w.c.footprint(v, pasts[i])
+			if w.base.Foot[v] = f; w.c.movedBy[v] >= 0 {
+				w.steps[w.c.movedBy[v]].foot = f
+			}
 		}
 		w.base.Settle(h)
 	}
