@@ -77,15 +77,22 @@ func (c *checker) subject(i int32, a *engine.Action, e step) {
 		c.refuse(i, engine.HoldObstacle, "the VM %s (%s)", row.Text, row.Name)
 	}
 	if v.Power == engine.VMOn {
-		if age := int64(c.in.Now - v.LoadAt); !v.Seen() || age > c.in.Config.LoadMaxAgeS {
-			c.refuse(i, engine.HoldGap, "the VM's load (%d MHz, %d MiB) is %d s old, of at most %d", v.UsedMHz, v.UsedMiB, age, c.in.Config.LoadMaxAgeS)
-		}
+		c.seen(i, "the VM", v.Seen(), v.LoadAt)
 	}
 	if a.Across && !v.Across && !c.evacuates(a) {
 		c.refuse(i, engine.HoldAcross, "the VM has not opted in to moves across vCenters, and this is no evacuation")
 	}
 	if h := &c.s.Hosts[e.from]; h.Power != engine.HostOn || !h.Connected {
 		c.refuse(i, engine.HoldUnavailable, "its host %s is %s, connected %t", h.ID, h.Power, h.Connected)
+	}
+}
+
+// seen refuses what has a load that is not known, or was read too long ago.
+func (c *checker) seen(i int32, what string, known bool, at engine.Unix) {
+	if age := int64(c.in.Now - at); !known {
+		c.refuse(i, engine.HoldGap, "the load of %s is not seen", what)
+	} else if age > c.in.Config.LoadMaxAgeS {
+		c.refuse(i, engine.HoldGap, "the load of %s is %d s old, of at most %d", what, age, c.in.Config.LoadMaxAgeS)
 	}
 }
 
@@ -103,9 +110,7 @@ func (c *checker) destination(i int32, a *engine.Action, e step) {
 	}
 	// A host that is not on has no load to be seen; it is empty.
 	if to.Power == engine.HostOn {
-		if age := int64(c.in.Now - to.LoadAt); !to.Seen() || age > c.in.Config.LoadMaxAgeS {
-			c.refuse(i, engine.HoldGap, "the destination's load (%d MHz, %d MiB) is %d s old, of at most %d", to.UsedMHz, to.UsedMiB, age, c.in.Config.LoadMaxAgeS)
-		}
+		c.seen(i, "the destination", to.Seen(), to.LoadAt)
 	}
 	if a.Cold {
 		return
