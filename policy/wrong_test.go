@@ -52,7 +52,7 @@ func serve(t testing.TB, change func(*Config)) *served {
 	r := &served{t: t, dir: t.TempDir()}
 	r.write("placement/edited.rego", good)
 	cfg := DefaultConfig()
-	cfg.Dir, cfg.Deadline, cfg.Validation.MemoryMiB = r.dir, 300*time.Millisecond, leastMemoryMiB
+	cfg.Dir, cfg.Deadline, cfg.Validation.MemoryMiB = r.dir, time.Second, leastMemoryMiB
 	if raced {
 		cfg.Validation.MemoryMiB = 4096
 	}
