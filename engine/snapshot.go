@@ -175,6 +175,34 @@ func (s *Snapshot) FindNetwork(id NetworkID) (int32, bool) {
 	return find(s.Networks, id, func(t *Network) NetworkID { return t.ID })
 }
 
+// NameOf is what people call a subject: its ID where it has no other name, or is not
+// in the snapshot.
+func (s *Snapshot) NameOf(x Subject) string {
+	switch x.Kind {
+	case "host":
+		if i, ok := s.FindHost(HostID(x.ID)); ok {
+			return s.Hosts[i].Name
+		}
+	case "cluster":
+		if i, ok := s.FindCluster(ClusterID(x.ID)); ok {
+			return s.Clusters[i].Name
+		}
+	case "vcenter":
+		if i, ok := s.FindVCenter(VCenterID(x.ID)); ok {
+			return s.VCenters[i].Name
+		}
+	case "datastore":
+		if i, ok := s.FindDatastore(DatastoreID(x.ID)); ok {
+			return s.Datastores[i].Name
+		}
+	case "vm":
+		if i, ok := s.FindVM(VMID(x.ID)); ok {
+			return s.VMs[i].Name
+		}
+	}
+	return x.ID
+}
+
 func hostID(h *Host) HostID { return h.ID }
 func vmID(v *VM) VMID       { return v.ID }
 

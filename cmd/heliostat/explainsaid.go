@@ -45,7 +45,7 @@ func (e *explanation) opinions(in *engine.Input, d *engine.Decision, o object) {
 	}
 	for _, x := range d.Prefers {
 		if vm && x.VM == o.vm {
-			say(x.By, e.ID, "prefers %s %s, worth %.4f EUR/h", x.To.Kind, placeName(s, x.To), float64(x.MicroEUR)/1e6)
+			say(x.By, e.ID, "prefers %s %s, worth %.4f EUR/h", x.To.Kind, s.NameOf(x.To), float64(x.MicroEUR)/1e6)
 		}
 	}
 	for _, x := range d.Evacuations {
@@ -54,7 +54,7 @@ func (e *explanation) opinions(in *engine.Input, d *engine.Decision, o object) {
 			if x.Deadline != 0 {
 				by = " by " + x.Deadline.String()
 			}
-			say(x.By, x.Place.ID, "evacuate %s %s%s", x.Place.Kind, placeName(s, x.Place), by)
+			say(x.By, x.Place.ID, "evacuate %s %s%s", x.Place.Kind, s.NameOf(x.Place), by)
 		}
 	}
 	for _, x := range d.Drains {
@@ -113,7 +113,7 @@ func (e *explanation) opinions(in *engine.Input, d *engine.Decision, o object) {
 	}
 	for _, x := range d.Freezes {
 		if e.about(s, o, x.Place) {
-			say(x.By, x.Place.ID, "%s is frozen", strings.TrimSpace(x.Place.Kind+" "+placeName(s, x.Place)))
+			say(x.By, x.Place.ID, "%s is frozen", strings.TrimSpace(x.Place.Kind+" "+s.NameOf(x.Place)))
 		}
 	}
 	for _, x := range in.Vetoes {
@@ -132,29 +132,4 @@ var thenText = map[engine.DrainThen]string{
 	engine.ThenStandby:     "empty %s, then put it in standby, where that pays",
 	engine.ThenMaintenance: "empty %s, then put it in maintenance",
 	engine.ThenNothing:     "empty %s",
-}
-
-// placeName is what people call a place.
-func placeName(s *engine.Snapshot, p engine.Subject) string {
-	switch p.Kind {
-	case "host":
-		return hostNamer(s)(engine.HostID(p.ID))
-	case "cluster":
-		if i, ok := s.FindCluster(engine.ClusterID(p.ID)); ok {
-			return s.Clusters[i].Name
-		}
-	case "vcenter":
-		if i, ok := s.FindVCenter(engine.VCenterID(p.ID)); ok {
-			return s.VCenters[i].Name
-		}
-	case "datastore":
-		if i, ok := s.FindDatastore(engine.DatastoreID(p.ID)); ok {
-			return s.Datastores[i].Name
-		}
-	case "vm":
-		if i, ok := s.FindVM(engine.VMID(p.ID)); ok {
-			return s.VMs[i].Name
-		}
-	}
-	return p.ID
 }

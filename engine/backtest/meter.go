@@ -298,7 +298,7 @@ func (m *meter) judge(now engine.Unix, s *engine.Snapshot) {
 		for v := range s.VMs {
 			if s.VMs[v].Power == engine.VMOn && stands(s, int32(v), place) {
 				m.run.Totals.Missed++
-				m.vm(s.VMs[v].ID, s.VMs[v].Name).Left = place.Kind + " " + placeName(s, place)
+				m.vm(s.VMs[v].ID, s.VMs[v].Name).Left = place.Kind + " " + s.NameOf(place)
 			}
 		}
 	}

@@ -119,7 +119,7 @@ func opinions(s *engine.Snapshot, d *engine.Decision, vetoes []engine.Veto) map[
 	}
 	vm := func(i int32) string { return s.VMs[i].Name }
 	host := func(i int32) string { return s.Hosts[i].Name }
-	place := func(p engine.Subject) string { return p.Kind + " " + placeName(s, p) }
+	place := func(p engine.Subject) string { return p.Kind + " " + s.NameOf(p) }
 	for _, x := range d.SiteScores {
 		say(x.By, "site %s scores %.3f", s.Sites[x.Site].ID, float64(x.Milli)/1000)
 	}
@@ -167,7 +167,7 @@ func opinions(s *engine.Snapshot, d *engine.Decision, vetoes []engine.Veto) map[
 	}
 	for _, x := range vetoes {
 		v, _ := s.FindVM(x.VM)
-		out[opinion{x.Policy, engine.RuleDeny, fmt.Sprintf("vm %s not to %s (%s)", vm(v), placeName(s, engine.Subject{Kind: "host", ID: string(x.To)}), x.Code)}] = x.Reason
+		out[opinion{x.Policy, engine.RuleDeny, fmt.Sprintf("vm %s not to %s (%s)", vm(v), s.NameOf(engine.Subject{Kind: "host", ID: string(x.To)}), x.Code)}] = x.Reason
 	}
 	return out
 }
@@ -202,29 +202,6 @@ func hostNames(s *engine.Snapshot, hosts []int32) string {
 		names[i] = s.Hosts[h].Name
 	}
 	return cmp.Or(strings.Join(names, ", "), "no host")
-}
-
-// placeName is what people call the place.
-func placeName(s *engine.Snapshot, p engine.Subject) string {
-	switch p.Kind {
-	case "host":
-		if i, ok := s.FindHost(engine.HostID(p.ID)); ok {
-			return s.Hosts[i].Name
-		}
-	case "cluster":
-		if i, ok := s.FindCluster(engine.ClusterID(p.ID)); ok {
-			return s.Clusters[i].Name
-		}
-	case "vm":
-		if i, ok := s.FindVM(engine.VMID(p.ID)); ok {
-			return s.VMs[i].Name
-		}
-	case "datastore":
-		if i, ok := s.FindDatastore(engine.DatastoreID(p.ID)); ok {
-			return s.Datastores[i].Name
-		}
-	}
-	return p.ID
 }
 
 func euros(micro int64) float64 { return float64(micro) / 1e6 }
