@@ -9,13 +9,23 @@ import (
 	"heliostat/web"
 )
 
-// advised waits for a plan that waits for a person.
-func (r *rig) advised(t *testing.T) *web.PendingPlan {
+// answered waits for a plan that waits for a person, and answers it with the order that
+// choose gives, until that says that it was the last. A plan that a cycle has dropped
+// before its order came is not counted.
+func (r *rig) answered(t *testing.T, choose func(*web.PendingPlan) (args []string, last bool)) *web.PendingPlan {
 	t.Helper()
 	var p *web.PendingPlan
-	eventually(t, "a plan is advised", func() bool {
-		p = r.status(t).Pending
-		return p != nil
+	eventually(t, "a plan is advised and answered", func() bool {
+		if p = r.status(t).Pending; p == nil {
+			return false
+		}
+		args, last := choose(p)
+		out, stderr, code := heliostat(t, append(args, "--json", "--config", r.config)...)
+		if code == exitFailure && strings.Contains(stderr, "no such plan waits") {
+			return false
+		}
+		confirms(t, out, args[0], args[1])
+		return last
 	})
 	return p
 }
@@ -30,21 +40,15 @@ func TestApproval(t *testing.T) {
 	r.edit(t, "move: enforce", "move: advise")
 	r.run(t)
 
-	p := r.advised(t)
-	if !names(p.Plan)[first] || p.Approvers != 1 {
-		t.Errorf("%d approvers are asked for %v", p.Approvers, names(p.Plan))
-	}
-	if out := r.ask(t, "status"); !strings.Contains(out, "PLAN "+p.Hash[:12]+" WAITS for 1 approval") || !strings.Contains(out, "heliostat approve "+p.Hash[:8]) {
-		t.Errorf("status says:\n%s", out)
-	}
-	for _, hash := range []string{"000000000000", p.Hash[:5]} {
+	r.advises(t, first)
+	for _, hash := range []string{"000000000000", "7b44b"} {
 		if _, stderr, code := heliostat(t, "approve", hash, "--config", r.config); code != exitFailure {
 			t.Errorf("approve %s: exit %d: %s", hash, code, stderr)
 		}
 	}
-	if out := r.ask(t, "reject", p.Hash[:8], "--reason", "month end"); !strings.Contains(out, "rejected") {
-		t.Errorf("reject says %q", out)
-	}
+	p := r.answered(t, func(p *web.PendingPlan) ([]string, bool) {
+		return []string{"reject", p.Hash[:8], "--reason", "month end"}, true
+	})
 	if s := r.status(t); s.Pending != nil && s.Pending.Hash == p.Hash {
 		t.Error("a rejected plan still waits")
 	}
@@ -53,17 +57,13 @@ func TestApproval(t *testing.T) {
 	}
 
 	write(t, file, gather(first, second))
-	eventually(t, "another plan is advised", func() bool {
-		q := r.status(t).Pending
-		if q != nil && !names(q.Plan)[second] {
+	p = r.answered(t, func(p *web.PendingPlan) ([]string, bool) {
+		if !names(p.Plan)[second] {
 			// Made before the edit, to another host: it would wait for its answer.
-			r.ask(t, "reject", q.Hash[:8])
-			return false
+			return []string{"reject", p.Hash[:8]}, false
 		}
-		return q != nil
+		return []string{"approve", p.Hash[:8]}, true
 	})
-	p = r.advised(t)
-	r.orders(t, "approve", p.Hash[:8])
 	eventually(t, "the approved plan is carried out", func() bool { return len(r.ended(t)) >= len(p.Plan.Actions) })
 	for _, rec := range r.ended(t) {
 		if rec.State != engine.StateSucceeded || rec.Plan != p.Hash {
@@ -87,13 +87,40 @@ func TestApproval(t *testing.T) {
 	r.daemon.interrupt(t)
 }
 
+// advises waits until the daemon advises to move a VM, and says so in its status.
+func (r *rig) advises(t *testing.T, vm string) {
+	t.Helper()
+	eventually(t, "status tells of the plan that waits", func() bool {
+		p := r.status(t).Pending
+		if p == nil {
+			return false
+		}
+		out := r.ask(t, "status")
+		if q := r.status(t).Pending; q == nil || q.Hash != p.Hash {
+			return false // another cycle, another plan
+		}
+		if !names(p.Plan)[vm] || p.Approvers != 1 {
+			t.Errorf("%d approvers are asked for %v", p.Approvers, names(p.Plan))
+		}
+		if !strings.Contains(out, "PLAN "+p.Hash[:12]+" WAITS for 1 approval") || !strings.Contains(out, "heliostat approve "+p.Hash[:8]) {
+			t.Errorf("status says:\n%s", out)
+		}
+		return true
+	})
+}
+
 // orders gives the daemon an order, and has it confirmed to a machine.
 func (r *rig) orders(t *testing.T, args ...string) {
 	t.Helper()
+	confirms(t, r.ask(t, append(args, "--json")...), args[len(args)-2], args[len(args)-1])
+}
+
+// confirms is what a machine reads when an order was taken.
+func confirms(t *testing.T, out, done, of string) {
+	t.Helper()
 	var got struct{ Done, Of string }
-	out := r.ask(t, append(args, "--json")...)
-	if err := json.Unmarshal([]byte(out), &got); err != nil || args[len(args)-2] != got.Done || args[len(args)-1] != got.Of {
-		t.Errorf("%v: %v: %s", args, err, out)
+	if err := json.Unmarshal([]byte(out), &got); err != nil || got.Done != done || got.Of != of {
+		t.Errorf("%s %s: %v: %s", done, of, err, out)
 	}
 }
 
