@@ -28,7 +28,7 @@ func (d Difference) Share() float64 {
 
 // String is the difference for people.
 func (d Difference) String() string {
-	return fmt.Sprintf("opinions about %d of %d VMs and %d of %d hosts differ (%s)", d.VMs, d.OfVMs, d.Hosts, d.OfHosts, strings.Join(d.Policies, ", "))
+	return fmt.Sprintf("opinions about %d of %s and %d of %s differ (%s)", d.VMs, engine.Count(d.OfVMs, "VM"), d.Hosts, engine.Count(d.OfHosts, "host"), strings.Join(d.Policies, ", "))
 }
 
 // differ compares what two bundles say about the snapshot.

@@ -97,7 +97,7 @@ func (q *Question) Eval(ctx context.Context, expr string, in Input) ([]string, e
 		rego.GenerateJSON(func(t *ast.Term, _ *rego.EvalContext) (any, error) { return t.String(), nil }),
 	).PrepareForEval(ctx)
 	if err != nil {
-		return nil, err
+		return nil, worded(err)
 	}
 	// A query that loops must end, as in the daemon.
 	cancel := topdown.NewCancel()
@@ -108,7 +108,7 @@ func (q *Question) Eval(ctx context.Context, expr string, in Input) ([]string, e
 	}
 	rs, err := p.Eval(ctx, opts...)
 	if err != nil {
-		return nil, err
+		return nil, worded(err)
 	}
 	var out []string
 	for _, r := range rs {
@@ -124,6 +124,29 @@ func (q *Question) Eval(ctx context.Context, expr string, in Input) ([]string, e
 		out = append(out, strings.Join(parts, "\n"))
 	}
 	return out, nil
+}
+
+// worded is an error about an expression, which has no file, with what to write instead.
+func worded(err error) error {
+	var all []string
+	add := func(f Fault) {
+		text := f.Message
+		if f.File != "" {
+			text = f.Error()
+		}
+		if advice := adviceFor(f.Message); advice != "" {
+			text += "\n\t" + advice
+		}
+		all = append(all, text)
+	}
+	if e, ok := errors.AsType[*topdown.Error](err); ok {
+		add(faultAt(e.Location, "%s", e.Message))
+	} else {
+		for _, f := range faultsOf("", err) {
+			add(f)
+		}
+	}
+	return errors.New(strings.Join(all, "\n"))
 }
 
 // TestSkeleton writes a test in which the rule says about the input what it says now.

@@ -181,6 +181,9 @@ func (f *files) readManifest(fsys fs.FS, name, label string) {
 			f.fail(label, "root %q: a bundle has placement, params and facts", root)
 		}
 	}
+	if m.Roots != nil && !slices.Contains(m.Roots, policyRoot) {
+		f.fail(label, "the roots are without %q: Rego's own tools would leave the policies out; write {\"roots\": [\"placement\", \"params\", \"facts\"]}", policyRoot)
+	}
 }
 
 func readLimited(fsys fs.FS, name string, limit int64) ([]byte, error) {

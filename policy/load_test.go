@@ -73,6 +73,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"wrong contract", map[string]string{"placement/placement.rego": strings.Replace(rootModule, "contract: 1", "contract: 2", 1)}, nil, "placement/placement.rego:1:1: contract is 2: this program speaks version 1"},
 		{"no schemas", map[string]string{"placement/placement.rego": "# METADATA\n# scope: subpackages\n# custom:\n#   contract: 1\npackage placement\n"}, nil, "placement/placement.rego:1:1: schemas are missing"},
 		{"another package", map[string]string{"lib/x.rego": "package lib.x\n"}, nil, "lib/x.rego:1:1: package lib.x: policies are packages below placement"},
+		{"no root for policies", map[string]string{".manifest": `{"roots": ["params"]}`}, nil, `.manifest: the roots are without "placement"`},
 		{"another root", map[string]string{".manifest": `{"roots": ["system"]}`}, nil, `.manifest: root "system"`},
 		{"a mode for no policy", rule("cluster", ok), func(c *Config) { c.Modes = map[string]engine.Mode{"q": engine.Enforce} }, "modes.q: no such policy"},
 		{"a parameter that is not there", rule("cluster", ok), func(c *Config) { c.Params = map[string]map[string]any{"p": {"x": 1}} }, "params.p.x: no such parameter"},

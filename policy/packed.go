@@ -29,7 +29,10 @@ const (
 )
 
 // roots are the folders of a bundle.
-var roots = []string{"placement", "params", "facts"}
+var roots = []string{policyRoot, "params", "facts"}
+
+// policyRoot is the one with the policies themselves.
+const policyRoot = "placement"
 
 // inBundle reports whether a file is one that a bundle is read from.
 func inBundle(name string) bool {

@@ -24,7 +24,7 @@ type Reading struct {
 // A Value is something that a rule read, as its author called it.
 type Value struct {
 	Name  string `json:"name"`
-	Value string `json:"value"` // as JSON; "undefined" where there was none
+	Value string `json:"value"` // as JSON, of a time with the time in words; "undefined" where there was none
 }
 
 // About is what a rule is asked about: a cluster, a move, or neither.
@@ -425,8 +425,25 @@ func (v *held) note(name string, val ast.Value) {
 		}
 	}
 	if text := val.String(); len(text) <= maxValueText {
-		v.add(Value{Name: name, Value: text})
+		v.add(Value{Name: name, Value: text + timeText(name, val)})
 	}
+}
+
+// aTime is the least number that is taken for a moment: 2001. 0 is never, and a table of
+// the author's may have a key of the same name that is something else.
+const aTime = 1_000_000_000
+
+// timeText is the time that a value is, in words, where the schemas say that what has
+// its name is one.
+func timeText(name string, val ast.Value) string {
+	n, ok := val.(ast.Number)
+	if !ok || !timeKeys[name[strings.LastIndex(name, ".")+1:]] {
+		return ""
+	}
+	if at, ok := n.Int64(); ok && at >= aTime {
+		return " (" + engine.Unix(at).String() + ")"
+	}
+	return ""
 }
 
 // add appends what is not there yet.

@@ -41,6 +41,7 @@ type TestReport struct {
 	Results  []TestResult `json:"results"`  // by file and line
 	Coverage float64      `json:"coverage"` // percent of the lines of modules that are not tests
 	Missed   []string     `json:"missed,omitempty"`
+	Faults   Faults       `json:"faults,omitempty"` // why no test ran
 }
 
 // Err is nil when no test failed, else [Faults].
@@ -137,7 +138,7 @@ func (f *files) collectTests(ctx context.Context, mods map[string]*ast.Module, c
 		}
 		return nil, fmt.Errorf("run policy tests: %w", err)
 	}
-	var out []TestResult
+	out := []TestResult{}
 	for r := range ch {
 		if r == nil {
 			continue

@@ -48,13 +48,30 @@ func (f *files) schemaSet() *ast.SchemaSet {
 // no key that a policy could not be checked against.
 var keyTerms = func() map[string]*ast.Term {
 	terms := map[string]*ast.Term{}
+	properties(func(key string, _ any) { terms[key] = ast.StringTerm(key) })
+	return terms
+}()
+
+// timeKeys are the properties of the schemas that are times, in Unix seconds.
+var timeKeys = func() map[string]bool {
+	keys := map[string]bool{}
+	properties(func(key string, of any) {
+		if of, ok := of.(map[string]any); ok && of["format"] == "unix-time" {
+			keys[key] = true
+		}
+	})
+	return keys
+}()
+
+// properties calls f for each property of the schemas.
+func properties(f func(key string, of any)) {
 	var walk func(any)
 	walk = func(v any) {
 		switch v := v.(type) {
 		case map[string]any:
 			if props, ok := v["properties"].(map[string]any); ok {
-				for k := range props {
-					terms[k] = ast.StringTerm(k)
+				for key, of := range props {
+					f(key, of)
 				}
 			}
 			for _, x := range v {
@@ -68,8 +85,7 @@ var keyTerms = func() map[string]*ast.Term {
 	}
 	walk(inputSchema)
 	walk(fleetSchema)
-	return terms
-}()
+}
 
 // paramsSchema is the schema of data.params: what the bundle gives for a policy,
 // and where it gives none the parameters as they are.

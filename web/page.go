@@ -5,7 +5,6 @@ import (
 	_ "embed"
 	"fmt"
 	"html/template"
-	"math"
 	"net/http"
 	"time"
 
@@ -18,12 +17,6 @@ var pageText string
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"clock":  func(t time.Time) string { return t.UTC().Format("15:04:05") },
 	"counts": HoldCounts,
-	"sun": func(deg *float64) string {
-		if deg == nil {
-			return "-"
-		}
-		return fmt.Sprintf("%d°", int(math.Round(*deg))) // not -0
-	},
 	"moment": func(t engine.Unix) string { return t.Time().UTC().Format("Mon 2 Jan 15:04 UTC") },
 }).Parse(pageText))
 
@@ -53,7 +46,7 @@ func (v pageView) Needs() (needs []string) {
 	say(v.Ready != "", "%s", v.Ready)
 	say(v.Paused != nil, "Paused: nothing more is started until 'heliostat resume'.")
 	if p := v.Pending; p != nil {
-		say(true, "A plan of %d actions waits for %d of %d approvals until %s UTC: 'heliostat status' shows it.", len(p.Plan.Actions), int(p.Approvers)-len(p.Approved), p.Approvers, p.Expires.UTC().Format("15:04"))
+		say(true, "A plan of %s waits for %d of %s until %s UTC: 'heliostat status' shows it.", engine.Count(len(p.Plan.Actions), "action"), int(p.Approvers)-len(p.Approved), engine.Count(int(p.Approvers), "approval"), p.Expires.UTC().Format("15:04"))
 	}
 	for _, c := range HoldCounts(v.Rails) {
 		say(true, "Held back by a rail: %s (%d).", c.Name, c.N)

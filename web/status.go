@@ -12,6 +12,7 @@ package web
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -203,6 +204,14 @@ func (s *SiteStatus) KW() string {
 		return "-"
 	}
 	return fmt.Sprintf("%.1f", float64(s.PowerW)/1000)
+}
+
+// Sun is the sun's height in whole degrees, for people: "-" where it is not known.
+func (s *SiteStatus) Sun(unit string) string {
+	if s.SunDeg == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%d%s", int(math.Round(*s.SunDeg)), unit) // not -0
 }
 
 // HoldCounts counts holds by code, the most frequent first.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"heliostat/engine"
 	"heliostat/web"
 )
 
@@ -62,7 +63,7 @@ it has, or with --yes and --expect-count.`,
 // approvedSaid says what an approval has come to: more may be needed.
 func approvedSaid(s *web.Status, hash string) string {
 	if p := s.Pending; p != nil && strings.HasPrefix(p.Hash, hash) {
-		return fmt.Sprintf("approved; the plan waits for %s%s, until %s", count(int(p.Approvers)-len(p.Approved), "approval"), approvedBy(p), p.Expires.UTC().Format("15:04:05 UTC"))
+		return fmt.Sprintf("approved; the plan waits for %s%s, until %s", engine.Count(int(p.Approvers)-len(p.Approved), "approval"), approvedBy(p), p.Expires.UTC().Format("15:04:05 UTC"))
 	}
 	return "approved"
 }
@@ -85,7 +86,7 @@ func confirm(p *web.PendingPlan, count int, yes bool, in io.Reader, person bool,
 	case yes:
 		return 0, codeError{exitUsage, errors.New("--yes: --expect-count is missing: how many actions does the plan have?")}
 	}
-	_, _ = fmt.Fprintf(out, "Plan %.12s empties site %s: %d actions.\nType the number of actions to approve it: ", p.Hash, strings.Join(sites, ", "), len(p.Plan.Actions))
+	_, _ = fmt.Fprintf(out, "Plan %.12s empties site %s: %s.\nType the number of actions to approve it: ", p.Hash, strings.Join(sites, ", "), engine.Count(len(p.Plan.Actions), "action"))
 	line, err := bufio.NewReader(in).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return 0, err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"heliostat/engine"
 	"heliostat/store"
 )
 
@@ -40,7 +41,7 @@ yours to keep.`,
 			if g.json {
 				return printJSON(cmd.OutOrStdout(), s)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d entries and %d values (%d MiB), verified; %s\n", out, s.Entries, s.Blobs, s.Bytes>>20, s.Checkpoint)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s and %s (%d MiB), verified; %s\n", out, engine.Count(s.Entries, "entry"), engine.Count(s.Blobs, "value"), s.Bytes>>20, s.Checkpoint)
 			return err
 		},
 	}

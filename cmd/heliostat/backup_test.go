@@ -162,7 +162,7 @@ func TestCompact(t *testing.T) {
 	if out := must(t, compact("90d")...); out != "nothing is that old\n" {
 		t.Errorf("says %s", out)
 	}
-	if out := must(t, compact("30d")...); !strings.Contains(out, "that only entries up to 30 refer to were removed, as entry 61 says") {
+	if out := must(t, compact("30d")...); !strings.Contains(out, "removed that only entries up to 30 referred to, as entry 61 says") {
 		t.Errorf("says %s", out)
 	}
 	if out := must(t, "journal", "verify", "--state", dir); !strings.Contains(out, "61 entries and 30 values ") || !strings.Contains(out, "30 old values are gone: pruned by entry 61") {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"heliostat/engine"
 	"heliostat/store"
 )
 
@@ -86,7 +87,7 @@ without which the folder's own is taken.`,
 			if g.json {
 				return printJSON(cmd.OutOrStdout(), r)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d entries and %d values (%d MiB) are as they were written; %d actions open; head %s\n", r.Entries, r.Blobs, r.Bytes>>20, r.Open, r.Head)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s and %s (%d MiB) are as they were written; %s open; head %s\n", engine.Count(r.Entries, "entry"), engine.Count(r.Blobs, "value"), r.Bytes>>20, engine.Count(r.Open, "action"), r.Head)
 			if r.Pruned > 0 {
 				_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%d old values are gone: pruned by entry %d\n", r.Pruned, r.PrunedBy)
 			}

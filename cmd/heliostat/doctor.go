@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"heliostat/engine"
 	"heliostat/vsphere/access"
 )
 
@@ -86,13 +88,13 @@ func (g *globals) doctor(ctx context.Context, w io.Writer) error {
 	} else {
 		_, err = io.WriteString(w, found.text())
 	}
-	if n := found.count(failing); err == nil && n > 0 {
-		err = codeError{exitFailure, fmt.Errorf("%s", count(n, "error"))}
+	if err == nil && found.count(failing) > 0 {
+		err = codeError{exitFailure, errors.New(found.summary())}
 	}
 	return err
 }
 
-// text is the findings for people.
+// text is the findings for people. The summary of one that fails is what the command ends with.
 func (f *findings) text() string {
 	var b strings.Builder
 	for _, x := range *f {
@@ -101,10 +103,17 @@ func (f *findings) text() string {
 			fmt.Fprintf(&b, "%21s  %s\n", "->", x.Advice)
 		}
 	}
-	fmt.Fprintf(&b, "\n%s, %s", count(f.count(failing), "error"), count(f.count(warning), "warning"))
-	if n := f.count(skipped); n > 0 {
-		fmt.Fprintf(&b, ", %d skipped", n)
+	if f.count(failing) == 0 {
+		b.WriteString("\n" + f.summary() + "\n")
 	}
-	b.WriteString("\n")
 	return b.String()
+}
+
+// summary counts the findings by their grades.
+func (f *findings) summary() string {
+	text := engine.Count(f.count(failing), "error") + ", " + engine.Count(f.count(warning), "warning")
+	if n := f.count(skipped); n > 0 {
+		text += fmt.Sprintf(", %d skipped", n)
+	}
+	return text
 }

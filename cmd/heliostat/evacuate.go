@@ -169,14 +169,14 @@ func writeCertificate(b *strings.Builder, c *engine.Certificate) {
 	line := func(format string, args ...any) { fmt.Fprintf(b, format+"\n", args...) }
 	line("%s", c.Headline())
 	if c.Gone > 0 {
-		line("  already away      %s, brought out before", count(c.Gone, "VM"))
+		line("  already away      %s, brought out before", engine.Count(c.Gone, "VM"))
 	}
 	if c.VMs == 0 {
 		writeLeft(line, c)
 		return
 	}
 	if c.ETA.At != 0 {
-		how := fmt.Sprintf("learned from %s", count(c.ETA.Learned, "finished move"))
+		how := fmt.Sprintf("learned from %s", engine.Count(c.ETA.Learned, "finished move"))
 		if c.ETA.Learned < 10 {
 			how = "too few moves have finished to know better than 20 %"
 		}
@@ -188,7 +188,7 @@ func writeCertificate(b *strings.Builder, c *engine.Certificate) {
 		if t.Other {
 			name = "in no tier"
 		}
-		line("  %-17s %d of %s out, %d working; with the tiers before it %d of at most %d", name, t.Leave, count(t.VMs, "VM"), t.Work, t.UpTo, t.Bound)
+		line("  %-17s %d of %s out, %d working; with the tiers before it %d of at most %d", name, t.Leave, engine.Count(t.VMs, "VM"), t.Work, t.UpTo, t.Bound)
 	}
 	if o := c.Other; o != nil {
 		name := "strict tiers"
@@ -223,7 +223,7 @@ func clock(t engine.Unix) string { return t.Time().Format("15:04 MST on 2 Jan") 
 
 func writeStranded(line func(string, ...any), title string, vms []engine.Stranded) {
 	if len(vms) > 0 {
-		line("%s: %s", title, count(len(vms), "VM"))
+		line("%s: %s", title, engine.Count(len(vms), "VM"))
 	}
 	for i := range vms {
 		s := &vms[i]

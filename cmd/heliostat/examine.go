@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"heliostat/configs"
+	"heliostat/engine"
 	"heliostat/store"
 	"heliostat/vsphere"
 	"heliostat/vsphere/access"
@@ -51,7 +52,7 @@ func (g *globals) examine(ctx context.Context) (findings, error) {
 		return nil, err
 	}
 	var f findings
-	f.add("config", g.config, good, fmt.Sprintf("sound: %s, %s; policies %.12s", count(len(cfg.Sites), "site"), count(len(cfg.VCenters), "vCenter"), policies.Revision()), "")
+	f.add("config", g.config, good, fmt.Sprintf("sound: %s, %s; policies %.12s", engine.Count(len(cfg.Sites), "site"), engine.Count(len(cfg.VCenters), "vCenter"), policies.Revision()), "")
 	f.secrets(cfg)
 	f.state(cfg)
 	f.running(ctx, cfg)

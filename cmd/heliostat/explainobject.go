@@ -41,7 +41,7 @@ func (e *explanation) findVM(in *engine.Input, name string) (object, error) {
 		o.host, o.site = v.Host, h.Site
 		e.fact("runs on %s in %s, %s", h.Name, s.Clusters[h.Cluster].Name, siteName(s, h.Site))
 	}
-	e.fact("%s; %s, %s now; %d MiB configured, %s used; %d MiB of disks", v.Power, count(int(v.VCPUs), "vCPU"), known(v.UsedMHz, "MHz"), v.MemoryMiB, known(v.UsedMiB, "MiB"), v.DiskMiB())
+	e.fact("%s; %s, %s now; %d MiB configured, %s used; %d MiB of disks", v.Power, engine.Count(int(v.VCPUs), "vCPU"), known(v.UsedMHz, "MHz"), v.MemoryMiB, known(v.UsedMiB, "MiB"), v.DiskMiB())
 	if v.Obstacles != 0 {
 		var texts []string
 		for _, row := range engine.ObstacleTable {
@@ -55,7 +55,7 @@ func (e *explanation) findVM(in *engine.Input, name string) (object, error) {
 		e.fact("tags: %s", strings.Join(v.Tags, ", "))
 	}
 	if h := in.History.VM(v.ID); h.MovedAt != 0 {
-		e.fact("last moved by us at %s, from %s; %s in all", h.MovedAt, h.LeftSite, count(int(h.Moves), "move"))
+		e.fact("last moved by us at %s, from %s; %s in all", h.MovedAt, h.LeftSite, engine.Count(int(h.Moves), "move"))
 		if h.Returns > 1 {
 			x := engine.Swing{Subject: engine.Subject{Kind: e.Kind}, Returns: h.Returns, Left: e.host(h.LeftHost), Foreign: h.ForeignAt > h.MovedAt}
 			e.fact("%s", x.Text())
@@ -73,7 +73,7 @@ func (e *explanation) findHost(in *engine.Input, name string) (object, error) {
 	h := &s.Hosts[i]
 	e.ID, e.Name = string(h.ID), h.Name
 	hist := in.History.Host(h.ID)
-	e.fact("%s, in %s, %s; %s", hostState(h, hist), s.Clusters[h.Cluster].Name, siteName(s, h.Site), count(len(s.VMsOn(i)), "VM"))
+	e.fact("%s, in %s, %s; %s", hostState(h, hist), s.Clusters[h.Cluster].Name, siteName(s, h.Site), engine.Count(len(s.VMsOn(i)), "VM"))
 	e.fact("CPU %s of %d MHz, memory %s of %d MiB, power %s", known(h.UsedMHz, "MHz"), h.CPUMHz, known(h.UsedMiB, "MiB"), h.MemoryMiB, known(h.PowerW, "W"))
 	low := ""
 	if s := hist.LowFor(in.Now); s > 0 {

@@ -78,7 +78,7 @@ func (e *explanation) opinions(in *engine.Input, d *engine.Decision, o object) {
 	}
 	for _, x := range d.Groups {
 		if vm && slices.Contains(x.VMs, o.vm) {
-			say(x.By, e.ID, "%s at %s level with %s in group %s", x.Kind, x.Scope, count(len(x.VMs)-1, "other"), x.Name)
+			say(x.By, e.ID, "%s at %s level with %s in group %s", x.Kind, x.Scope, engine.Count(len(x.VMs)-1, "other"), x.Name)
 		}
 	}
 	for _, x := range d.AllowSites {
@@ -94,7 +94,7 @@ func (e *explanation) opinions(in *engine.Input, d *engine.Decision, o object) {
 	}
 	for _, x := range d.AllowHosts {
 		if vm && x.VM == o.vm {
-			on := count(len(x.Hosts), "host")
+			on := engine.Count(len(x.Hosts), "host")
 			if len(x.Hosts) == 1 {
 				on = s.Hosts[x.Hosts[0]].Name
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"heliostat/engine"
 	"heliostat/store"
 )
 
@@ -82,7 +83,7 @@ entries are then others than those that checkpoints were signed for.`,
 			if g.json {
 				return printJSON(cmd.OutOrStdout(), r)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d entries and %d values (%d MiB)\n", out, r.Entries, r.Blobs, r.Bytes>>20)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s and %s (%d MiB)\n", out, engine.Count(r.Entries, "entry"), engine.Count(r.Blobs, "value"), r.Bytes>>20)
 			return err
 		},
 	}

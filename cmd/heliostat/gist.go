@@ -19,9 +19,9 @@ func gist(e *engine.Entry) string {
 		})
 	case engine.EntryDecision:
 		text = gistOf(e, func(r *engine.DecisionRecord) string {
-			s := fmt.Sprintf("policies %.8s: %d opinions", r.Revision, r.Opinions)
+			s := fmt.Sprintf("policies %.8s: %s", r.Revision, engine.Count(r.Opinions, "opinion"))
 			if len(r.Failures) > 0 {
-				s += fmt.Sprintf(", %s, such as %s: %s", count(len(r.Failures), "failure"), r.Failures[0].Scope, r.Failures[0].Error)
+				s += fmt.Sprintf(", %s, such as %s: %s", engine.Count(len(r.Failures), "failure"), r.Failures[0].Scope, r.Failures[0].Error)
 			}
 			return s
 		})
@@ -31,11 +31,11 @@ func gist(e *engine.Entry) string {
 			for _, v := range *r {
 				denied = append(denied, fmt.Sprintf("%s.%s: %s", v.Policy, engine.RuleDeny, v.Reason))
 			}
-			return fmt.Sprintf("%s denied: %s", count(len(denied), "move"), strings.Join(denied, "; "))
+			return fmt.Sprintf("%s denied: %s", engine.Count(len(denied), "move"), strings.Join(denied, "; "))
 		})
 	case engine.EntryPlan:
 		text = gistOf(e, func(r *engine.PlanRecord) string {
-			s := fmt.Sprintf("%s: %d actions, %d holds, %.8s", levelText(r.Level, r.Shadow), r.Actions, r.Holds, r.Hash)
+			s := fmt.Sprintf("%s: %s, %s, %.8s", levelText(r.Level, r.Shadow), engine.Count(r.Actions, "action"), engine.Count(r.Holds, "hold"), r.Hash)
 			if r.Refused != "" {
 				s += ", refused: " + r.Refused
 			}
@@ -92,7 +92,7 @@ func gist(e *engine.Entry) string {
 		})
 	case engine.EntryCycle:
 		text = gistOf(e, func(r *engine.CycleRecord) string {
-			return fmt.Sprintf("%d VMs, %d of %d hosts on, %d W, %d open, %d gaps, %d ms", r.VMs, r.HostsOn, r.Hosts, r.PowerW, r.Open, r.Gaps, r.MS)
+			return fmt.Sprintf("%s, %d of %s on, %d W, %d open, %s, %d ms", engine.Count(r.VMs, "VM"), r.HostsOn, engine.Count(r.Hosts, "host"), r.PowerW, r.Open, engine.Count(r.Gaps, "gap"), r.MS)
 		})
 	}
 	return cmp.Or(text, string(e.Data[:min(len(e.Data), 120)])) // another version's record is shown as it is

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"heliostat/configs"
+	"heliostat/engine"
 	"heliostat/policy"
 )
 
@@ -66,7 +67,7 @@ func run(args []string) int {
 	text := err.Error()
 	if faults, ok := errors.AsType[policy.Faults](err); ok {
 		printFaults(os.Stderr, faults)
-		text = strings.Replace(text, faults.Error(), count(len(faults), "error"), 1)
+		text = strings.Replace(text, faults.Error(), engine.Count(len(faults), "error"), 1)
 	}
 	fmt.Fprintln(os.Stderr, "heliostat: "+text)
 	return code
@@ -136,7 +137,9 @@ carries it out, and journals every decision.`,
 		newWake(g), newEvacuate(g), newDrill(g), newExplain(g), newWhyNot(g), newReplay(g), newJournal(g), newBackup(g), newRestore(g), newDemo(g), newSim(g), newLab(g), newVersion(g), newPolicy(g),
 	)
 	root.InitDefaultCompletionCmd() // for strict; cobra adds it later otherwise
+	root.InitDefaultHelpCmd()
 	strict(root)
+	helpful(root)
 	return root
 }
 
@@ -157,16 +160,11 @@ func strict(c *cobra.Command) {
 	}
 	if !c.Runnable() {
 		c.Args, c.DisableFlagsInUseLine = cobra.ArbitraryArgs, true
-		c.SuggestionsMinimumDistance = 2 // letters that may be wrong
 		c.RunE = func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return c.Help()
 			}
-			hint := ""
-			if like := c.SuggestionsFor(args[0]); len(like) > 0 {
-				hint = fmt.Sprintf(": did you mean %s?", strings.Join(like, " or "))
-			}
-			return usage(fmt.Errorf("unknown command %q for %q%s", args[0], c.CommandPath(), hint))
+			return unknown(c, args[0])
 		}
 		return
 	}
@@ -183,5 +181,30 @@ func strict(c *cobra.Command) {
 			return usage(fmt.Errorf("%w\nusage: %s", err, c.UseLine()))
 		}
 		return nil
+	}
+}
+
+// unknown is the mistake of a command that c does not have.
+func unknown(c *cobra.Command, name string) error {
+	c.SuggestionsMinimumDistance = 2 // letters that may be wrong
+	hint := ""
+	if like := c.SuggestionsFor(name); len(like) > 0 {
+		hint = fmt.Sprintf(": did you mean %s?", strings.Join(like, " or "))
+	}
+	return codeError{exitUsage, fmt.Errorf("unknown command %q for %q%s\nsee '%s --help'", name, c.CommandPath(), hint, c.CommandPath())}
+}
+
+// helpful makes a wish for help about what is not there a mistake: cobra prints its
+// own help then, and is content.
+func helpful(root *cobra.Command) {
+	for _, help := range root.Commands() {
+		if help.Name() == "help" {
+			help.Args = func(_ *cobra.Command, args []string) error {
+				if c, rest, _ := root.Find(args); len(rest) > 0 && c.HasSubCommands() {
+					return unknown(c, rest[0])
+				}
+				return nil
+			}
+		}
 	}
 }

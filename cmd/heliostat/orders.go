@@ -5,13 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"runtime"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"heliostat/configs"
+	"heliostat/engine"
 	"heliostat/web"
 )
 
@@ -138,7 +138,7 @@ It exits with 0 when the daemon would start, and with 3 otherwise.`,
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: sound: %s, %s; policies %s\n", g.config, count(len(cfg.Sites), "site"), count(len(cfg.VCenters), "vCenter"), policies.Revision()[:12])
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: sound: %s, %s; policies %s\n", g.config, engine.Count(len(cfg.Sites), "site"), engine.Count(len(cfg.VCenters), "vCenter"), policies.Revision()[:12])
 			return err
 		},
 	}
@@ -240,21 +240,17 @@ func statusText(s *web.Status) string {
 		line("ORDERED by %s, who does not approve it: evacuate %s %s by %s ('heliostat evacuate %s --cancel' ends it)", o.Who, o.Subject.Kind, o.Subject.ID, o.By, o.Subject.ID)
 	}
 	if p := s.Pending; p != nil { // the longest is the last
-		line("PLAN %.12s WAITS for %s%s, until %s: 'heliostat approve %.8s'", p.Hash, count(int(p.Approvers)-len(p.Approved), "approval"), approvedBy(p), p.Expires.UTC().Format("15:04:05"), p.Hash)
+		line("PLAN %.12s WAITS for %s%s, until %s: 'heliostat approve %.8s'", p.Hash, engine.Count(int(p.Approvers)-len(p.Approved), "approval"), approvedBy(p), p.Expires.UTC().Format("15:04:05"), p.Hash)
 		for i := range p.Plan.Actions {
 			line("    %s", p.Plan.Actions[i].String())
 		}
 	}
-	line("heliostat %s, cycle %d at %s took %d ms, next at %s; policies %.12s; journal %d entries",
-		s.Version, s.Cycle, s.At.UTC().Format("15:04:05"), s.TookMS, s.Next.UTC().Format("15:04:05"), s.Revision, s.Journal.Entries)
+	line("heliostat %s, cycle %d at %s took %d ms, next at %s; policies %.12s; journal %s",
+		s.Version, s.Cycle, s.At.UTC().Format("15:04:05"), s.TookMS, s.Next.UTC().Format("15:04:05"), s.Revision, engine.Count(s.Journal.Entries, "entry"))
 	line("")
 	line("%-14s %-8s %6s %8s %6s %9s %7s", "SITE", "MODE", "ON", "STANDBY", "VMS", "POWER", "SUN")
 	for _, x := range s.Sites {
-		sun := "-"
-		if x.SunDeg != nil {
-			sun = fmt.Sprintf("%d deg", int(math.Round(*x.SunDeg)))
-		}
-		line("%-14s %-8s %6d %8d %6d %7s kW %7s", x.Site, x.Mode, x.Hosts.On, x.Hosts.Standby, x.VMs, x.KW(), sun)
+		line("%-14s %-8s %6d %8d %6d %7s kW %7s", x.Site, x.Mode, x.Hosts.On, x.Hosts.Standby, x.VMs, x.KW(), x.Sun(" deg"))
 	}
 	if len(s.Open) > 0 {
 		line("")

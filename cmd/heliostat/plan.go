@@ -151,14 +151,6 @@ func hostNames(s *engine.Snapshot) string {
 	return "are " + strings.Join(names, ", ")
 }
 
-// count is a number of things in words.
-func count(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
-}
-
 // printPlan writes a plan for people.
 func printPlan(w io.Writer, in engine.Input, p *engine.Plan) error {
 	var b strings.Builder
@@ -170,7 +162,7 @@ func printPlan(w io.Writer, in engine.Input, p *engine.Plan) error {
 			on++
 		}
 	}
-	line("%s, %s, %s (%d running), %s, %s, as of %s", count(len(s.Sites), "site"), count(len(s.Hosts), "host"), count(len(s.VMs), "VM"), on, countRules(s.Rules), count(len(s.Gaps), "gap"), s.At)
+	line("%s, %s, %s (%d running), %s, %s, as of %s", engine.Count(len(s.Sites), "site"), engine.Count(len(s.Hosts), "host"), engine.Count(len(s.VMs), "VM"), on, countRules(s.Rules), engine.Count(len(s.Gaps), "gap"), s.At)
 	for i := range s.Sites {
 		line("  %s", siteLoad(s, int32(i)))
 	}
@@ -209,9 +201,9 @@ func countRules(rules []engine.Rule) string {
 		}
 	}
 	if disabled == 0 {
-		return count(len(rules), "rule")
+		return engine.Count(len(rules), "rule")
 	}
-	return fmt.Sprintf("%s (%d disabled)", count(len(rules), "rule"), disabled)
+	return fmt.Sprintf("%s (%d disabled)", engine.Count(len(rules), "rule"), disabled)
 }
 
 // siteLoad sums up what the hosts of a site that are on are loaded with. One
@@ -238,7 +230,7 @@ func siteLoad(s *engine.Snapshot, site int32) string {
 			watts += int64(h.PowerW)
 		}
 	}
-	text := fmt.Sprintf("%s: %d of %s on", s.Sites[site].ID, on, count(hosts, "host"))
+	text := fmt.Sprintf("%s: %d of %s on", s.Sites[site].ID, on, engine.Count(hosts, "host"))
 	if loads {
 		text += fmt.Sprintf(", CPU %d of %d MHz, memory %d of %d MiB", cpu, cpuOf, mem, memOf)
 	} else {

@@ -1,15 +1,18 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"heliostat/engine"
 	"heliostat/policy"
 	"heliostat/rego"
 )
@@ -27,8 +30,29 @@ and --format gives text, json, junit or github.`,
   heliostat policy test policies --coverage --threshold 90`,
 	}
 	cmd.AddCommand(newPolicyReplay(g), newPolicyDiff(g), newPolicyCompare(g), newPolicyFixture(g), newPolicyRepl(g))
-	cmd.AddCommand(newPolicyNew(), newPolicyCheck(g), newPolicyLint(g), newPolicyTest(g), newPolicyFmt(), newPolicyDocs(g), newPolicySchema(),
+	cmd.AddCommand(newPolicyNew(), limited(newPolicyCheck(g)), limited(newPolicyLint(g)), limited(newPolicyTest(g)), newPolicyFmt(), limited(newPolicyDocs(g)), newPolicySchema(),
 		newPolicyRevisions(g), newPolicyRollback(g), newPolicyApprove(g), newPolicyExamine())
+	return cmd
+}
+
+// limited ends a command that compiles policies when its time is over: Rego's compiler
+// cannot be interrupted. The daemon ends its check of an edit after the same time.
+func limited(cmd *cobra.Command) *cobra.Command {
+	var limit time.Duration
+	cmd.Flags().DurationVar(&limit, "time-limit", policy.DefaultConfig().Validation.Time, "end after this time")
+	work := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx, cancel := context.WithTimeoutCause(cmd.Context(), limit, fmt.Errorf("has not ended within %v (--time-limit); the daemon refuses an edit that takes longer than policy.validate.time: write rules of fewer terms, and long tables as data", limit))
+		defer cancel()
+		done := make(chan error, 1)
+		go func() { done <- work(cmd, args) }()
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done(): // the process ends, and the work with it
+			return context.Cause(ctx)
+		}
+	}
 	return cmd
 }
 
@@ -152,7 +176,7 @@ func newPolicyFmt() *cobra.Command {
 				}
 			}
 			if check && len(files) > 0 {
-				return fmt.Errorf("%d of %d files are not formatted: run heliostat policy fmt %s", len(files), len(d.Files()), dir)
+				return fmt.Errorf("%d of %s not formatted: run heliostat policy fmt %s", len(files), engine.Count(len(d.Files()), "file"), dir)
 			}
 			return nil
 		},

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"heliostat/engine"
 	"heliostat/engine/backtest"
 )
 
@@ -55,7 +56,7 @@ With --params the parameters of B are others.`,
 			if g.json {
 				err = printJSON(w, map[string]any{"cycles": record.Cycles(), "rules": rules, "differ": n})
 			} else {
-				_, err = fmt.Fprintf(w, "%d cycles: %d of %d rules say different things\n", record.Cycles(), n, len(rules))
+				_, err = fmt.Fprintf(w, "%s: %d of %s say different things\n", engine.Count(record.Cycles(), "cycle"), n, engine.Count(len(rules), "rule"))
 				backtest.WriteRules(w, rules, args[0], args[1])
 			}
 			if err == nil && exitCode && n > 0 {

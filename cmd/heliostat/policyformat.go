@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"heliostat/engine"
 	"heliostat/policy"
 )
 
@@ -57,7 +58,7 @@ func (o *faultPrinter) print(w io.Writer, g *globals, command string, files []st
 	default:
 		printFaults(w, faults)
 		if len(faults) == 0 {
-			_, err = fmt.Fprintf(w, "%d files, nothing found\n", len(files))
+			_, err = fmt.Fprintf(w, "%s, nothing found\n", engine.Count(len(files), "file"))
 		}
 	}
 	if err != nil {
@@ -71,11 +72,11 @@ func (o *faultPrinter) print(w io.Writer, g *globals, command string, files []st
 	}
 	switch errs := len(faults) - warnings; {
 	case errs > 0 && warnings > 0:
-		return fmt.Errorf("%s, %s", count(errs, "error"), count(warnings, "warning"))
+		return fmt.Errorf("%s, %s", engine.Count(errs, "error"), engine.Count(warnings, "warning"))
 	case errs > 0:
-		return fmt.Errorf("%s", count(errs, "error"))
+		return fmt.Errorf("%s", engine.Count(errs, "error"))
 	case warnings > 0 && o.strict:
-		return fmt.Errorf("%s, and --strict", count(warnings, "warning"))
+		return fmt.Errorf("%s, and --strict", engine.Count(warnings, "warning"))
 	}
 	return nil
 }

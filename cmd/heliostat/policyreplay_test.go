@@ -133,7 +133,7 @@ func tryFixture(t *testing.T, state string) {
 	if out := must(t, "policy", "repl", "--state", state, "--cluster", "fra-a", "-e", "count(input.hosts)", "-e", "x := 1 + 1", "-e", "input.nope"); out != fmt.Sprintf("%d\nx = 2\nundefined\n", len(f.Input.Hosts)) {
 		t.Errorf("repl says %q", out)
 	}
-	if _, stderr, code := heliostat(t, "policy", "repl", "--state", state, "-e", "http.send({})"); code != exitFailure || !strings.Contains(stderr, "undefined function http.send") {
+	if _, stderr, code := heliostat(t, "policy", "repl", "--state", state, "-e", "http.send({})"); code != exitFailure || !strings.Contains(stderr, "http.send is not available to policies") {
 		t.Errorf("repl calls the network: exit %d: %s", code, stderr)
 	}
 	var vm, host string

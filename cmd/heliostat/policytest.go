@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"heliostat/engine"
 	"heliostat/policy"
 )
 
@@ -38,7 +39,7 @@ print is shown for tests that fail, and with -v for all.`,
 			}
 			report, err := d.Test(cmd.Context(), pattern)
 			if faults, ok := errors.AsType[policy.Faults](err); ok {
-				return out.print(cmd.OutOrStdout(), g, "test", nil, faults)
+				return out.unrun(cmd.OutOrStdout(), g, faults)
 			}
 			if err != nil {
 				return err
@@ -60,6 +61,22 @@ type testWishes struct {
 	threshold         float64
 	pattern           string // of the names of the tests
 	draft             *policy.Draft
+}
+
+// unrun shows why there is no report: the policies do not load. In JSON it is a report
+// all the same, of no tests.
+func (o *faultPrinter) unrun(w io.Writer, g *globals, faults policy.Faults) error {
+	format, err := o.choose(g)
+	if err != nil {
+		return err
+	}
+	if format != "json" {
+		return o.print(w, g, "test", nil, faults)
+	}
+	if err := printJSON(w, policy.TestReport{Results: []policy.TestResult{}, Faults: faults}); err != nil {
+		return err
+	}
+	return errors.New(engine.Count(len(faults), "error"))
 }
 
 // tests shows a report. The error says what failed.
@@ -84,7 +101,7 @@ func (o *faultPrinter) tests(w io.Writer, g *globals, r *policy.TestReport, wish
 		printTests(w, r, faults, wish)
 	}
 	if err == nil && len(faults) > 0 {
-		err = fmt.Errorf("%d of %d tests failed", len(faults), len(r.Results))
+		err = fmt.Errorf("%d of %s failed", len(faults), engine.Count(len(r.Results), "test"))
 	}
 	return cmp.Or(err, short)
 }
@@ -123,7 +140,7 @@ func printTests(w io.Writer, r *policy.TestReport, faults policy.Faults, wish te
 		}
 	}
 	printFaults(w, faults)
-	_, _ = fmt.Fprintf(w, "%d tests, %d passed", len(r.Results), passed)
+	_, _ = fmt.Fprintf(w, "%s, %d passed", engine.Count(len(r.Results), "test"), passed)
 	if wish.coverage {
 		_, _ = fmt.Fprintf(w, ", coverage %.1f %%", r.Coverage)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"heliostat/engine"
 	"heliostat/store"
 )
 
@@ -77,8 +78,8 @@ there. Only the file and a copy of the state folder's 'checkpoint.pub' are neede
 			if err != nil {
 				return fmt.Errorf("the proof does not hold: %w", err)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "entry %d, %s, was in the journal of %d entries that key %s signed for on %s, as it is here\n",
-				p.Entry.Seq, gist(&p.Entry), c.Entries, c.Origin, c.At.Format("2006-01-02 at 15:04:05 UTC"))
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "entry %d, %s, was in the journal of %s that key %s signed for on %s, as it is here\n",
+				p.Entry.Seq, gist(&p.Entry), engine.Count(c.Entries, "entry"), c.Origin, c.At.Format("2006-01-02 at 15:04:05 UTC"))
 			return err
 		},
 	}

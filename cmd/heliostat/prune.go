@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"heliostat/engine"
 	"heliostat/store"
 )
 
@@ -74,7 +75,7 @@ itself (state.keep).`,
 				_, err = fmt.Fprintln(cmd.OutOrStdout(), "nothing is that old")
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d values (%d KiB) that only entries up to %d refer to were removed, as entry %d says\n", p.Blobs, p.Bytes>>10, p.Cut, p.Entry)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s (%d KiB) removed that only entries up to %d referred to, as entry %d says\n", engine.Count(p.Blobs, "value"), p.Bytes>>10, p.Cut, p.Entry)
 			return err
 		},
 	}

@@ -134,7 +134,7 @@ func (r *rig) loads(t *testing.T) {
 	r.run(t)
 	for i := range vms {
 		s := &vms[i].Summary
-		want := fmt.Sprintf("%s, %d MHz now; %d MiB configured, %d MiB used;", count(int(s.Config.NumCpu), "vCPU"), max(s.QuickStats.OverallCpuUsage, s.QuickStats.OverallCpuDemand), s.Config.MemorySizeMB, s.QuickStats.HostMemoryUsage)
+		want := fmt.Sprintf("%s, %d MHz now; %d MiB configured, %d MiB used;", engine.Count(int(s.Config.NumCpu), "vCPU"), max(s.QuickStats.OverallCpuUsage, s.QuickStats.OverallCpuDemand), s.Config.MemorySizeMB, s.QuickStats.HostMemoryUsage)
 		if out := r.ask(t, "explain", "vm", vms[i].Name); !strings.Contains(out, want) {
 			t.Errorf("explain does not say %q:\n%s", want, out)
 		}

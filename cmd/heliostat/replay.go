@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"heliostat/engine"
 	"heliostat/engine/backtest"
 	"heliostat/engine/cycle"
 )
@@ -107,16 +108,16 @@ func (r *replayed) print(w io.Writer) {
 	for _, d := range r.Different {
 		_, _ = fmt.Fprintln(w, d)
 	}
-	_, _ = fmt.Fprintf(w, "%d plans replayed, %d identical, %d different\n", r.Plans, r.Identical, len(r.Different))
+	_, _ = fmt.Fprintf(w, "%s replayed, %d identical, %d different\n", engine.Count(r.Plans, "plan"), r.Identical, len(r.Different))
 	p := r.Policies
 	if p.Decisions > 0 {
-		_, _ = fmt.Fprintf(w, "%d decisions asked for again of the policies in force, %d identical, %d different\n", p.Decisions, p.Identical, len(p.Different))
+		_, _ = fmt.Fprintf(w, "%s asked for again of the policies in force, %d identical, %d different\n", engine.Count(p.Decisions, "decision"), p.Identical, len(p.Different))
 	}
 	if len(p.Different) > 0 {
 		_, _ = fmt.Fprintf(w, "the first decision that differs is that of cycle %d\n", p.Different[0])
 	}
 	for _, revision := range slices.Sorted(maps.Keys(p.NotKept)) {
-		_, _ = fmt.Fprintf(w, "revision %.12s is not kept here: %s taken as recorded\n", revision, count(p.NotKept[revision], "decision"))
+		_, _ = fmt.Fprintf(w, "revision %.12s is not kept here: %s taken as recorded\n", revision, engine.Count(p.NotKept[revision], "decision"))
 	}
 }
 

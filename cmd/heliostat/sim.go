@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"heliostat/engine"
 	"heliostat/engine/sim/shuffle"
 	"heliostat/engine/sim/soak"
 )
@@ -136,7 +137,7 @@ func runSim(f simFlags, asJSON bool, out, events io.Writer) error {
 	}
 	if r.Violated > 0 {
 		v := r.Violations[0]
-		return fmt.Errorf("%d violations; the first again: heliostat sim --days 10 --seed %d%s --until %s --verbose", r.Violated, v.Seed, flagsAgain(&f), time.Duration(v.After+1)*time.Second)
+		return fmt.Errorf("%s; the first again: heliostat sim --days 10 --seed %d%s --until %s --verbose", engine.Count(r.Violated, "violation"), v.Seed, flagsAgain(&f), time.Duration(v.After+1)*time.Second)
 	}
 	return nil
 }
@@ -154,12 +155,13 @@ func runOrders(f simFlags, asJSON bool, out io.Writer) error {
 		if err := json.NewEncoder(out).Encode(rep); err != nil {
 			return fmt.Errorf("print: %w", err)
 		}
-	} else if _, err := fmt.Fprintf(out, "%d executions of %d plans from seed %d (%d actions, %d edges): %d events, %d failures injected, %d violations, %.1f s of CPU\n",
-		rep.Executions, rep.Plans, rep.Seed, rep.Actions, rep.Edges, rep.Events, rep.Failures, rep.Violations, rep.CPU); err != nil {
+	} else if _, err := fmt.Fprintf(out, "%s of %s from seed %d (%s, %s): %s, %s injected, %s, %.1f s of CPU\n",
+		engine.Count(rep.Executions, "execution"), engine.Count(rep.Plans, "plan"), rep.Seed, engine.Count(rep.Actions, "action"), engine.Count(rep.Edges, "edge"),
+		engine.Count(rep.Events, "event"), engine.Count(rep.Failures, "failure"), engine.Count(rep.Violations, "violation"), rep.CPU); err != nil {
 		return fmt.Errorf("print: %w", err)
 	}
 	if rep.Violations > 0 {
-		return fmt.Errorf("%d violations, such as:\n  %s", rep.Violations, strings.Join(rep.First, "\n  "))
+		return fmt.Errorf("%s, such as:\n  %s", engine.Count(rep.Violations, "violation"), strings.Join(rep.First, "\n  "))
 	}
 	return nil
 }
@@ -222,7 +224,7 @@ func printSim(out io.Writer, rep *simReport, r *soak.Result, asJSON bool) error 
 	if asJSON {
 		return json.NewEncoder(out).Encode(rep)
 	}
-	count := func(m map[string]int) string {
+	counts := func(m map[string]int) string {
 		var parts []string
 		for _, k := range slices.Sorted(maps.Keys(m)) {
 			parts = append(parts, fmt.Sprintf("%s %d", k, m[k]))
@@ -230,12 +232,12 @@ func printSim(out io.Writer, rep *simReport, r *soak.Result, asJSON bool) error 
 		return strings.Join(parts, ", ")
 	}
 	if rep.Balanced > 0 {
-		if _, err := fmt.Fprintf(out, "%d moves by clusters' own schedulers, %d of them onward\n", rep.Balanced, rep.Onward); err != nil {
+		if _, err := fmt.Fprintf(out, "%s by clusters' own schedulers, %d of them onward\n", engine.Count(rep.Balanced, "move"), rep.Onward); err != nil {
 			return err
 		}
 	}
-	_, err := fmt.Fprintf(out, "%d days from seed %d: %d cycles, %d actions (%s)\n%d faults (%s)\n%d violations, %d unfinished, %d misled\ntrace %s, %.1f s of CPU\n",
-		rep.Days, rep.Seed, rep.Cycles, rep.Actions, count(r.Ended), rep.Faults, count(r.Faults), rep.Violations, rep.Unfinished, rep.Misled, rep.Trace, rep.CPU)
+	_, err := fmt.Fprintf(out, "%s from seed %d: %s, %s (%s)\n%s (%s)\n%s, %d unfinished, %d misled\ntrace %s, %.1f s of CPU\n",
+		engine.Count(rep.Days, "day"), rep.Seed, engine.Count(rep.Cycles, "cycle"), engine.Count(rep.Actions, "action"), counts(r.Ended), engine.Count(rep.Faults, "fault"), counts(r.Faults), engine.Count(rep.Violations, "violation"), rep.Unfinished, rep.Misled, rep.Trace, rep.CPU)
 	return err
 }
 

@@ -174,12 +174,12 @@ func (s *summary) print(w io.Writer) error {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("")
-	line("%.0f simulated hours, %d sites, %d hosts, %d VMs, %d cycles, in %.0f s", s.Hours, s.Sites, s.Hosts, s.VMs, s.Cycles, s.WallSeconds)
+	line("%s, %s, %s, %s, %s, in %.0f s", engine.Count(int(s.Hours+0.5), "simulated hour"), engine.Count(s.Sites, "site"), engine.Count(s.Hosts, "host"), engine.Count(s.VMs, "VM"), engine.Count(s.Cycles, "cycle"), s.WallSeconds)
 	line("")
 	line("  follow the sun   %d of %d moves; %d across vCenters; %.0f GB copied; %.1f s of stun over all VMs; %d failed", s.MovesBySun, s.Moves, s.MovesCrossVC, s.GBCopied, s.StunSeconds, s.MovesFailed)
-	line("  power            %d hosts put in standby, %d woken", s.Standby, s.Wake)
+	line("  power            %s put in standby, %d woken", engine.Count(s.Standby, "host"), s.Wake)
 	line("  energy           %.0f kWh instead of %.0f (%.1f %% less, copies included); %.2f EUR and %.1f kg CO2 saved", s.KWh, s.KWhWithout, 100*(1-s.KWh/max(s.KWhWithout, 1e-9)), s.EURSaved, s.CO2SavedKg)
-	line("  maintenance      %d host emptied and handed over", s.Maintenance)
+	line("  maintenance      %s emptied and handed over", engine.Count(s.Maintenance, "host"))
 	if s.Threatened != "" {
 		line("  hurricane        %s: %d of %d movable VMs out by the deadline, %d working afterwards, %d left behind, %d wrongly held", s.Threatened, s.Evacuated, s.Movable, s.WorkingAfter, s.LeftBehind, s.WronglyHeld)
 	}
@@ -193,7 +193,7 @@ func (s *summary) print(w io.Writer) error {
 	for _, v := range s.ViolationsByKind {
 		line("                   %s", v)
 	}
-	line("  journal          %d entries in %s; head %.16s", s.JournalEntries, s.State, s.JournalHead)
+	line("  journal          %s in %s; head %.16s", engine.Count(s.JournalEntries, "entry"), s.State, s.JournalHead)
 	line("")
 	line("Look further:")
 	line("  heliostat journal ls --state %s --kind ended", s.State)

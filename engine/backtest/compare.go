@@ -195,7 +195,7 @@ func only(a, b *Side) []Wish {
 func (c *Comparison) Text() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("%s in shadow, %s to %s: %d cycles, the same as what was enforced in %d", c.Name, c.From, c.To, c.Cycles, c.Same)
+	line("%s in shadow, %s to %s: the same as what was enforced in %d of %d cycles", c.Name, c.From, c.To, c.Same, c.Cycles)
 	if c.Refused > 0 {
 		line("The check refused %d of its plans.", c.Refused)
 	}
@@ -230,9 +230,9 @@ func (c *Comparison) Text() string {
 		if len(x.list) == 0 {
 			continue
 		}
-		line("%d actions %s:", len(x.list), x.title)
+		line("%s %s:", engine.Count(len(x.list), "action"), x.title)
 		for _, w := range x.list[:min(len(x.list), wishes)] {
-			line("  %s: in %d cycles from %d on: %s", w.What, w.Cycles, w.First, w.Why)
+			line("  %s: in %s from %d on: %s", w.What, engine.Count(w.Cycles, "cycle"), w.First, w.Why)
 		}
 		if n := len(x.list) - wishes; n > 0 {
 			line("  and %d more: --json has them all", n)

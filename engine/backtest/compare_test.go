@@ -92,7 +92,7 @@ func TestCompare(t *testing.T) {
 	if c.Shadow.KWh != -0.08 || c.Enforce.KWh != -0.02 || c.Shadow.GB != 2 || c.Enforce.GB != 1 {
 		t.Errorf("%v kWh and %v GB in shadow, %v and %v enforced", c.Shadow.KWh, c.Shadow.GB, c.Enforce.KWh, c.Enforce.GB)
 	}
-	if text := c.Text(); !strings.Contains(text, "1 actions only in shadow:\n  move b h1 -> h2") {
+	if text := c.Text(); !strings.Contains(text, "1 action only in shadow:\n  move b h1 -> h2") {
 		t.Errorf("text:\n%s", text)
 	}
 	if _, err := Compare(b, "nope", noon); err == nil || !strings.Contains(err.Error(), "bundle:next, other") {

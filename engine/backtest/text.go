@@ -79,10 +79,10 @@ func revisions(all []string) string {
 func (r *Report) Summary() string {
 	p := r.Replayed
 	if p.Differences == 0 {
-		return fmt.Sprintf("On the recorded inputs of %d cycles the policies %.8s say what was recorded, and all %d plans are the same, to the byte.", p.Cycles, r.New.Revision, p.Plans)
+		return fmt.Sprintf("On the recorded inputs of %s the policies %.8s say what was recorded, and plan the same, to the byte: %s.", engine.Count(p.Cycles, "cycle"), r.New.Revision, engine.Count(p.Plans, "plan"))
 	}
-	return fmt.Sprintf("On the recorded inputs of %d cycles the policies %.8s decide otherwise in %d; %d of %d plans are not the recorded ones. The first is of cycle %d.",
-		p.Cycles, r.New.Revision, p.Decisions, p.PlansDiffer, p.Plans, p.First)
+	return fmt.Sprintf("On the recorded inputs of %s the policies %.8s decide otherwise in %d; %d of %d plans are not the recorded ones. The first is of cycle %d.",
+		engine.Count(p.Cycles, "cycle"), r.New.Revision, p.Decisions, p.PlansDiffer, p.Plans, p.First)
 }
 
 // Text writes the report for a terminal.
