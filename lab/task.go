@@ -16,6 +16,12 @@ import (
 // keeps it longer. Source: vCenter keeps recent tasks for ten minutes.
 const retire = 10 * time.Minute
 
+// keeps is how long of the lab's time that is: a lab that runs fast has clients that live
+// in wall time, and keeps a task for a minute of theirs.
+func (l *Lab) keeps() time.Duration {
+	return max(retire, time.Duration(l.cfg.Speed*float64(time.Minute)))
+}
+
 // An endedTask is to be retired.
 type endedTask struct {
 	v    *vcenter
@@ -93,7 +99,7 @@ func because[F types.BaseMethodFault](f F, format string, args ...any) F {
 // retireTasks forgets the objects of tasks that ended long ago.
 func (l *Lab) retireTasks() {
 	n := 0
-	for n < len(l.tasks) && l.now.Sub(l.tasks[n].at) >= retire {
+	for n < len(l.tasks) && l.now.Sub(l.tasks[n].at) >= l.keeps() {
 		t := l.tasks[n]
 		ctx := t.v.ctx("")
 		if e, ok := t.v.registry().Get(*t.task.Info.Entity).(mo.Entity); ok {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/bundle"
 
+	"heliostat/internal/race"
 	"heliostat/rego"
 )
 
@@ -53,7 +54,7 @@ func serve(t testing.TB, change func(*Config)) *served {
 	r.write("placement/edited.rego", good)
 	cfg := DefaultConfig()
 	cfg.Dir, cfg.Deadline, cfg.Validation.MemoryMiB = r.dir, time.Second, leastMemoryMiB
-	if raced {
+	if race.Enabled { // it takes memory of its own: caps are not what they are
 		cfg.Validation.MemoryMiB = 4096
 	}
 	if change != nil {
@@ -113,7 +114,7 @@ func (r *served) copyFiles(from string) {
 // Each of the wrong policies is refused with its place and advice, and what served
 // before serves on.
 func TestWrongPolicies(t *testing.T) {
-	if raced {
+	if race.Enabled { // it takes memory of its own: caps are not what they are
 		t.Skip("the race detector takes memory of its own: what runs out of it would be another thing")
 	}
 	dirs, err := os.ReadDir("testdata/wrong")
@@ -173,7 +174,7 @@ func TestShadowIsExamined(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "next")
 	cfg := DefaultConfig()
 	cfg.Deadline, cfg.Validation.MemoryMiB = time.Minute, leastMemoryMiB
-	if raced {
+	if race.Enabled { // it takes memory of its own: caps are not what they are
 		t.Skip("the race detector takes memory of its own")
 	}
 	if _, err := New(dir, "edited", "pin"); err != nil {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"heliostat/bench/internal/run"
+	"heliostat/internal/race"
 )
 
 // tiny is an instance of the published form: two nodes with a VM each are emptied
@@ -63,6 +64,7 @@ func TestFleets(t *testing.T) {
 // TestForesee: the hidden truth differs from what was expected, and the foreseen ends
 // differ from one another and are of its order.
 func TestForesee(t *testing.T) {
+	race.Alone(t)
 	inside := 0
 	const evacuations = 8
 	for seed := range uint64(evacuations) {

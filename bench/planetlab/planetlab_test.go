@@ -3,6 +3,8 @@ package main
 import (
 	"math"
 	"testing"
+
+	"heliostat/internal/race"
 )
 
 // flat is a day on which each VM asks for the same all the time.
@@ -39,6 +41,7 @@ func TestNPA(t *testing.T) {
 // On a flat day each policy ends with fewer hosts than it began with, serves what
 // is asked for, and needs no less than the bound.
 func TestAFlatDay(t *testing.T) {
+	race.Alone(t)
 	dvfs := 0.0
 	for _, policy := range []string{"DVFS", "THR-MMT-0.8", "LR-MMT-1.2", "heliostat"} {
 		w := newWorld(flat(200, 0.2))

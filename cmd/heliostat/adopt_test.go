@@ -1,6 +1,8 @@
 package main
 
 import (
+	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -10,11 +12,14 @@ import (
 )
 
 // TestKillDuringCrossVCenterMove kills the daemon while a VM is on its way to
-// another vCenter, and starts it again.
+// another vCenter, and starts it again. The move stands still meanwhile, so that however
+// busy the machine is it does not end before.
 func TestKillDuringCrossVCenterMove(t *testing.T) {
 	t.Parallel()
 	const vm = "tyo-b-db002"
-	r := startLab(t, "--speed", "15")
+	faults := filepath.Join(t.TempDir(), "faults.yaml")
+	write(t, faults, "- {kind: task_hangs, target: "+vm+", percent: 50, p: 1}\n")
+	r := startLab(t, "--speed", "100", "--faults", faults, "--control", "127.0.0.1:0")
 	r.withGather(t, vm)
 	r.run(t)
 
@@ -33,6 +38,9 @@ func TestKillDuringCrossVCenterMove(t *testing.T) {
 
 	r.run(t)
 	r.daemon.log.find(t, `actions of an earlier process are taken over`)
+	if code, err := send(t, http.MethodDelete, r.control, "", ""); err != nil || code != http.StatusNoContent {
+		t.Fatalf("the end of the fault: %d, %v", code, err)
+	}
 	eventually(t, "the move ends", func() bool { return len(r.entriesOf(t, engine.EntryEnded, vm)) > 0 })
 	// Two more cycles, in which it could be moved again.
 	cycle := r.status(t).Cycle

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"heliostat/engine"
+	"heliostat/web"
 )
 
 // gather is a policy that wants the VMs named to be in Houston.
@@ -90,6 +91,11 @@ func TestDaemonAgainstLab(t *testing.T) {
 		t.Errorf("status of a paused daemon:\n%s", out)
 	}
 	eventually(t, "nothing is in flight", func() bool { return len(r.status(t).Open) == 0 })
+
+	var said web.Status
+	if err := json.Unmarshal([]byte(r.ask(t, "status", "--json")), &said); err != nil || said.Paused == nil || said.Paused.Reason != "counting" {
+		t.Errorf("status to a machine: %+v, %v", said.Paused, err)
+	}
 
 	standing := r.standing(t)
 	for _, rec := range r.ended(t) {

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"heliostat/internal/race"
 )
 
 // play runs the demo and returns its summary and the journal's folder.
@@ -24,7 +26,7 @@ func play(t *testing.T, hours int, seed string) (*summary, string) {
 // TestDemoFigures is the whole job: a day with three sites, a maintenance window
 // and a hurricane.
 func TestDemoFigures(t *testing.T) {
-	if testing.Short() || raceEnabled {
+	if testing.Short() || race.Enabled {
 		t.Skip("computes a day: about 20 s, and minutes under the race detector")
 	}
 	t.Parallel()
@@ -68,7 +70,7 @@ func TestDemoFigures(t *testing.T) {
 // TestDemoTwice plays two hours twice: the same seed gives the same figures. Only
 // the journal's head differs, since sessions have random keys.
 func TestDemoTwice(t *testing.T) {
-	if testing.Short() || raceEnabled {
+	if testing.Short() || race.Enabled {
 		t.Skip("computes four hours")
 	}
 	t.Parallel()

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"heliostat/internal/race"
 	"heliostat/policy"
 	"heliostat/rego"
 )
@@ -26,6 +27,7 @@ func tool(t *testing.T, dir string, args ...string) (out string, err error) {
 // The policies that ship and those that 'policy new' writes lint clean under the
 // configuration that it writes beside them.
 func TestRegal(t *testing.T) {
+	race.Alone(t)
 	t.Parallel()
 	dir := t.TempDir()
 	for _, rule := range policy.Templates() {
@@ -42,6 +44,7 @@ func TestRegal(t *testing.T) {
 
 // opa checks policies as the daemon does, with the files that 'policy schema' writes.
 func TestOPACheck(t *testing.T) {
+	race.Alone(t)
 	t.Parallel()
 	dir := t.TempDir()
 	for _, rule := range policy.Templates() {

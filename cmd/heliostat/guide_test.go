@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"heliostat/internal/race"
 )
 
 // The tutorial of the policy author's guide: its section, and what a step may take.
@@ -25,7 +27,7 @@ const (
 // holds what is printed against what the guide shows. A line "..." there stands for
 // any number of lines. With -update the guide is given what was printed.
 func TestGuide(t *testing.T) {
-	if testing.Short() || raceEnabled {
+	if testing.Short() || race.Enabled {
 		t.Skip("computes two hours and runs a lab")
 	}
 	t.Parallel()

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"heliostat/engine"
+	"heliostat/internal/race"
 )
 
 // TestPolicyEdit edits a policy under a running daemon: well, badly, and well again.
@@ -68,7 +69,7 @@ func TestPolicyEdit(t *testing.T) {
 // memory and one that contradicts itself, wait with one that changes much, and go
 // back to what was in force before.
 func TestPolicyRevisions(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector takes more memory than the process that tries policies may have")
 	}
 	t.Parallel()

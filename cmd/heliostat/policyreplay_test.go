@@ -11,12 +11,13 @@ import (
 	"testing"
 
 	"heliostat/engine/backtest"
+	"heliostat/internal/race"
 	"heliostat/policy"
 )
 
 // TestPolicyReplay plays some hours and tries policies on them.
 func TestPolicyReplay(t *testing.T) {
-	if testing.Short() || raceEnabled {
+	if testing.Short() || race.Enabled {
 		t.Skip("computes three hours")
 	}
 	t.Parallel()

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"heliostat/internal/race"
 )
 
 var update = flag.Bool("update", false, "rewrite what the scripts expect")
@@ -18,7 +20,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true, UpdateScripts: *update,
 		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "tamper": tamper},
-		Condition: func(cond string) (bool, error) { return cond == "race" && raceEnabled, nil },
+		Condition: func(cond string) (bool, error) { return cond == "race" && race.Enabled, nil },
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HELIOSTAT_TEST_MAIN", "")
 			return os.MkdirAll(filepath.Join(e.WorkDir, "home"), 0o700)

@@ -7,6 +7,7 @@ import (
 
 	"heliostat/engine"
 	"heliostat/engine/sim"
+	"heliostat/internal/race"
 )
 
 // stormy is a fleet of which the first site is to be emptied.
@@ -179,7 +180,7 @@ func everyRescue(t *testing.T, seed uint64, in engine.Input, c *engine.Certifica
 // bound never falls below what was reached with less.
 func TestCertificateIsMonotone(t *testing.T) {
 	t.Parallel()
-	for seed := range max(uint64(6/slower), 2) {
+	for seed := range race.Cases(uint64(6)) {
 		cfg := sim.FleetConfig{Sites: 3, Hosts: 12, VMs: 90, ObstaclePct: 4, AcrossPct: 60}
 		var lastReached, lastBound int64
 		for n := range 5 {
@@ -204,7 +205,7 @@ func TestCertificateIsMonotone(t *testing.T) {
 func TestTiersAreStrict(t *testing.T) {
 	t.Parallel()
 	traded := 0
-	for seed := range max(uint64(8/slower), 2) {
+	for seed := range race.Cases(uint64(8)) {
 		in := stormy(seed, sim.FleetConfig{Sites: 3, Hosts: 12, VMs: 90, AcrossPct: 60}, 1000, 1500)
 		strict := Build(in)
 		tier := map[engine.VMID]int32{}
@@ -250,7 +251,7 @@ func TestTiersAreStrict(t *testing.T) {
 // how often the evacuation ends inside its interval.
 func TestETACovers(t *testing.T) {
 	t.Parallel()
-	if slower > 1 {
+	if race.Enabled {
 		t.Skip("it takes hundreds of evacuations, and does nothing side by side that others do not: too slow for the race detector")
 	}
 	inside, n := 0, 0

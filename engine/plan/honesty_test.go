@@ -9,6 +9,7 @@ import (
 	"heliostat/engine"
 	"heliostat/engine/check"
 	"heliostat/engine/sim"
+	"heliostat/internal/race"
 )
 
 // TestNothingIsWronglyHeld tries, on small fleets with little room, for each VM that is
@@ -19,7 +20,7 @@ import (
 func TestNothingIsWronglyHeld(t *testing.T) {
 	t.Parallel()
 	tried, codes := 0, map[engine.HoldCode]int{}
-	for seed := range max(uint64(300/slower), 10) {
+	for seed := range race.Cases(uint64(300)) {
 		in := crowded(seed)
 		p := Build(in)
 		for i := range p.Holds {
@@ -45,7 +46,7 @@ func TestNothingIsWronglyHeld(t *testing.T) {
 		}
 	}
 	t.Logf("%d moves tried; held: %v", tried, codes)
-	if slower == 1 && (tried < 2000 || len(codes) < 6) {
+	if !race.Enabled && (tried < 2000 || len(codes) < 6) {
 		t.Errorf("%d moves of VMs held by %v say little", tried, codes)
 	}
 }
@@ -221,7 +222,7 @@ func cards(s *engine.Snapshot, vm *engine.VM, a *engine.Action) (out []engine.NI
 func TestCertificateCountsWorkingVMs(t *testing.T) {
 	t.Parallel()
 	seen := map[string]int{}
-	for seed := range max(uint64(120/slower), 10) {
+	for seed := range race.Cases(uint64(120)) {
 		in := stormy(seed, sim.FleetConfig{Sites: 2 + int(seed%2), Hosts: 8, VMs: 60, HostsPerCluster: 4, ObstaclePct: 8, OffPct: 5, AcrossPct: 60, LoadPct: 30}, []int32{600, 2000, 10_000}[seed%3], 900)
 		in.Config.TradeTiers = seed/3%2 == 1
 		depend(&in, rand.New(rand.NewPCG(seed, 17)))
@@ -268,7 +269,7 @@ func TestCertificateCountsWorkingVMs(t *testing.T) {
 	}
 	t.Logf("%v", seen)
 	for _, what := range []string{engine.CauseGateway, engine.CauseDependency, "traded", "some"} {
-		if slower == 1 && seen[what] < 25 {
+		if !race.Enabled && seen[what] < 25 {
 			t.Errorf("%s: only %d of %v", what, seen[what], seen)
 		}
 	}

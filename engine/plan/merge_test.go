@@ -8,6 +8,7 @@ import (
 	"heliostat/engine"
 	"heliostat/engine/check"
 	"heliostat/engine/sim"
+	"heliostat/internal/race"
 )
 
 // neighbours is a fleet whose clusters can take each other's VMs: their hosts see all
@@ -32,6 +33,7 @@ func neighbours(seed uint64, cfg sim.FleetConfig) (*engine.Snapshot, *opinions) 
 // TestMergeBound: no way to place the VMs of two tiny clusters in either saves more
 // than the bound, and merging saves no more than the best way.
 func TestMergeBound(t *testing.T) {
+	race.Alone(t)
 	worlds, found, crossed := 0, 0, 0
 	for seed := range uint64(60) {
 		foreign := 2 * (1 - int(min(seed%3, 1)))

@@ -11,12 +11,14 @@ import (
 
 	"heliostat/engine"
 	"heliostat/engine/sim"
+	"heliostat/internal/race"
 )
 
 // TestProperty05Bounds: what is reached is no more than the best there is, and that is
 // no more than the bound: against everything on tiny worlds, and against linear
 // programs, solved by simplex, on small ones.
 func TestProperty05Bounds(t *testing.T) {
+	race.Alone(t)
 	t.Run("every placement", everyPlacement)
 	t.Run("every rescue", everyWayOut)
 	t.Run("saving by simplex", savingBySimplex)

@@ -11,6 +11,7 @@ import (
 	"heliostat/engine"
 	"heliostat/engine/check"
 	"heliostat/engine/sim"
+	"heliostat/internal/race"
 )
 
 // A case of the properties: a fleet, and all kinds of opinions about it.
@@ -24,7 +25,7 @@ type propCase struct {
 // propCases makes n different worlds; the seed is in the test's name.
 func propCases(t *testing.T, n uint64, f func(*propCase)) {
 	t.Helper()
-	for seed := range max(n/slower, 3) {
+	for seed := range race.Cases(n) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 99))
 			s := sim.Fleet(seed, sim.FleetConfig{

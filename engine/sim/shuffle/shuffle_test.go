@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"heliostat/engine"
+	"heliostat/internal/race"
 )
 
 // TestMany: equal arguments give equal tallies, and the plans have all that is judged.
@@ -24,6 +25,7 @@ func TestMany(t *testing.T) {
 // TestJudgeBites: without the edges that an executor must keep to, rules are broken,
 // whichever edges they are.
 func TestJudgeBites(t *testing.T) {
+	race.Alone(t)
 	for _, c := range []struct {
 		name       string
 		executions int
@@ -54,6 +56,7 @@ func TestJudgeBites(t *testing.T) {
 
 // TestJudgesOwnRules: what is wrong with a plan itself is found, too.
 func TestJudgesOwnRules(t *testing.T) {
+	race.Alone(t)
 	for rule, spoil := range map[string]func(*engine.Action, *engine.Plan){
 		"place": func(a *engine.Action, _ *engine.Plan) { a.NICs = nil },
 		"apart": func(a *engine.Action, p *engine.Plan) { a.To = p.Actions[0].To },

@@ -6,7 +6,12 @@ import (
 	"runtime/debug"
 	"slices"
 	"testing"
+
+	"heliostat/internal/race"
 )
+
+// worlds is in how many worlds something is tried.
+const worlds uint64 = 20
 
 // TestMain collects garbage less often: the heap is small and renewed in each cycle.
 func TestMain(m *testing.M) {
@@ -18,10 +23,14 @@ func TestMain(m *testing.M) {
 // nothing unfinished.
 func TestSoak(t *testing.T) {
 	t.Parallel()
-	for seed := range worlds {
+	days := 3
+	if race.Enabled {
+		days = 1
+	}
+	for seed := range race.Cases(worlds) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			t.Parallel()
-			r := Run(Options{Days: 3, Seed: seed, Faults: true})
+			r := Run(Options{Days: days, Seed: seed, Faults: true})
 			for _, v := range r.Violations {
 				t.Error(v)
 			}
@@ -35,6 +44,7 @@ func TestSoak(t *testing.T) {
 // TestDRS: in a week in which every cluster balances its hosts by itself, the daemon
 // moves nothing that a scheduler has moved within the hour, but for an evacuation.
 func TestDRS(t *testing.T) {
+	race.Alone(t)
 	t.Parallel()
 	for _, faults := range []bool{false, true} {
 		r := Run(Options{Days: 7, Seed: 1, Faults: faults, DRS: true})
@@ -45,9 +55,6 @@ func TestDRS(t *testing.T) {
 			t.Errorf("%d moves by schedulers and %d actions: nothing was tried", r.Balanced, r.Actions)
 		}
 	}
-	if worlds < 20 {
-		return // one goroutine: the race detector would see nothing new
-	}
 	if r := Run(Options{Days: 7, Seed: 1, DRS: true, sabotage: heedless}); r.Violated == 0 {
 		t.Error("a daemon that does not note who else moves VMs fights no one")
 	}
@@ -55,6 +62,7 @@ func TestDRS(t *testing.T) {
 
 // TestTrace: one seed, one run; another seed, another.
 func TestTrace(t *testing.T) {
+	race.Alone(t)
 	a := Run(Options{Days: 1, Seed: 5, Faults: true})
 	b := Run(Options{Days: 1, Seed: 5, Faults: true})
 	c := Run(Options{Days: 1, Seed: 6, Faults: true})
@@ -65,15 +73,13 @@ func TestTrace(t *testing.T) {
 
 // TestJudgeBites: whatever is spoilt in what is judged, the judge finds.
 func TestJudgeBites(t *testing.T) {
+	race.Alone(t)
 	t.Parallel()
 	for spoilt, rules := range map[sabotage][]string{
 		gullible: {"evidence"}, naive: {"started twice"}, blind: {"started twice"}, oblivious: {"to and fro", "budget"}, careless: {"unfinished"}, cramped: {"overcommit"}, greedy: {"ownership"},
 	} {
 		t.Run(string(spoilt), func(t *testing.T) {
 			t.Parallel()
-			if worlds < 20 {
-				t.Skip("one goroutine: the race detector would see nothing new")
-			}
 			for seed := range worlds {
 				r := Run(Options{Days: 2, Seed: seed, Faults: true, sabotage: spoilt})
 				if slices.ContainsFunc(r.Violations, func(v Violation) bool { return slices.Contains(rules, v.Rule) }) {
@@ -88,6 +94,7 @@ func TestJudgeBites(t *testing.T) {
 // TestAlone: without the daemon nothing is started, and what is moved is moved by the
 // clusters' own schedulers; with it, what it moves does harm that is counted.
 func TestAlone(t *testing.T) {
+	race.Alone(t)
 	t.Parallel()
 	alone, ours := Run(Options{Days: 2, Seed: 3, DRS: true, Alone: true}), Run(Options{Days: 2, Seed: 3})
 	if alone.Actions != 0 || alone.Demanded.Moves != 0 || alone.Harm.Moves == 0 || alone.VMDays == 0 {
@@ -101,6 +108,7 @@ func TestAlone(t *testing.T) {
 // TestPower: with two aims alone both the daemon and the clusters' own schedulers put
 // hosts to sleep, and nobody is left with less CPU than asked for.
 func TestPower(t *testing.T) {
+	race.Alone(t)
 	t.Parallel()
 	for _, theirs := range []bool{false, true} {
 		r := Run(Options{Days: 2, Seed: 2, DRS: theirs, Alone: theirs, Power: true})

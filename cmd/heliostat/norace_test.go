@@ -1,6 +1,0 @@
-//go:build !race
-
-package main
-
-// raceEnabled says that the race detector makes everything several times slower.
-const raceEnabled = false

@@ -1,5 +1,0 @@
-//go:build !race
-
-package plan
-
-const slower = 1

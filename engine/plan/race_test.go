@@ -1,7 +1,0 @@
-//go:build race
-
-package plan
-
-// slower is how many times fewer cases are tried where the race detector makes
-// everything several times slower.
-const slower = 5
