@@ -241,6 +241,7 @@ const (
 	HoldTurn        HoldCode = "turn"            // another site is evacuated first
 	HoldQuarantine  HoldCode = "quarantine"      // an action on it was lost: a person must look
 	HoldPrivilege   HoldCode = "privilege"       // the account at the vCenter may not do it, or may do too much
+	HoldSuspended   HoldCode = "suspended"       // it is approved, and does not hold on what is seen now
 )
 
 // A Hold says why something that should happen does not.
@@ -372,6 +373,28 @@ func (p *Plan) Hash() string {
 		fmt.Fprintf(&b, "%s|%s|%s|%s|%s|%t|%t|%s|%v|%v|%v\n", a.Kind, a.VM, a.From.Host, a.To.Host, a.To.Pool, a.Storage, a.To.DRS, a.HomeTo, diskTargets(a.Disks), a.NICs, a.After)
 	}
 	return DigestBytes([]byte(b.String()))
+}
+
+// Part is the plan with some of its actions alone, given by index, ascending: what they
+// come after and is not among them has been done.
+func (p *Plan) Part(keep []int32) *Plan {
+	part := *p
+	part.Actions = make([]Action, len(keep))
+	at := make(map[int32]int32, len(keep))
+	for n, i := range keep {
+		at[i] = int32(n)
+	}
+	for n, i := range keep {
+		a := p.Actions[i]
+		a.After = nil
+		for _, j := range p.Actions[i].After {
+			if k, ok := at[j]; ok {
+				a.After = append(a.After, k)
+			}
+		}
+		part.Actions[n] = a
+	}
+	return &part
 }
 
 // Evacuates lists the sites that the plan empties, each once.

@@ -47,6 +47,7 @@ func (v pageView) Needs() (needs []string) {
 	say(v.Paused != nil, "Paused: nothing more is started until 'heliostat resume'.")
 	if p := v.Pending; p != nil {
 		say(true, "A plan of %s waits for %d of %s until %s UTC: 'heliostat status' shows it.", engine.Count(len(p.Plan.Actions), "action"), int(p.Approvers)-len(p.Approved), engine.Count(int(p.Approvers), "approval"), p.Expires.UTC().Format("15:04"))
+		say(p.Doubt != "", "Not all of that plan holds on what is seen now: 'heliostat status' says why.")
 	}
 	for _, c := range HoldCounts(v.Rails) {
 		say(true, "Held back by a rail: %s (%d).", c.Name, c.N)

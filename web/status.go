@@ -137,6 +137,7 @@ type PendingPlan struct {
 	Expires   time.Time    `json:"expires"`
 	Approvers int32        `json:"approvers"` // how many different persons must approve
 	Approved  []string     `json:"approved,omitempty"`
+	Doubt     string       `json:"doubt,omitempty"` // what of it does not hold on what is seen now
 	Plan      *engine.Plan `json:"plan"`
 }
 

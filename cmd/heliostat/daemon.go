@@ -372,7 +372,7 @@ func statusOf(p *cycle.Published) *web.Status {
 		s.Holds = p.Plans[0].Holds
 	}
 	if q := p.Pending; q != nil {
-		s.Pending = &web.PendingPlan{Hash: q.Hash, Since: q.Since, Expires: q.Expires, Approvers: q.Approvers, Approved: q.Approved, Plan: q.Plan}
+		s.Pending = &web.PendingPlan{Hash: q.Hash, Since: q.Since, Expires: q.Expires, Approvers: q.Approvers, Approved: q.Approved, Doubt: q.Doubt, Plan: q.Plan}
 	}
 	return s
 }

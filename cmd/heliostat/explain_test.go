@@ -185,6 +185,7 @@ var scenes = []struct {
 	}},
 	{engine.HoldRamp, "vm", wish, func(x *staged) { x.rail("fleet", "", engine.HoldRamp) }},
 	{engine.HoldApproval, "vm", leave, func(x *staged) { x.rail("site", string(x.Snapshot.Sites[0].ID), engine.HoldApproval) }},
+	{engine.HoldSuspended, "site", leave, func(x *staged) { x.rail("fleet", "", engine.HoldSuspended) }},
 	{engine.HoldEvidence, "site", leave, func(x *staged) { x.rail("site", string(x.Snapshot.Sites[0].ID), engine.HoldEvidence) }},
 	{engine.HoldTurn, "site", leave, func(x *staged) { x.rail("site", string(x.Snapshot.Sites[0].ID), engine.HoldTurn) }},
 	{engine.HoldOwner, "host", func(x *staged) { x.alert("wake", x.host().Name, 0, 0) }, func(x *staged) {

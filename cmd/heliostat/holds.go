@@ -55,5 +55,6 @@ var until = map[engine.HoldCode]string{
 	engine.HoldApproval:    "persons approve it: heliostat approve",
 	engine.HoldTurn:        "the site before it is done",
 	engine.HoldQuarantine:  "a person has looked: heliostat release",
+	engine.HoldSuspended:   "what was approved holds again on what is seen: then it goes on",
 	engine.HoldPrivilege:   "the account gets the role that heliostat doctor --print-roles prints",
 }

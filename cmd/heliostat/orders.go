@@ -241,6 +241,9 @@ func statusText(s *web.Status) string {
 	}
 	if p := s.Pending; p != nil { // the longest is the last
 		line("PLAN %.12s WAITS for %s%s, until %s: 'heliostat approve %.8s'", p.Hash, engine.Count(int(p.Approvers)-len(p.Approved), "approval"), approvedBy(p), p.Expires.UTC().Format("15:04:05"), p.Hash)
+		if p.Doubt != "" {
+			line("    NOT NOW: %s", p.Doubt)
+		}
 		for i := range p.Plan.Actions {
 			line("    %s", p.Plan.Actions[i].String())
 		}

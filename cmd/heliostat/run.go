@@ -61,7 +61,10 @@ func runDaemon(ctx context.Context, cfg *configs.Config, log *slog.Logger) error
 	log.InfoContext(ctx, "heliostat starts", "version", version, "state", cfg.State.Dir, "mode", d.mode.String(), "revision", d.policies.Revision())
 	context.AfterFunc(ctx, func() { notify.Stopping() })
 	err = d.run(ctx)
-	log.InfoContext(context.WithoutCancel(ctx), "heliostat ends", "err", err)
+	if err != nil {
+		log = log.With("err", err)
+	}
+	log.InfoContext(context.WithoutCancel(ctx), "heliostat ends")
 	return err
 }
 

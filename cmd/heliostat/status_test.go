@@ -31,7 +31,7 @@ func TestStatusTextBeforeAStorm(t *testing.T) {
 		Alerts:      []engine.Alert{{Name: "Old", Status: "resolved"}, {Name: "CoolingFailure", Kind: "cooling", Site: "houston", Status: "firing", StartsAt: at}},
 		Evacuations: []web.EvacuationStatus{{Headline: "site houston: 75 of 80"}},
 		Ordered:     []engine.OperatorRecord{{Who: "root", Subject: engine.Subject{Kind: "site", ID: "houston"}, By: at}},
-		Pending:     &web.PendingPlan{Hash: "d4108699bdff6adc", Approvers: 2, Approved: []string{"ann"}, Expires: time.Unix(1_800_000_000, 0), Plan: &engine.Plan{Actions: make([]engine.Action, 1)}},
+		Pending:     &web.PendingPlan{Hash: "d4108699bdff6adc", Approvers: 2, Approved: []string{"ann"}, Expires: time.Unix(1_800_000_000, 0), Doubt: "nothing of it holds: connection refused", Plan: &engine.Plan{Actions: make([]engine.Action, 1)}},
 		Gaps:        []engine.Gap{{Source: "census", Subject: engine.Subject{Kind: "vcenter", ID: "vc-1"}, Reason: "14 of 106 VMs have vanished at once"}, {Source: "vc"}},
 		Sites:       []web.SiteStatus{{Site: "frankfurt", Mode: engine.Enforce, Hosts: web.HostCounts{On: 9}, Unmetered: 9, VMs: 81}},
 	})
@@ -40,7 +40,8 @@ func TestStatusTextBeforeAStorm(t *testing.T) {
 		"ALERT: CoolingFailure (cooling) at houston is firing since 2027-01-15T08:00:00Z\n" +
 		"EVACUATION: site houston: 75 of 80\n" +
 		"ORDERED by root, who does not approve it: evacuate site houston by 2027-01-15T08:00:00Z ('heliostat evacuate houston --cancel' ends it)\n" +
-		"PLAN d4108699bdff WAITS for 1 approval more, by others than ann, until 08:00:00: 'heliostat approve d4108699'\n"
+		"PLAN d4108699bdff WAITS for 1 approval more, by others than ann, until 08:00:00: 'heliostat approve d4108699'\n" +
+		"    NOT NOW: nothing of it holds: connection refused\n"
 	if !strings.HasPrefix(got, want) || !strings.Contains(got, "frankfurt      enforce       9        0     81       - kW       -\n") {
 		t.Errorf("got:\n%s", got)
 	}

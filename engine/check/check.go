@@ -16,12 +16,11 @@ const mostFound = 20
 func Plan(in engine.Input, p *engine.Plan) error { return new(Checker).Plan(in, p) }
 
 // judge is the whole of [Plan].
-func (c *checker) judge() error {
+func (c *checker) judge() {
 	c.static()
-	if !c.broken {
+	if !c.broken && !c.sees() {
 		c.replays()
 	}
-	return c.report()
 }
 
 // static judges the plan and each action by itself.
@@ -38,7 +37,9 @@ func (c *checker) static() {
 	})
 	c.delegated()
 	c.opinions()
-	c.budgets()
+	if !c.sees() {
+		c.budgets()
+	}
 	c.macs()
 }
 

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 
@@ -18,16 +19,62 @@ func (k *Checker) Plan(in engine.Input, p *engine.Plan) error {
 	if len(p.Actions) == 0 {
 		return nil
 	}
+	return k.judge(in, p, nil).report()
+}
+
+// partRounds is how often what is wrong is taken out of a plan before all of it is
+// taken to be: most of it is found at once, and what it was in the way of after that.
+const partRounds = 6
+
+// Part tells what of a plan may be carried out without the rest, as [Checker.Plan] would
+// let it. Of each action of the plan it says why it is not in that part, nil where it is:
+// it is wrong, or comes after one that is.
+func (k *Checker) Part(in engine.Input, p *engine.Plan) (out []error) {
+	out = make([]error, len(p.Actions))
+	keep := make([]int32, len(p.Actions))
+	for i := range keep {
+		keep[i] = int32(i)
+	}
+	for round := 0; len(keep) > 0; round++ {
+		c := k.judge(in, p.Part(keep), map[int32]bool{})
+		if len(c.list) == 0 {
+			break
+		}
+		for _, f := range c.list {
+			out[keep[f.action]] = c.error(f)
+		}
+		if round+1 == partRounds {
+			for _, i := range keep {
+				out[i] = cmp.Or(out[i], c.error(c.list[0]))
+			}
+			break
+		}
+		for n := 0; n != len(keep); {
+			n = len(keep)
+			keep = slices.DeleteFunc(keep, func(i int32) bool {
+				for _, j := range p.Actions[i].After {
+					out[i] = cmp.Or(out[i], out[j])
+				}
+				return out[i] != nil
+			})
+		}
+	}
+	return out
+}
+
+// judge is a whole check. had is not nil where every action that is wrong is looked for.
+func (k *Checker) judge(in engine.Input, p *engine.Plan, had map[int32]bool) *checker {
 	kept := k.kept
 	k.kept = nil // what a panic leaves half done is not gone on with
 	if kept == nil || !kept.fits(in.Snapshot) {
 		kept = newMemory(in.Snapshot)
 	}
 	c := newChecker(in, p, kept)
-	err := c.judge()
+	c.had = had
+	c.judge()
 	kept.clean(c)
 	k.kept = kept
-	return err
+	return c
 }
 
 // A memory is for a fleet of some size.

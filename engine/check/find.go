@@ -23,21 +23,42 @@ type finding struct {
 }
 
 // findings are what was found, in order.
-type findings []finding
+type findings struct {
+	list []finding
+	had  map[int32]bool // actions with one; nil where not all are looked for
+}
+
+// none are the findings of somebody who begins to look for the same.
+func (x *findings) none() findings {
+	if x.had == nil {
+		return findings{}
+	}
+	return findings{had: map[int32]bool{}}
+}
+
+// sees reports whether there is enough to take out before it is asked what is wrong with
+// actions beside others.
+func (x *findings) sees() bool { return x.had != nil && len(x.list) > 0 }
 
 // refuse records a violation by action i, once per code. So many that no others are
-// left to report, whatever is found elsewhere, are enough.
+// left to report, whatever is found elsewhere, are enough; where all are looked for, it
+// is the first of each action.
 func (x *findings) refuse(i int32, code engine.HoldCode, format string, args ...any) {
 	f := fault{i, code}
-	if len(*x) >= 2*mostFound || slices.ContainsFunc(*x, func(y finding) bool { return y.fault == f }) {
+	if x.had != nil {
+		if x.had[i] {
+			return
+		}
+		x.had[i] = true
+	} else if len(x.list) >= 2*mostFound || slices.ContainsFunc(x.list, func(y finding) bool { return y.fault == f }) {
 		return
 	}
-	*x = append(*x, finding{f, fmt.Sprintf(format, args...)})
+	x.list = append(x.list, finding{f, fmt.Sprintf(format, args...)})
 }
 
 // join adds what was found elsewhere.
 func (x *findings) join(more findings) {
-	for _, f := range more {
+	for _, f := range more.list {
 		x.refuse(f.action, f.code, "%s", f.text)
 	}
 }
@@ -45,11 +66,15 @@ func (x *findings) join(more findings) {
 // report is what was found, in words.
 func (c *checker) report() error {
 	var errs []error
-	for _, f := range c.findings[:min(len(c.findings), mostFound)] {
-		a := &c.p.Actions[f.action]
-		errs = append(errs, fmt.Errorf("%s: %s: %s: %s", a.ID, a, f.code, f.text))
+	for _, f := range c.list[:min(len(c.list), mostFound)] {
+		errs = append(errs, c.error(f))
 	}
 	return errors.Join(errs...)
+}
+
+func (c *checker) error(f finding) error {
+	a := &c.p.Actions[f.action]
+	return fmt.Errorf("%s: %s: %s: %s", a.ID, a, f.code, f.text)
 }
 
 // partSize is how many actions are judged at a time.
@@ -62,7 +87,7 @@ func (c *checker) eachAction(f func(n *checker, i int32)) {
 	parallel.Each(len(found), func() func(int) {
 		n := *c
 		return func(k int) {
-			n.findings = nil
+			n.findings = c.none()
 			for i := k * partSize; i < min((k+1)*partSize, len(c.p.Actions)); i++ {
 				f(&n, int32(i))
 			}

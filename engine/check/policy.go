@@ -235,7 +235,9 @@ func (c *checker) budgets() {
 			}
 			if n++; n > most {
 				c.refuse(int32(i), engine.HoldBudget, "is number %d of at most %d %s", n, most, what)
-				return
+				if c.had == nil {
+					return
+				}
 			}
 		}
 	}

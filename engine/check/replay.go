@@ -35,7 +35,7 @@ func (c *checker) replays() {
 	parallel.Each(len(found), func() func(int) {
 		r := w.run(int(worker.Add(1)))
 		return func(k int) {
-			r.findings = nil
+			r.findings = c.none()
 			if k < len(fine) {
 				r.anyhow(fine[k], rounds)
 			} else {

@@ -13,6 +13,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/robfig/cron/v3"
@@ -90,7 +91,10 @@ type Pending struct {
 	Expires   time.Time
 	Approvers int32    // how many different persons must approve
 	Approved  []string // who has
+	// Doubt says what of it does not hold on what is seen now, "" where all of it does.
+	Doubt string
 
+	doubts   doubts
 	short    int64     // what its evacuations leave that could be saved, when it was made
 	looked   time.Time // when a better one was last looked for
 	revision string    // of the policies that it was made from
@@ -137,7 +141,7 @@ type Loop struct {
 	history  *engine.History
 	paused   *engine.OperatorRecord
 	pending  *Pending
-	approved []string                // programs of advised plans that persons have approved and that are being carried out
+	approved []*approved             // being carried out
 	rejected map[string]time.Time    // by plan hash: until when it is not offered again
 	standing engine.RevisionRecord   // as journaled
 	released []engine.Subject        // by a person, from quarantine, and not yet out of history
@@ -400,6 +404,7 @@ func (l *Loop) show() {
 	}
 	p := l.shown
 	p.Open, p.Rails, p.Ordered = l.Executor.Open(), l.railed(), l.ordered
+	slices.SortFunc(p.Open, func(a, b engine.ActionRecord) int { return compareIDs(a.Action.ID, b.Action.ID) })
 	p.Percent = make([]int32, len(p.Open))
 	for i := range p.Open {
 		p.Percent[i] = l.Executor.Percent(p.Open[i].Action.ID)

@@ -107,7 +107,7 @@ func (l *Loop) forget(site string) {
 		return true
 	}
 	drop(program)
-	l.approved = slices.DeleteFunc(l.approved, drop)
+	l.approved = slices.DeleteFunc(l.approved, func(x *approved) bool { return drop(x.program) })
 }
 
 // withOrders adds what persons have ordered to what the policies said.
@@ -147,7 +147,7 @@ func (l *Loop) Drill(ctx context.Context, site string, by time.Time, who string,
 			return err
 		}
 		now := time.Now()
-		w := &work{l: l, view: l.view(now, l.shown.Snapshot), decision: l.shown.Decision, start: now}
+		w := &work{l: l, view: l.view(now, l.shown.Snapshot), decision: l.shown.Decision, rest: l.approvedRest(""), start: now}
 		in := Drilled(w.input(engine.Advise, ""), site, engine.At(by), who)
 		in.Paused = "" // it is a question
 		p, _, err := Settle(ctx, l.Policy, w.view, &in)

@@ -1,13 +1,15 @@
 package cycle
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"iter"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"heliostat/engine"
@@ -163,12 +165,21 @@ func inOrder(recs map[string]engine.ActionRecord) []engine.ActionRecord {
 	return out
 }
 
-// compareIDs orders action IDs by length first, so that c9-1 comes before c10-1.
+// compareIDs orders action IDs by cycle, level and number, so that c4a-2 comes before
+// c4a-11, and that before c10-1.
 func compareIDs(a, b string) int {
-	if len(a) != len(b) {
-		return len(a) - len(b)
-	}
-	return bytes.Compare([]byte(a), []byte(b))
+	cycleA, levelA, nA := idOf(a)
+	cycleB, levelB, nB := idOf(b)
+	return cmp.Or(cmp.Compare(cycleA, cycleB), cmp.Compare(levelA, levelB), cmp.Compare(nA, nB))
+}
+
+// idOf takes an action's ID apart; what is not a number counts as 0.
+func idOf(id string) (cycle uint64, level string, n uint64) {
+	head, tail, _ := strings.Cut(strings.TrimPrefix(id, "c"), "-")
+	level = strings.TrimLeft(head, "0123456789")
+	cycle, _ = strconv.ParseUint(strings.TrimSuffix(head, level), 10, 64)
+	n, _ = strconv.ParseUint(tail, 10, 64)
+	return cycle, level, n
 }
 
 // Restore makes the loop ready to run, where an earlier process left off: open

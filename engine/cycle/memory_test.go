@@ -59,3 +59,14 @@ func TestRememberUnseen(t *testing.T) {
 		t.Errorf("to be looked at: %+v", m.Unseen)
 	}
 }
+
+func TestCompareIDs(t *testing.T) {
+	ids := []string{"c4-2", "c4-11", "c4a-1", "c4a-2", "c4a-11", "c10-1", "c10a-3"}
+	for i := range ids {
+		for k := range ids {
+			if got := compareIDs(ids[i], ids[k]); (got < 0) != (i < k) || (got == 0) != (i == k) {
+				t.Errorf("%s and %s: %d", ids[i], ids[k], got)
+			}
+		}
+	}
+}

@@ -149,18 +149,21 @@ func (l *Loop) Approve(ctx context.Context, hash string, count int, who string) 
 		if slices.Contains(p.Approved, who) {
 			return fmt.Errorf("%s has approved it already: %d different persons must", who, p.Approvers)
 		}
+		if len(p.doubts) == len(p.Plan.Actions) {
+			return fmt.Errorf("plan %s cannot be approved now: %s", hash, p.Doubt)
+		}
 		if err := l.record(ctx, engine.EntryApproval, engine.ApprovalRecord{Hash: p.Hash, Approved: true, Who: who}); err != nil {
 			return err
 		}
 		p.Approved = append(p.Approved, who)
+		l.Log.InfoContext(ctx, "plan approved", "plan", p.Hash[:8], "who", who, "approvals", len(p.Approved), "of", p.Approvers)
 		if int32(len(p.Approved)) < p.Approvers {
 			return nil
 		}
-		name := "approved:" + p.Hash
-		l.approved = append(l.approved, name)
+		x := &approved{program: "approved:" + p.Hash, hash: p.Hash, doubts: p.doubts}
+		l.approved = append(l.approved, x)
 		l.pending = nil
-		l.Log.InfoContext(ctx, "plan approved", "plan", p.Hash[:8], "who", who)
-		l.Executor.Offer(ctx, name, p.Plan)
+		l.Executor.Entrust(ctx, x.program, p.Plan, x.doubts.about)
 		return nil
 	})
 }

@@ -86,6 +86,9 @@ type bite struct {
 func (l *Loop) railed() []engine.Hold {
 	now := time.Now()
 	holds := append(l.gate.holds(now), l.judged...)
+	for _, x := range l.approved {
+		holds = append(holds, x.holds(l.ApprovalTTL)...)
+	}
 	holds = slices.DeleteFunc(holds, func(h engine.Hold) bool { return h.Code == engine.HoldApproval && l.inHand(h.Subject) })
 	for i := range holds {
 		h := &holds[i]

@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,9 +28,13 @@ type crowd struct {
 	calls []time.Time
 	fail  bool
 	slow  time.Duration // how long a task takes; 0 a minute
+	deaf  atomic.Bool   // it does not answer
 }
 
 func (c *crowd) Look(context.Context, *engine.Action) (execute.Sight, error) {
+	if c.deaf.Load() {
+		return execute.Sight{}, errors.New("connection refused")
+	}
 	return execute.Sight{Exists: true, Source: true, Arrived: !c.fail}, nil
 }
 

@@ -2,9 +2,9 @@ package cycle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"heliostat/engine"
@@ -29,25 +29,25 @@ func (w *work) vetoes(ctx context.Context, p *engine.Plan) ([]engine.Veto, error
 	return vetoes, nil
 }
 
-// binds reports whether a veto is about the move: some yield to an evacuation.
-func (w *work) binds(v *engine.Veto, a *engine.Action) bool {
-	return v.VM == a.VM && (v.To == "" || v.To == a.To.Host) &&
-		(!v.Yields || !slices.ContainsFunc(w.decision.Evacuations, func(e engine.Evacuation) bool { return e.Place == a.Demand }))
-}
-
-// again checks a plan of an earlier cycle on what is seen and said now, besides what is
-// open.
-func (w *work) again(p *engine.Plan, open []engine.ActionRecord, vetoes []engine.Veto) error {
+// part tells what of a plan of an earlier cycle may not be carried out on what is seen and
+// said now, besides what is open.
+func (w *work) part(p *engine.Plan, open []engine.ActionRecord, vetoes []engine.Veto) []error {
 	in := w.input(p.Level, "")
 	in.Open, in.Vetoes = open, vetoes
-	return w.l.checker.Plan(in, p)
+	return w.l.checker.Part(in, p)
 }
 
-// checkPending drops the plan that waits when it has expired or become wrong, or when
-// the policies that wanted it serve no more.
+// checkPending looks at the plan that waits again. It is dropped when it has expired,
+// when the policies that wanted it serve no more, and when what is wrong with it can not
+// pass or does not: persons are reading it.
 func (w *work) checkPending(ctx context.Context) error {
 	l, x := w.l, w.l.pending
 	if x == nil {
+		return nil
+	}
+	now := time.Now()
+	if now.After(x.Expires) || x.revision != w.decision.Revision || (x.Plan.Level == engine.Advise && !w.anyAdvice()) {
+		l.pending = nil
 		return nil
 	}
 	vetoes, err := w.vetoes(ctx, x.Plan)
@@ -59,8 +59,26 @@ func (w *work) checkPending(ctx context.Context) error {
 		return err
 	}
 	x.Approvers = max(x.Approvers, r.Approvers)
-	if time.Now().After(x.Expires) || x.revision != w.decision.Revision || (x.Plan.Level == engine.Advise && !w.anyAdvice()) ||
-		len(r.Rejects) > 0 || w.again(x.Plan, w.input(engine.Advise, "").Open, vetoes) != nil {
+	wrong := w.part(x.Plan, w.input(engine.Advise, "").Open, vetoes)
+	for i := range wrong {
+		if len(r.Rejects) > 0 {
+			wrong[i] = errors.New(r.Rejects[0])
+		}
+	}
+	x.doubts = x.doubts.next(x.Plan, wrong, now)
+	x.Doubt = x.doubts.text(x.Plan)
+	late, lapsed := len(x.doubts.older(now, renewAfter)), 0
+	for i := range x.Plan.Actions {
+		if w.lapsed(&x.Plan.Actions[i]) {
+			lapsed++
+		}
+	}
+	all, drop := len(wrong), late > 0 || lapsed > 0
+	if len(x.Plan.Evacuates()) > 0 { // it is approved by two persons, and what holds of it can be begun
+		drop = late == all || lapsed == all || (lapsed > all/20 && now.Sub(x.Since) >= renewAfter)
+	}
+	if drop {
+		l.Log.InfoContext(ctx, "the plan that waits no longer holds", "plan", x.Hash[:8], "reason", x.Doubt)
 		l.pending = nil
 	}
 	return nil
@@ -122,7 +140,7 @@ func (w *work) presses() bool {
 		return false
 	}
 	site := engine.Subject{Kind: "site", ID: w.turn}
-	return !slices.ContainsFunc(append(l.approvedRest(""), w.view.Open...), func(r engine.ActionRecord) bool { return r.Action.Demand == site })
+	return !slices.ContainsFunc(slices.Concat(w.rest, w.view.Open), func(r engine.ActionRecord) bool { return r.Action.Demand == site })
 }
 
 // offer makes p the plan that waits for persons, unless one waits already that presses
@@ -139,13 +157,14 @@ func (w *work) offer(p *engine.Plan, persons int32, outdone bool) {
 	l.pending = &Pending{Plan: p, Hash: hash, Since: now, Expires: now.Add(l.ApprovalTTL), Approvers: max(1, persons), short: short, looked: now, revision: w.decision.Revision}
 }
 
-// checkApproved drops the approved plans that have ended or become wrong, and of the
-// others the moves that a policy refuses by now.
+// checkApproved looks at what is left of approved plans again: what does not hold now is
+// not begun until it does, and left out when it has not for as long as persons are waited
+// for, or can not hold any more.
 func (w *work) checkApproved(ctx context.Context) error {
-	l := w.l
-	var kept []string
-	for _, name := range l.approved {
-		rest := l.Executor.Rest(name)
+	l, now := w.l, time.Now()
+	var kept []*approved
+	for _, x := range l.approved {
+		rest := l.Executor.Rest(x.program)
 		if rest == nil {
 			continue
 		}
@@ -153,20 +172,22 @@ func (w *work) checkApproved(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		l.Executor.Strike(name, func(a *engine.Action) bool {
-			return slices.ContainsFunc(vetoes, func(v engine.Veto) bool { return v.Mode >= rest.Level && w.binds(&v, a) })
-		})
-		if rest = l.Executor.Rest(name); len(rest.Actions) == 0 {
-			l.Executor.Forget(name) // those who have its last actions in hand may not have called yet
+		l.Executor.Strike(x.program, w.lapsed)
+		if rest = l.Executor.Rest(x.program); len(rest.Actions) > 0 {
+			x.doubts = x.doubts.next(rest, w.part(rest, append(slices.Clone(w.view.Open), l.approvedRest(x.program)...), vetoes), now)
+			if late := x.doubts.older(now, l.ApprovalTTL); len(late) > 0 {
+				l.Log.WarnContext(ctx, "left out of an approved plan, it has not held for long", "plan", x.hash[:8], "actions", len(late), "reason", late.first().why)
+				l.Executor.Strike(x.program, late.about)
+				rest = l.Executor.Rest(x.program)
+			}
+		}
+		if len(rest.Actions) == 0 && !l.Executor.InHand(x.program) {
+			l.Executor.Forget(x.program) // those who have its last actions in hand have called
 			continue
 		}
-		if err := w.again(rest, append(slices.Clone(w.view.Open), l.approvedRest(name)...), vetoes); err != nil {
-			l.Log.WarnContext(ctx, "approved plan no longer holds, its rest is dropped", "plan", strings.TrimPrefix(name, "approved:"), "err", err)
-			l.Executor.Drop(name)
-			continue
-		}
-		l.Executor.Renew(ctx, name, w.view.Now)
-		kept = append(kept, name)
+		x.left = len(rest.Actions)
+		l.Executor.Hold(x.program, x.doubts.about)
+		kept = append(kept, x)
 	}
 	l.approved = kept
 	return nil

@@ -29,8 +29,9 @@ type work struct {
 
 	snapshot, history, said string // digests
 	plans                   []*engine.Plan
-	offered                 *engine.Plan         // what is carried out without a person, from this cycle on
-	certificates            []engine.Certificate // of the last plan that has any, shadows apart
+	offered                 *engine.Plan          // what is carried out without a person, from this cycle on
+	rest                    []engine.ActionRecord // of approved plans, as they were when view.Open was what is open
+	certificates            []engine.Certificate  // of the last plan that has any, shadows apart
 	record                  engine.CycleRecord
 }
 
@@ -40,6 +41,7 @@ func (w *work) run(ctx context.Context) error {
 	if err := w.store(ctx); err != nil {
 		return err
 	}
+	w.rest = l.approvedRest("")
 	enforced, persons, err := w.level(ctx, engine.Enforce, "")
 	if err != nil {
 		return err
@@ -47,6 +49,7 @@ func (w *work) run(ctx context.Context) error {
 	if err := w.checkApproved(ctx); err != nil {
 		return err
 	}
+	w.rest = l.approvedRest("")
 	switch {
 	case l.paused != nil:
 		l.Executor.DropAll()
@@ -56,6 +59,9 @@ func (w *work) run(ctx context.Context) error {
 		w.offered = enforced
 	default:
 		l.Executor.Forget(program) // what an older plan has not started is no longer wanted so
+	}
+	for _, x := range l.approved {
+		l.Executor.Renew(ctx, x.program, w.view.Now)
 	}
 	if err := w.checkPending(ctx); err != nil {
 		return err
@@ -165,7 +171,7 @@ func (w *work) input(level engine.Mode, shadow string) engine.Input {
 		Snapshot: w.view.Snapshot, Decision: w.decision.Audience(level, shadow), History: l.history,
 		Open: w.view.Open, Windows: w.view.Windows, Config: l.Config,
 	}
-	in.Open = append(in.Open, l.approvedRest("")...)
+	in.Open = append(slices.Clip(in.Open), w.rest...)
 	if w.offered != nil && level == engine.Advise {
 		in.Open = append(in.Open, intents(w.offered)...) // advice is what a person would add
 	}
@@ -199,8 +205,8 @@ func (w *work) input(level engine.Mode, shadow string) engine.Input {
 // approvedRest is what a person has approved and has not started yet, but for the plan
 // of one name. It is as good as under way.
 func (l *Loop) approvedRest(but string) (out []engine.ActionRecord) {
-	for _, name := range l.approved {
-		if rest := l.Executor.Rest(name); rest != nil && name != but {
+	for _, x := range l.approved {
+		if rest := l.Executor.Rest(x.program); rest != nil && x.program != but {
 			out = append(out, intents(rest)...)
 		}
 	}

@@ -463,3 +463,52 @@ func TestStrike(t *testing.T) {
 		}
 	})
 }
+
+// What cannot be called for a reason that may pass goes back to a plan that is not made
+// anew, as if it had never been begun; it and what is held wait for Hold, and it comes
+// back only so often.
+func TestPutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, m := newWorld(), &memory{}
+		for i := range 3 {
+			w.host[engine.VMID(fmt.Sprint("vm", i))] = "va/h1"
+		}
+		w.checked = errLost
+		e := New(w, m, engine.DefaultLimits(), slog.New(slog.DiscardHandler))
+		e.Configure(Config{Check: true})
+		e.Observe(&engine.Snapshot{})
+		turn := func(held engine.VMID) {
+			t.Helper()
+			e.Hold("approved", func(a *engine.Action) bool { return a.VM == held })
+			e.Renew(t.Context(), "approved", engine.At(time.Now()))
+			if err := drive(t.Context(), e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		e.Entrust(t.Context(), "approved", &engine.Plan{Actions: []engine.Action{move(0, "vm0"), move(1, "vm1", 0), move(2, "vm2")}}, func(a *engine.Action) bool { return a.VM == "vm2" })
+		if !e.InHand("approved") {
+			t.Error("nothing is in hand")
+		}
+		for range 3 {
+			turn("vm2")
+		}
+		if rest := e.Rest("approved"); len(rest.Actions) != 3 || len(rest.Actions[1].After) != 1 || len(m.entries) > 0 || len(e.Ended()) > 0 {
+			t.Errorf("left: %v, %d entries", rest.Actions, len(m.entries))
+		}
+		w.checked = nil
+		turn("vm2")
+		if w.host["vm0"] != "va/h2" || w.host["vm1"] != "va/h2" || w.host["vm2"] != "va/h1" {
+			t.Errorf("then: %v", w.host)
+		}
+		w.checked = errLost
+		for range mostTries + 1 {
+			if rest := e.Rest("approved"); len(rest.Actions) != 1 {
+				t.Fatalf("left: %v", rest.Actions)
+			}
+			turn("")
+		}
+		if ended := e.Ended(); len(e.Rest("approved").Actions) > 0 || len(ended) != 3 || ended[2].State != engine.StateStale {
+			t.Errorf("ended: %v", ended)
+		}
+	})
+}

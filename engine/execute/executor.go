@@ -56,7 +56,13 @@ type program struct {
 	queue []int32 // indices of actions not started, by rank
 	done  []bool  // by index: ended well
 	dead  []bool  // by index: ended otherwise, or depends on one that did
+	held  []bool  // by index: not to be started until Hold says so
+	tries []int32 // by index: how often it came back uncalled; nil when nothing comes back
 }
+
+// mostTries is how often what cannot be called for now comes back to its plan: with a
+// cycle a minute, for longer than a vCenter takes to restart.
+const mostTries = 15
 
 // flight is one action in flight.
 type flight struct {
@@ -73,6 +79,7 @@ type Report struct {
 	percent int32
 	fatal   error // the journal failed: nothing may be started any more
 	unwell  bool  // rec ended well, and its VM is worse off
+	back    bool  // it was not called, for a reason that may pass
 }
 
 // New returns an executor with nothing in flight.
@@ -112,25 +119,18 @@ func (e *Executor) Rest(name string) *engine.Plan {
 	if p == nil {
 		return nil
 	}
-	rest := *p.plan
-	rest.Actions = nil
-	at := make(map[int32]int32, len(p.queue))
-	left := slices.Sorted(slices.Values(p.queue))
-	for n, i := range left {
-		at[i] = int32(n)
-	}
-	for _, i := range left {
-		a := p.plan.Actions[i]
-		var after []int32
-		for _, j := range a.After {
-			if n, ok := at[j]; ok {
-				after = append(after, n)
-			}
+	return p.plan.Part(slices.Sorted(slices.Values(p.queue)))
+}
+
+// InHand reports whether something of the named plan is about to be called, as far as is
+// known: it may yet come back.
+func (e *Executor) InHand(name string) bool {
+	for _, f := range e.open {
+		if f.program != nil && f.program.name == name && f.rec.State == engine.StateIntent {
+			return true
 		}
-		a.After = after
-		rest.Actions = append(rest.Actions, a)
 	}
-	return &rest
+	return false
 }
 
 // Reports is the channel on which workers report. The loop receives from it and
@@ -150,15 +150,47 @@ func (e *Executor) Observe(s *engine.Snapshot) {
 // has not started is dropped. Plans of other names go on beside it.
 // What is in flight goes on: the newer plan was made and checked with it under way.
 func (e *Executor) Offer(ctx context.Context, name string, p *engine.Plan) {
+	e.take(name, p)
+	e.start(ctx)
+}
+
+// Entrust is Offer of a plan that is not made anew: what cannot be called for a reason
+// that may pass comes back to it and, like what is held from the beginning, is not
+// started until Hold.
+func (e *Executor) Entrust(ctx context.Context, name string, p *engine.Plan, held func(a *engine.Action) bool) {
+	q := e.take(name, p)
+	q.tries = make([]int32, len(p.Actions))
+	e.Hold(name, held)
+	e.start(ctx)
+}
+
+// take puts a plan in the place of the last one of its name.
+func (e *Executor) take(name string, p *engine.Plan) *program {
 	e.Forget(name)
-	q := &program{name: name, hash: p.Hash(), plan: p, lease: newLease(p.At), done: make([]bool, len(p.Actions)), dead: make([]bool, len(p.Actions))}
-	for i := range int32(len(p.Actions)) {
+	n := len(p.Actions)
+	q := &program{name: name, hash: p.Hash(), plan: p, lease: newLease(p.At), done: make([]bool, n), dead: make([]bool, n), held: make([]bool, n)}
+	for i := range int32(n) {
 		q.queue = append(q.queue, i)
 	}
-	slices.SortStableFunc(q.queue, func(a, b int32) int { return cmp.Compare(p.Actions[a].Rank, p.Actions[b].Rank) })
+	q.sort()
 	e.programs = append(e.programs, q)
 	slices.SortFunc(e.programs, func(a, b *program) int { return cmp.Compare(a.name, b.name) })
-	e.start(ctx)
+	return q
+}
+
+// sort puts the queue in order.
+func (p *program) sort() {
+	slices.SortStableFunc(p.queue, func(a, b int32) int { return cmp.Compare(p.plan.Actions[a].Rank, p.plan.Actions[b].Rank) })
+}
+
+// Hold says of all that the named plan has not started what is not to be started until
+// the next Hold. Renew starts the others.
+func (e *Executor) Hold(name string, held func(a *engine.Action) bool) {
+	if p := e.program(name); p != nil {
+		for _, i := range p.queue {
+			p.held[i] = held(&p.plan.Actions[i])
+		}
+	}
 }
 
 // Strike takes out of the named plan what it has not started and is wrong, with all
@@ -235,17 +267,31 @@ func (e *Executor) Handle(ctx context.Context, r Report) error {
 		return nil
 	}
 	delete(e.open, r.id)
-	e.ended = append(e.ended, r.rec)
 	e.gate.Ended(&r.rec)
 	if e.slots != nil {
 		e.slots.Release(&f.rec.Action)
 	}
+	if !r.back {
+		e.ended = append(e.ended, r.rec)
+	}
 	if p := f.program; p != nil {
-		ok := r.rec.State == engine.StateSucceeded
-		p.done[f.index], p.dead[f.index] = ok, !ok
+		p.end(f.index, &r)
 	}
 	e.start(ctx)
 	return nil
+}
+
+// end takes in how an action has ended, or that it came back.
+func (p *program) end(i int32, r *Report) {
+	if !r.back {
+		p.done[i] = r.rec.State == engine.StateSucceeded
+		p.dead[i] = !p.done[i]
+		return
+	}
+	p.held[i] = true
+	p.tries[i]++
+	p.queue = append(p.queue, i)
+	p.sort()
 }
 
 // start starts, by rank, every queued action that is ready and fits.
@@ -260,6 +306,8 @@ func (e *Executor) start(ctx context.Context) {
 			switch {
 			case slices.ContainsFunc(a.After, func(j int32) bool { return p.dead[j] }):
 				p.dead[i] = true // what depends on it does not start either
+			case p.held[i]:
+				rest = append(rest, i)
 			case e.ready(p, a) && e.slots.Fits(a) && e.gate.Admit(a):
 				e.launch(ctx, p, i)
 			default:
@@ -292,7 +340,7 @@ func (e *Executor) launch(ctx context.Context, p *program, i int32) {
 	e.open[a.ID] = f
 	e.slots.Take(a)
 	w := e.worker(f.rec)
-	w.lease = p.lease
+	w.lease, w.back = p.lease, p.tries != nil && p.tries[i] < mostTries
 	before, turn := e.turns[a.From.VCenter], make(chan struct{})
 	e.turns[a.From.VCenter] = turn
 	go w.run(ctx, before, sync.OnceFunc(func() { close(turn) }))

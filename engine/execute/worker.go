@@ -37,6 +37,7 @@ type worker struct {
 	reports chan<- Report
 	gate    Gate
 	lease   *lease // of its plan; nil when it was adopted, since then it was called
+	back    bool   // what cannot be called for a reason that may pass goes back to its plan
 	cfg     Config
 	rec     engine.ActionRecord
 	before  Health // as it was before the call; unknown when it was adopted
@@ -98,8 +99,20 @@ func (w *worker) stopped(ctx context.Context) bool {
 	if why == "" {
 		return false
 	}
-	w.end(ctx, engine.StateStale, "not started: "+why)
+	w.putOff(ctx, "not started: "+why)
 	return true
+}
+
+// putOff ends an action that is not called for a reason that may pass. Where its plan
+// takes it back nothing is journaled: to the journal it has not begun.
+func (w *worker) putOff(ctx context.Context, reason string) {
+	if !w.back || w.lease.ended.Load() {
+		w.end(ctx, engine.StateStale, reason)
+		return
+	}
+	w.log.WarnContext(ctx, "action put off", "action", w.rec.Action.ID, "what", w.rec.Action.String(), "err", reason)
+	w.rec.State, w.rec.Error, w.rec.Ended = engine.StateStale, reason, engine.At(time.Now())
+	w.send(ctx, Report{id: w.rec.Action.ID, rec: w.rec, back: true})
 }
 
 // revalidate makes sure that the world is still as the plan has it, and opens the
@@ -114,7 +127,11 @@ func (w *worker) revalidate(ctx context.Context, checked error) bool {
 		sight, lookErr := w.act.Look(ctx, a)
 		if lookErr == nil && !sight.Source {
 			w.rec.Code = sight.Code
-			w.end(ctx, engine.StateStale, "not as planned: "+sight.Detail)
+			if sight.Busy {
+				w.putOff(ctx, "not as planned: "+sight.Detail)
+			} else {
+				w.end(ctx, engine.StateStale, "not as planned: "+sight.Detail)
+			}
 			return false
 		}
 		w.before, err = sight.Health, lookErr
@@ -135,9 +152,9 @@ func (w *worker) revalidate(ctx context.Context, checked error) bool {
 		w.end(ctx, engine.StateRejected, doing+": "+err.Error())
 	case errors.Is(err, ErrBusy):
 		w.rec.Code = engine.HoldBusy
-		w.end(ctx, engine.StateStale, doing+": "+err.Error())
+		w.putOff(ctx, doing+": "+err.Error())
 	default:
-		w.end(ctx, engine.StateStale, doing+": "+err.Error())
+		w.putOff(ctx, doing+": "+err.Error())
 	}
 	return false
 }
@@ -282,11 +299,12 @@ func (w *worker) end(ctx context.Context, s engine.ActionState, reason string) b
 	if !w.append(context.WithoutCancel(ctx), engine.EntryEnded) {
 		return false
 	}
-	level := slog.LevelInfo
-	if s != engine.StateSucceeded {
-		level = slog.LevelWarn
+	log := w.log.With("action", w.rec.Action.ID, "what", w.rec.Action.String(), "state", string(s), "seconds", int64(w.rec.Ended-w.rec.Started))
+	if s == engine.StateSucceeded {
+		log.InfoContext(ctx, "action ends")
+	} else {
+		log.WarnContext(ctx, "action ends", "err", reason)
 	}
-	w.log.Log(ctx, level, "action ends", "action", w.rec.Action.ID, "what", w.rec.Action.String(), "state", string(s), "err", reason, "seconds", int64(w.rec.Ended-w.rec.Started))
 	w.report(ctx, 100, nil)
 	return true
 }
