@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"heliostat/engine"
 )
@@ -192,11 +193,18 @@ func (g *gate) spend(kind, id string, n int32, what string) {
 	}
 }
 
+// setBack sees to it that nothing is remembered that lies ahead, should the clock have
+// been set back.
+func (g *gate) setBack() {
+	g.state = g.state.Until(engine.At(time.Now()), engine.Unix(g.rails.BreakerRest/time.Second))
+}
+
 // cycleBegins tells the gate what this cycle knows.
 func (g *gate) cycleBegins(h *engine.History, windows []engine.Window) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.spent, g.windows = nil, windows
+	g.setBack()
 	g.failed = func(a *engine.Action) bool {
 		if a.Kind == engine.Move {
 			return h.VM(a.VM).Failures > 0

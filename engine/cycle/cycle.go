@@ -321,7 +321,11 @@ func (l *Loop) once(ctx context.Context, now time.Time) error {
 	}
 	l.Executor.Observe(s)
 	ended := l.Executor.Ended()
-	past := l.history.Released(l.released).Read(s)
+	past := l.history.Until(engine.At(now))
+	if past != l.history {
+		l.Log.WarnContext(ctx, "the clock has been set back: what lay ahead has happened just now", "cycle", l.cycle)
+	}
+	past = past.Released(l.released).Read(s)
 	gaps, census := engine.Believe(past, s, l.Executor.Open(), ended, l.Sanity)
 	for _, g := range gaps {
 		l.Log.WarnContext(ctx, "not believed", "cycle", l.cycle, "subject", g.Subject.String(), "reason", g.Reason)

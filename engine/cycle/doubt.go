@@ -48,6 +48,17 @@ func (x doubts) next(p *engine.Plan, wrong []error, now time.Time) doubts {
 	return out
 }
 
+// of are those about actions of the plan.
+func (x doubts) of(p *engine.Plan) doubts {
+	out := doubts{}
+	for i := range p.Actions {
+		if d, is := x[p.Actions[i].ID]; is {
+			out[p.Actions[i].ID] = d
+		}
+	}
+	return out
+}
+
 // older are those that have lasted so long.
 func (x doubts) older(now time.Time, than time.Duration) doubts {
 	out := maps.Clone(x)

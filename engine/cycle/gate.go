@@ -50,7 +50,8 @@ func (g *gate) begin() {
 func (g *gate) restore(m *Memory) {
 	g.begin()
 	g.mu.Lock()
-	g.state = copied(m.History.Rails)
+	g.state = m.History.Rails
+	g.setBack()
 	g.stops = m.History.Stops
 	for i := range m.Open {
 		g.flying = append(g.flying, m.Open[i].Action.ID)

@@ -187,7 +187,11 @@ func idOf(id string) (cycle uint64, level string, n uint64) {
 // again. What waits for approval is planned and approved anew. Call it once, before Run.
 func (l *Loop) Restore(ctx context.Context, m Memory) {
 	l.history, l.cycle, l.paused, l.released, l.ordered = m.History, m.Cycle, m.Paused, m.released, m.ordered
+	now := time.Now()
 	for hash, at := range m.rejected {
+		if at.After(now) {
+			at = now // the clock has been set back
+		}
 		l.rejected[hash] = at.Add(l.ApprovalTTL)
 	}
 	l.gate.restore(&m)

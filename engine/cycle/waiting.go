@@ -173,13 +173,17 @@ func (w *work) checkApproved(ctx context.Context) error {
 			return err
 		}
 		l.Executor.Strike(x.program, w.lapsed)
-		if rest = l.Executor.Rest(x.program); len(rest.Actions) > 0 {
-			x.doubts = x.doubts.next(rest, w.part(rest, append(slices.Clone(w.view.Open), l.approvedRest(x.program)...), vetoes), now)
-			if late := x.doubts.older(now, l.ApprovalTTL); len(late) > 0 {
-				l.Log.WarnContext(ctx, "left out of an approved plan, it has not held for long", "plan", x.hash[:8], "actions", len(late), "reason", late.first().why)
-				l.Executor.Strike(x.program, late.about)
-				rest = l.Executor.Rest(x.program)
-			}
+		was := len(rest.Actions)
+		rest = l.Executor.Rest(x.program)
+		if n := was - len(rest.Actions); n > 0 {
+			l.Log.WarnContext(ctx, "left out of an approved plan: nobody demands it any more, or the VM is gone or elsewhere", "plan", x.hash[:8], "actions", n)
+		}
+		x.doubts = x.doubts.next(rest, w.part(rest, append(slices.Clone(w.view.Open), l.approvedRest(x.program)...), vetoes), now)
+		if late := x.doubts.older(now, l.ApprovalTTL); len(late) > 0 {
+			l.Log.WarnContext(ctx, "left out of an approved plan: it has not held for long", "plan", x.hash[:8], "actions", len(late), "reason", late.first().why)
+			l.Executor.Strike(x.program, late.about)
+			rest = l.Executor.Rest(x.program)
+			x.doubts = x.doubts.of(rest)
 		}
 		if len(rest.Actions) == 0 && !l.Executor.InHand(x.program) {
 			l.Executor.Forget(x.program) // those who have its last actions in hand have called
