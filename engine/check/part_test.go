@@ -15,10 +15,10 @@ import (
 // what is out is in it, and of a plan that is accepted nothing is out.
 func TestPart(t *testing.T) {
 	some := 0
-	for seed := range uint64(12 / slower) {
-		in, r := drawn(seed, size{2, 2, 5, 8}), rand.New(rand.NewPCG(seed, 4))
+	for seed := range uint64(16) {
+		in, r := drawn(seed, size{2, 1, 3, 4}), rand.New(rand.NewPCG(seed, 4))
 		p := plan.Build(in)
-		for n := range 4 {
+		for n := range 3 {
 			if len(p.Actions) == 0 {
 				break
 			}
@@ -47,8 +47,8 @@ func TestPart(t *testing.T) {
 			p = spoil(in, p, r)
 		}
 	}
-	if some < 8/slower {
-		t.Errorf("only %d plans hold in part: the test shows little", some)
+	if some < 2 {
+		t.Errorf("%d plans hold in part: the test shows little", some)
 	}
 }
 

@@ -62,7 +62,7 @@ func TestApprovedPlanIsSuspended(t *testing.T) {
 		at, end int    // how many moves were begun: while it does not hold, and in the end
 	}{
 		"a vCenter is silent for a moment": {silent, nil, time.Minute, says, 1, 3},
-		"a vCenter is silent for long":     {silent, nil, 20 * time.Minute, "no such hold", 1, 1},
+		"a vCenter is silent for long":     {silent, nil, 6 * time.Minute, "no such hold", 1, 1},
 		"hosts are full for a moment":      {full, nil, time.Minute, says, 1, 3},
 		"one VM is not seen": {func(s *engine.Snapshot) {
 			s.Gaps = append(s.Gaps, engine.Gap{Subject: engine.Subject{Kind: "vm", ID: "vm2"}, Reason: "no load"})
@@ -81,7 +81,7 @@ func TestApprovedPlanIsSuspended(t *testing.T) {
 				x, rails := calm(), Rails{Tiers: DefaultTiers(), Ramp: 10 * time.Minute, RampDemand: 5 * time.Minute} // one begins at once
 				x.see(crowded(nil, "vm2", "vm3"))
 				s := newScene(t, x, newBook(), rails, evacuate("a"))
-				s.Sanity = engine.Sanity{}
+				s.Sanity, s.ApprovalTTL = engine.Sanity{}, 5*time.Minute
 				_ = s.with(t, func(ctx context.Context) {
 					time.Sleep(time.Second)
 					for _, who := range []string{"ann", "bob"} {
@@ -104,7 +104,7 @@ func TestApprovedPlanIsSuspended(t *testing.T) {
 					}
 					x.see(crowded(nil, "vm2", "vm3"))
 					s.said.now(evacuate("a"))
-					time.Sleep(10 * time.Minute)
+					time.Sleep(5 * time.Minute)
 					if got := s.held(engine.HoldSuspended); !strings.HasPrefix(got, "no such hold") {
 						t.Errorf("still held: %s", got)
 					}
