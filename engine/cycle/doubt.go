@@ -113,7 +113,7 @@ func (w *work) demanded(place engine.Subject) bool {
 			rule := d.Voices[f.Voice].Rule
 			return rule == engine.RuleEvacuate || rule == engine.RuleDrain
 		}) ||
-		w.blind(place)
+		slices.ContainsFunc(s.Gaps, func(g engine.Gap) bool { return g.Subject == place || g.Subject.Kind == "feed" })
 }
 
 // departed reports whether a VM is seen not to be where its move begins.

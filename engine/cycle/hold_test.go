@@ -71,6 +71,9 @@ func TestApprovedPlanIsSuspended(t *testing.T) {
 		"one VM is gone":            {func(s *engine.Snapshot) { s.VMs = append(s.VMs[:1], s.VMs[2:]...) }, nil, 2 * time.Minute, "no such hold", 2, 2},
 		"nobody wants it any more":  {nil, func(*engine.Decision) {}, time.Minute, "no such hold", 1, 1},
 		"who wants it is not heard": {nil, func(d *engine.Decision) { d.Failures = []engine.RuleFailure{{Error: "timeout"}} }, time.Minute, says, 1, 3},
+		"what speaks for it is silent": {func(s *engine.Snapshot) {
+			s.Gaps = append(s.Gaps, engine.Gap{Subject: engine.Subject{Kind: "feed", ID: "hazards"}, Reason: "timeout"})
+		}, func(*engine.Decision) {}, time.Minute, says, 1, 3},
 		"it is wanted more strongly": {nil, func(d *engine.Decision) {
 			evacuate("a")(d)
 			d.Evacuations[0].Deadline = engine.At(time.Now().Add(day * time.Second))
