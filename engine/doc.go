@@ -117,7 +117,8 @@
 //
 // A new plan replaces what the last one has not started. What is in flight stays
 // in the Input, reserved at both ends, and no plan may contradict it. A plan that
-// a person approved is carried out beside the enforced one and counts as under way.
+// a person approved is carried out beside the enforced one and counts as under way. It is
+// checked again in each cycle: what does not hold is not begun until it does.
 //
 // # Rails
 //
