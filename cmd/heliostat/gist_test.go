@@ -21,7 +21,7 @@ func TestGist(t *testing.T) {
 		{engine.EntryRevision, engine.RevisionRecord{Serving: "abcdef", Refused: "x.rego:1:1: no"}, "policies abcdef in force, by start; an edit was refused: x.rego:1:1: no"},
 		{engine.EntryVetoes, []engine.Veto{{Policy: "canary", Reason: "not tagged"}}, "1 move denied: canary.deny: not tagged"},
 		{engine.EntryDecision, engine.DecisionRecord{Revision: "0123456789", Opinions: 9, Failures: []engine.RuleFailure{{Scope: engine.Subject{Kind: "cluster", ID: "c1"}, Error: "timed out"}}}, "policies 01234567: 9 opinions, 1 failure, such as cluster c1: timed out"},
-		{engine.EntryPlan, engine.PlanRecord{Level: engine.Shadow, Shadow: "next", Hash: "0123456789", Actions: 2, Holds: 1}, "shadow next: 2 actions, 1 holds, 01234567"},
+		{engine.EntryPlan, engine.PlanRecord{Level: engine.Shadow, Shadow: "next", Hash: "0123456789", Actions: 2, Holds: 1}, "shadow next: 2 actions, 1 hold, 01234567"},
 		{engine.EntryPlan, []int{1}, "[1]"},
 	} {
 		e, err := engine.NewEntry(1, x.kind, x.data)
