@@ -114,6 +114,9 @@ func TestApprovedPlanIsSuspended(t *testing.T) {
 					if n := len(moved(s.book)); n != c.end {
 						t.Errorf("in the end %d moves are begun, want %d", n, c.end)
 					}
+					if p := s.now().Pending; c.end < 3 && (p == nil || len(p.Plan.Evacuates()) != 1) {
+						t.Errorf("what is left out is not offered anew: %+v", p)
+					}
 				})
 				replayAll(t, s.book)
 			})
