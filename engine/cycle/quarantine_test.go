@@ -46,9 +46,14 @@ func (r *rig) code() (c engine.HoldCode, detail string) {
 func TestLostIsQuarantinedUntilReleased(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, b := &fleet{host: "v/h0"}, lost(t)
+		seldom, err := ParseSchedule("@every 30m", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
 		// A restart does not forget it, however long it lasts.
 		for range 2 {
 			r := newRig(t, f, b, engine.Enforce)
+			r.Schedule = seldom
 			_ = r.with(t, func(ctx context.Context) {
 				time.Sleep(26 * time.Hour)
 				if c, detail := r.code(); c != engine.HoldQuarantine || !strings.Contains(detail, "c0-1 was lost (it is nowhere)") || !strings.Contains(detail, "heliostat release vm vm1") {

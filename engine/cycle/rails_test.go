@@ -193,7 +193,7 @@ func TestRampAfterStartAndResume(t *testing.T) {
 		want   []int // calls by minute
 	}{
 		"wishes":  {engine.Subject{}, []int{1, 2, 4, 8, 16, 32, 64}},
-		"demands": {engine.Subject{Kind: "site", ID: "a"}, []int{1, 2, 4, 8, 16, 369}},
+		"demands": {engine.Subject{Kind: "site", ID: "a"}, []int{1, 2, 4, 8, 16, 119}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -203,7 +203,7 @@ func TestRampAfterStartAndResume(t *testing.T) {
 					synctest.Wait() // the first cycle has been
 					for range 2 {
 						before, began := len(w.made()), time.Now()
-						r.offer(ctx, t, "load", load(400, "v", c.demand))
+						r.offer(ctx, t, "load", load(150, "v", c.demand))
 						time.Sleep(time.Minute)
 						if h := r.now().Rails; len(h) != 1 || h[0].Code != engine.HoldRamp || !strings.Contains(h[0].Detail, "one action in the first minute") {
 							t.Errorf("rails: %v", h)
