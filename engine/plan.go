@@ -197,7 +197,7 @@ type HoldCode string
 // The hold codes. Their texts are in the reference (docs/reference.md).
 const (
 	HoldFrozen      HoldCode = "frozen"          // a freeze covers it
-	HoldVeto        HoldCode = "veto"            // a policy's deny
+	HoldVeto        HoldCode = "veto"            // a policy's deny, or of a whole plan its reject
 	HoldPinned      HoldCode = "pinned"          // a pin, or the VM's own tag
 	HoldMode        HoldCode = "mode"            // its site, kind or tag is weaker than this plan's level
 	HoldSites       HoldCode = "sites"           // allow_sites leaves no destination

@@ -104,7 +104,7 @@ func compile(ctx context.Context, f *files) (*compiled, error) {
 		e := &out.entries[i]
 		params, _ := f.params[e.policy].(map[string]any)
 		for _, name := range e.askedIf {
-			if _, ok := params[name]; !ok {
+			if _, ok := params[name]; !ok && !f.lost {
 				faults = append(faults, faultAt(e.loc, "%s: asked_if: %s has no parameter %q", e.rule, e.policy, name))
 			}
 		}

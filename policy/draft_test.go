@@ -55,6 +55,7 @@ func TestLints(t *testing.T) {
 		{"similar-name", pin("vm.vcpus > 1") + "\ndenied contains {\"vm\": vm.id} if some vm in input.vms\n", 13},
 		{"similar-name", pin("vm.id in pins") + "\npins := {vm.id | some vm in input.vms}\n", 0},
 		{"tag-without-default", strings.Replace(pin("vm.tags.tier == \"db\""), "pin contains {", "allow_sites contains {\"sites\": [], ", 1), 9},
+		{"tag-without-default", strings.Replace(pin("not vm.tags.tier"), "pin contains {", "allow_sites contains {\"sites\": [], ", 1), 0},
 		{"tag-without-default", strings.Replace(pin("object.get(vm.tags, \"tier\", \"\") == \"db\""), "pin contains {", "allow_sites contains {\"sites\": [], ", 1), 0},
 		{"tag-without-default", strings.Replace(pin("# heliostat ignore:tag-without-default\n\tvm.tags.tier == \"db\""), "pin contains {", "allow_sites contains {\"sites\": [], ", 1), 0},
 		{"untested-rule", pin("vm.vcpus > 1"), 7},

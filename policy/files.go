@@ -58,6 +58,7 @@ type files struct {
 	paramsFile map[string]string // label of params/data.json, by policy
 	overridden map[string]bool   // POLICY.PARAMETER that the configuration gives
 	examined   bool              // it has been compiled with all checks, here or in another process
+	lost       bool              // a table could not be read: what it has is not known
 	raw        map[string][]byte // contents by label, to show the line that a fault is about
 }
 
@@ -135,12 +136,14 @@ func (f *files) readModule(fsys fs.FS, name, label string) {
 func (f *files) readData(fsys fs.FS, name, label string, into map[string]any) {
 	raw, err := readLimited(fsys, name, maxDataBytes)
 	if err != nil {
+		f.lost = true
 		f.faults = append(f.faults, faultsOf(label, err)...)
 		return
 	}
 	f.raw[label] = raw
 	var doc map[string]any
 	if !f.decode(raw, label, &doc) {
+		f.lost = true
 		return
 	}
 	for k, v := range doc {
@@ -210,7 +213,7 @@ func (f *files) over(own *files) *files {
 	out := &files{
 		params: maps.Clone(f.params), facts: maps.Clone(f.facts), schemas: maps.Clone(f.schemas), raw: maps.Clone(f.raw),
 		schemaFile: cmp.Or(own.schemaFile, f.schemaFile), paramsFile: maps.Clone(f.paramsFile),
-		faults: append(slices.Clone(f.faults), own.faults...),
+		faults: append(slices.Clone(f.faults), own.faults...), lost: f.lost || own.lost,
 	}
 	for _, m := range f.modules {
 		if !has[m.pkg()] {

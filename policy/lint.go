@@ -283,7 +283,14 @@ func (l *linter) tagWithoutDefault(m *module) {
 		if r.Head.Ref()[0].Value.String() == engine.RulePin {
 			continue // names VMs by what they have
 		}
-		ast.WalkRefs(r, func(ref ast.Ref) bool {
+		ast.NewGenericVisitor(func(x any) bool {
+			if e, ok := x.(*ast.Expr); ok && e.Negated {
+				return true // what is missing counts there
+			}
+			ref, ok := x.(ast.Ref)
+			if !ok {
+				return false
+			}
 			for i := 1; i+1 < len(ref); i++ {
 				if k := ref[i].Value.Compare(ast.String("tags")); k == 0 || ref[i].Value.Compare(ast.String("attributes")) == 0 {
 					l.report(ref[0].Location, "%s is undefined for a VM without it, and the veto with it", ref)
@@ -291,7 +298,7 @@ func (l *linter) tagWithoutDefault(m *module) {
 				}
 			}
 			return false
-		})
+		}).Walk(r)
 	}
 }
 

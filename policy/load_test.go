@@ -73,6 +73,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"wrong contract", map[string]string{"placement/placement.rego": strings.Replace(rootModule, "contract: 1", "contract: 2", 1)}, nil, "placement/placement.rego:1:1: contract is 2: this program speaks version 1"},
 		{"no schemas", map[string]string{"placement/placement.rego": "# METADATA\n# scope: subpackages\n# custom:\n#   contract: 1\npackage placement\n"}, nil, "placement/placement.rego:1:1: schemas are missing"},
 		{"another package", map[string]string{"lib/x.rego": "package lib.x\n"}, nil, "lib/x.rego:1:1: package lib.x: policies are packages below placement"},
+		{"parameters that are not read", map[string]string{"placement/p.rego": ruleOf("cluster", ok+"\n\nx if data.params.p.max > 1\n"), "params/data.json": `{"p": {"max": null}}`}, nil, "params/data.json:1:15: p.max: has no value"},
 		{"no root for policies", map[string]string{".manifest": `{"roots": ["params"]}`}, nil, `.manifest: the roots are without "placement"`},
 		{"another root", map[string]string{".manifest": `{"roots": ["system"]}`}, nil, `.manifest: root "system"`},
 		{"a mode for no policy", rule("cluster", ok), func(c *Config) { c.Modes = map[string]engine.Mode{"q": engine.Enforce} }, "modes.q: no such policy"},
@@ -87,6 +88,9 @@ func TestLoadRefuses(t *testing.T) {
 			_, err := Load(t.Context(), bundleOf(c.files), cfg)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %s", err, c.want)
+			}
+			if strings.HasPrefix(c.want, "params/data.json") && strings.Contains(err.Error(), "\n") {
+				t.Errorf("got more than the fault of the parameters: %v", err)
 			}
 		})
 	}
@@ -289,7 +293,7 @@ func TestFailedTestsAreLocated(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := report.Err()
-	for _, want := range []string{"placement/p_test.rego:7:1: test test_bad failed", "test_cases failed: one"} {
+	for _, want := range []string{"placement/p_test.rego:9:2: test test_bad failed\n\tthe left side is 0\n\tgot set()", "test_cases failed: one"} {
 		if got == nil || !strings.Contains(got.Error(), want) {
 			t.Errorf("nothing about %q in: %v", want, got)
 		}

@@ -33,6 +33,7 @@ type TestResult struct {
 	Skipped bool     `json:"skipped,omitempty"`
 	Error   string   `json:"error,omitempty"`
 	Cases   []string `json:"cases,omitempty"`  // that failed
+	Values  []Value  `json:"values,omitempty"` // that the expression has which failed
 	Output  string   `json:"output,omitempty"` // of print
 }
 
@@ -56,6 +57,7 @@ func (r *TestReport) Err() error {
 			if t.Error != "" {
 				msg += ": " + t.Error
 			}
+			msg += t.values()
 			if t.Output != "" {
 				msg += "\n\t" + strings.ReplaceAll(strings.TrimSpace(t.Output), "\n", "\n\t")
 			}
@@ -144,12 +146,11 @@ func (f *files) collectTests(ctx context.Context, mods map[string]*ast.Module, c
 			continue
 		}
 		t := TestResult{Package: r.Package, Name: r.Name, Pass: r.Pass(), Skipped: r.Skip, Output: string(r.Output)}
-		loc := r.Location
-		if r.FailedAt != nil && r.FailedAt.Location != nil {
-			loc = r.FailedAt.Location
-		}
-		if loc != nil {
+		if loc := r.Location; loc != nil {
 			t.File, t.Line, t.Column = loc.File, loc.Row, loc.Col
+		}
+		if r.Fail && len(r.SubResults) == 0 {
+			t.locate(ctx, compiler, store, txn, r.Location)
 		}
 		if r.Error != nil {
 			t.Error = r.Error.Error()

@@ -33,12 +33,16 @@ var inputSchema, fleetSchema = mustJSON(InputSchema), mustJSON(FleetSchema)
 // schemaSet names the schemas as the root annotations do.
 func (f *files) schemaSet() *ast.SchemaSet {
 	set := ast.NewSchemaSet()
-	set.Put(ast.MustParseRef("schema.params"), f.paramsSchema())
 	facts := f.facts
 	if len(facts) == 0 { // an object without names could have any: one that cannot be meant
 		facts = map[string]any{"no facts/NAME/data.json": map[string]any{}}
 	}
-	set.Put(ast.MustParseRef("schema.facts"), inferred(facts, 3))
+	params, tables := f.paramsSchema(), inferred(facts, 3)
+	if f.lost { // that is the fault to tell of, not what is missing by it
+		params, tables = map[string]any{}, map[string]any{}
+	}
+	set.Put(ast.MustParseRef("schema.params"), params)
+	set.Put(ast.MustParseRef("schema.facts"), tables)
 	set.Put(ast.MustParseRef("schema.input"), inputSchema)
 	set.Put(ast.MustParseRef("schema.fleet"), fleetSchema)
 	return set

@@ -107,7 +107,7 @@ func TestReload(t *testing.T) {
 
 	write("placement/pinned_test.rego", "package placement.pinned_test\n\nimport data.placement.pinned\n\ntest_nothing if count(pinned.pin) == 0 with input as {\"vms\": [{\"id\": \"v\"}]}\n")
 	write("placement/pinned.rego", strings.Replace(own, "REASON", "three", 1))
-	reload(false, "pinned_test.rego:5:1: test test_nothing failed")
+	reload(false, "pinned_test.rego:5:17: test test_nothing failed")
 	if err := os.Remove(filepath.Join(dir, "placement/pinned_test.rego")); err != nil {
 		t.Fatal(err)
 	}

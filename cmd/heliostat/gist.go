@@ -39,6 +39,9 @@ func gist(e *engine.Entry) string {
 			if r.Refused != "" {
 				s += ", refused: " + r.Refused
 			}
+			if len(r.Review.Rejects) > 0 {
+				s += ", rejected: " + r.Review.Rejects[0]
+			}
 			return s
 		})
 	case engine.EntryIntent, engine.EntryTask, engine.EntryEnded:

@@ -12,7 +12,7 @@ type held struct {
 // certain VM, with its numbers, is for the planner to say: see why-not.
 var until = map[engine.HoldCode]string{
 	engine.HoldFrozen:      "the freeze ends, or its rule no longer asks for it; a failed veto freezes too, until it answers again",
-	engine.HoldVeto:        "the policy's deny no longer refuses the move, or the planner finds another host",
+	engine.HoldVeto:        "the policy no longer refuses it, or the planner finds another way",
 	engine.HoldPinned:      "its policy no longer pins it, or its owner takes the tag heliostat:never off",
 	engine.HoldMode:        "the mode of its site, of this kind of action (plan.modes) or of its own tag is raised",
 	engine.HoldSites:       "its policies allow another site",

@@ -37,6 +37,7 @@ type Run struct {
 	Name     string    `json:"name"`
 	Revision string    `json:"revision,omitempty"`
 	Totals   Totals    `json:"totals"`
+	Refused  string    `json:"refused,omitempty"` // why the first of the plans refused was
 	Points   []Point   `json:"points"`
 	VMs      []VMRun   `json:"vms"`   // that were moved, or left behind; by ID
 	Hosts    []HostRun `json:"hosts"` // all, by ID

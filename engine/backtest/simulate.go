@@ -131,6 +131,11 @@ func (x *simulation) cycle(ctx context.Context, m *moment, p Policy) error {
 		x.offer(nil)
 	case err != nil || len(review.Rejects) > 0:
 		x.m.run.Totals.Refused++
+		if x.m.run.Refused == "" && err != nil {
+			x.m.run.Refused = err.Error()
+		} else if x.m.run.Refused == "" {
+			x.m.run.Refused = review.Rejects[0]
+		}
 	case review.Approvers > 0 && x.level == engine.Enforce && len(made.Actions) > 0:
 		x.m.run.Totals.Waiting++
 	default:

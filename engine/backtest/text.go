@@ -44,6 +44,9 @@ func (r *Report) figures() []row {
 	add("hosts overloaded, min", "%.0f", func(t *Totals) float64 { return t.OverMin })
 	add("VMs left at a deadline", "%.0f", func(t *Totals) float64 { return float64(t.Missed) })
 	add("plans that wait for a person", "%.0f", func(t *Totals) float64 { return float64(t.Waiting) })
+	if b.Refused+n.Refused > 0 {
+		add("plans that are refused", "%.0f", func(t *Totals) float64 { return float64(t.Refused) })
+	}
 	codes := map[engine.HoldCode]bool{}
 	for _, t := range []*Totals{a, b, n} {
 		for c := range t.Holds {
@@ -61,6 +64,14 @@ const basis = "Simulated, actions take as long as was expected of them and end w
 
 // Note says what a reader must know before comparing, "" for nothing.
 func (r *Report) Note() string {
+	if n := r.New; n.Totals.Refused > 0 {
+		return strings.TrimSpace(r.otherBase() + fmt.Sprintf(" Of the new policies' plans %d are refused as a whole, and nothing of them is carried out; the first because %s", n.Totals.Refused, n.Refused))
+	}
+	return r.otherBase()
+}
+
+// otherBase says that what is compared with is not what was in force.
+func (r *Report) otherBase() string {
 	if slices.Contains(r.Revisions, r.Base.Revision) {
 		return ""
 	}

@@ -111,6 +111,23 @@ func TestEnforcedPlanWaits(t *testing.T) {
 	}
 }
 
+// A plan that a policy rejects is not carried out, and that is told, with the reason.
+func TestRejectedPlanIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fleet{host: "v/h0"}
+		r, _ := convene(t, f, engine.Enforce, func(c *council) { c.rejects = []string{"month end"} })
+		_ = r.with(t, func(context.Context) {
+			time.Sleep(time.Second)
+			if h := r.now().Rails; len(h) != 1 || h[0].Code != engine.HoldVeto || h[0].Detail != "month end" {
+				t.Errorf("rails: %+v", h)
+			}
+		})
+		if len(f.did()) > 0 {
+			t.Errorf("calls: %s", f.did())
+		}
+	})
+}
+
 // wish is that the VM ran elsewhere.
 func wish(d *engine.Decision) {
 	advice(d)

@@ -136,8 +136,12 @@ func (w *work) level(ctx context.Context, level engine.Mode, shadow string) (p *
 	if err != nil {
 		return nil, 0, err
 	}
-	if why != "" && level == engine.Enforce {
-		l.judged = append(l.judged, engine.Hold{Subject: engine.Subject{Kind: "fleet"}, Name: "fleet", Code: engine.HoldApproval, Want: "carry out the plan", Detail: why})
+	bite := engine.Hold{Subject: engine.Subject{Kind: "fleet"}, Name: "fleet", Code: engine.HoldApproval, Want: "carry out the plan", Detail: why}
+	if len(review.Rejects) > 0 && len(p.Actions) > 0 {
+		bite.Code, bite.Detail = engine.HoldVeto, review.Rejects[0]
+	}
+	if bite.Detail != "" && level == engine.Enforce {
+		l.judged = append(l.judged, bite)
 	}
 	if err := w.journal(ctx, &in, p, w.said, engine.PlanRecord{Level: level, Shadow: shadow, Refused: refused, Review: review}); err != nil {
 		return nil, 0, err
