@@ -22,6 +22,7 @@ const (
 	frozen   = 1. / 1e6 // and at this share of what a dear shift costs at its end
 	warmGone = .9       // where gentle calls begin, or rather
 	cooler   = 3        // so many times colder
+	coldest  = .1       // nothing dearer is taken: costs are whole numbers
 
 	ruinShare = 4    // one evaluation of so many goes into ruins
 	batch     = 1000 // evaluations at one temperature, at most
@@ -51,7 +52,11 @@ func (s *island) anneal(evaluations int64, gentle bool) {
 		s.move(0)
 	}
 	if gentle {
-		s.cool(s.warm, s.frozen, end)
+		hot, cold := s.warm, s.frozen
+		if s.chilly {
+			hot, cold = min(hot, math.Sqrt(hot*coldest)), coldest
+		}
+		s.cool(hot, cold, end)
 		return
 	}
 	s.calibrate(s.dearShift(s.spent+evaluations/sampleShare), s.spent+evaluations/quickShare)

@@ -34,10 +34,12 @@
 // occupied does an errand: it comes home so that another one can leave, say.
 // One ruin in five forces an object, rather a large one, into a container that others
 // leave for it. Temperatures come from what shifts cost, and from a quick cooling that
-// shows by which of them how much of the heat goes. No accepted move exceeds a capacity further
-// than it is, or breaks more than it mends: what is broken at the start is
-// repaired where a way is found, and is never made worse. Assignments are compared by
-// [Result.Violations], then by [Result.Cost].
+// shows by which of them how much of the heat goes. Further calls reheat the best: every
+// other island to where the last of the heat goes, the others to less, and down to where
+// nothing dearer is taken, for what is left to gain there is next to nothing beside the
+// heat. No accepted move exceeds a capacity further than it is, or breaks more than it
+// mends: what is broken at the start is repaired where a way is found, and is never made
+// worse. Assignments are compared by [Result.Violations], then by [Result.Cost].
 //
 // Work is counted in candidate evaluations, never in time; a few looks for room count
 // as one. Islands anneal on

@@ -22,6 +22,7 @@ type island struct {
 
 	// The temperatures of the last call that was not gentle, and where gentle ones begin.
 	hot, mild, cold, frozen, warm float64
+	chilly                        bool // its gentle calls begin and end colder than those of others
 }
 
 // within says whether a change may be made: fewer violations are worth any cost, and

@@ -37,8 +37,8 @@ func New(p *Problem, at []int32, o Options) (*Search, error) {
 	}
 	w := compile(p)
 	seeds := dice(o.Seed)
-	for range o.Islands {
-		s.islands = append(s.islands, &island{state: newState(w, at), dice: dice(seeds.next())})
+	for i := range o.Islands {
+		s.islands = append(s.islands, &island{state: newState(w, at), dice: dice(seeds.next()), chilly: i%2 == 1})
 	}
 	s.result = s.islands[0].record
 	return s, nil
@@ -53,8 +53,8 @@ func (s *Search) Spent() int64 { return s.spent }
 // Anneal cools once from hot to cold, spends about so many evaluations in all
 // islands together, and leaves them at the best assignment that one of them found.
 // A call of more evaluations than all before it starts hot enough to forget the
-// start; a shorter one is a gentler reheating of the best. Nothing but the counts of
-// the calls so far enters, and a further call never makes Best worse.
+// start; a shorter one reheats the best, gently, and every other island more so. Nothing
+// but the counts of the calls so far enters, and a further call never makes Best worse.
 func (s *Search) Anneal(evaluations int64) {
 	if s.islands[0].containers < 2 || s.islands[0].objects == 0 {
 		return // there is nothing to choose
