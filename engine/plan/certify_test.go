@@ -179,8 +179,9 @@ func everyRescue(t *testing.T, seed uint64, in engine.Input, c *engine.Certifica
 // TestCertificateIsMonotone gives an evacuation more time, and wider links: the
 // bound never falls below what was reached with less.
 func TestCertificateIsMonotone(t *testing.T) {
+	race.Alone(t)
 	t.Parallel()
-	for seed := range race.Cases(uint64(6)) {
+	for seed := range uint64(6) {
 		cfg := sim.FleetConfig{Sites: 3, Hosts: 12, VMs: 90, ObstaclePct: 4, AcrossPct: 60}
 		var lastReached, lastBound int64
 		for n := range 5 {
@@ -203,9 +204,10 @@ func TestCertificateIsMonotone(t *testing.T) {
 // TestTiersAreStrict: no VM of a lower tier is ranked before one of a higher tier,
 // however scarce the way, unless the configuration trades.
 func TestTiersAreStrict(t *testing.T) {
+	race.Alone(t)
 	t.Parallel()
 	traded := 0
-	for seed := range race.Cases(uint64(8)) {
+	for seed := range uint64(8) {
 		in := stormy(seed, sim.FleetConfig{Sites: 3, Hosts: 12, VMs: 90, AcrossPct: 60}, 1000, 1500)
 		strict := Build(in)
 		tier := map[engine.VMID]int32{}

@@ -8,6 +8,7 @@ import (
 	"heliostat/engine"
 	"heliostat/engine/check"
 	"heliostat/engine/sim"
+	"heliostat/internal/race"
 )
 
 // The properties of the planner, by number; `go test -list TestProperty` shows the
@@ -23,6 +24,7 @@ func TestProperty03SameBytes(t *testing.T) {
 
 // TestProperty04Increments: what is kept by increments is what is counted from scratch.
 func TestProperty04Increments(t *testing.T) {
+	race.Alone(t)
 	t.Run("search", accounts)
 	t.Run("state", states)
 }

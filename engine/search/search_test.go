@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"heliostat/internal/race"
 )
 
 func newSearch(t *testing.T, p *Problem, at []int32, o Options) *Search {
@@ -101,7 +103,7 @@ func TestSameBytesAndNeverWorse(t *testing.T) {
 // Another numbering of objects and containers is the same problem: on small worlds,
 // where the best is found, it costs the same.
 func TestRelabellingChangesNothing(t *testing.T) {
-	for seed := range uint64(10) {
+	for seed := range race.Cases(uint64(10)) {
 		r := dicePCG(seed)
 		p, at := random(r, shape{4, 10, 2, 3, 3, false})
 		s := newSearch(t, p, at, Options{Seed: seed})
